@@ -1,0 +1,241 @@
+"""The cellar: directories held by descriptor, files that appear whole, locks that order writers.
+
+Three ideas, used by every room that touches a file system:
+
+* **Below a root by descriptor.** A path that somebody else wrote (an image, a bundle) is resolved by the
+  kernel relative to an open directory, with every symbolic link scoped to that directory. A path is looked
+  up once; what was opened is what is used.
+* **Whole or not at all.** A file is written under a temporary name, flushed, renamed and its directory
+  flushed, so that a crash leaves the old file or the new one.
+* **A directory is its own lock.** ``flock`` on the directory needs no file beside the data that other tools
+  would trip over, works between threads and between processes, and goes away with its holder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from ocikit import _sys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "DIRECTORY",
+    "TEMPORARY_PREFIX",
+    "Descriptor",
+    "atomic_write",
+    "fsync_directory",
+    "lock_directory",
+    "make_directories",
+    "open_in_root",
+]
+
+#: Flags that open a directory, and only a directory, without following a link in the last component.
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+#: Every temporary file of ours begins with this, so that the next writer recognises what a crash left.
+TEMPORARY_PREFIX = ".ocikit-tmp-"
+
+_LOCK_POLL_SECONDS = 0.01
+
+# Descriptors that must not live on in a forked child of the host: a child that holds a copy of a lock's
+# descriptor holds the lock, for as long as it runs and without knowing.
+_not_in_children: set[int] = set()
+
+
+def _close_in_child() -> None:
+    for fd in _not_in_children:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    _not_in_children.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
+class Descriptor:
+    """An open file descriptor that closes at the end of a ``with`` block, and in forked children.
+
+    Args:
+        fd: The descriptor; owned from now on.
+    """
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        _not_in_children.add(fd)
+
+    def fileno(self) -> int:
+        """Return the descriptor; -1 when it is closed."""
+        return self.fd
+
+    def close(self) -> None:
+        """Close the descriptor; closing twice is nothing."""
+        fd, self.fd = self.fd, -1
+        if fd in _not_in_children:
+            _not_in_children.discard(fd)
+            os.close(fd)
+
+    def __enter__(self) -> Descriptor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_in_root(root_fd: int, path: str | bytes, flags: int = os.O_PATH, mode: int = 0) -> int:
+    """Open ``path`` below the directory ``root_fd`` as if that directory were ``/``.
+
+    Absolute paths and absolute symbolic links start at the root, ``..`` stops at it, and links such as those of
+    ``/proc/self/fd`` are refused.
+
+    Args:
+        root_fd: An open directory.
+        path: The path, in terms of that root.
+        flags: As for :func:`os.open`; close-on-exec is always added.
+        mode: The mode of a file that is created.
+
+    Raises:
+        OSError: As for :func:`os.open`; ``ELOOP`` for a magic link.
+        NotSupportedError: The compiled part is missing or the kernel is older than 5.6.
+    """
+    return _sys.openat2(root_fd, path, flags | os.O_CLOEXEC, mode, _sys.RESOLVE_IN_ROOT | _sys.RESOLVE_NO_MAGICLINKS)
+
+
+def make_directories(root_fd: int, path: str, mode: int = 0o755) -> int:
+    """Open the directory ``path`` below ``root_fd``, making what is missing of it.
+
+    Every component is looked up once, through the descriptor of its parent; symbolic links stay inside the root.
+
+    Args:
+        root_fd: An open directory.
+        path: The directory, in terms of that root.
+        mode: The mode of the directories that are made, less the umask.
+
+    Returns:
+        A descriptor opened with ``O_PATH``; the caller closes it.
+
+    Raises:
+        OSError: ``ENOTDIR`` when a component exists and is no directory, or as the system calls give it.
+    """
+    done = ""
+    current = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root_fd)
+    for part in path.split("/"):
+        if part in {"", "."}:
+            continue
+        done += "/" + part
+        try:
+            following = open_in_root(root_fd, done, os.O_PATH | os.O_DIRECTORY)
+        except FileNotFoundError:
+            try:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, mode, dir_fd=current)
+                following = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
+            except BaseException:
+                os.close(current)
+                raise
+        except BaseException:
+            os.close(current)
+            raise
+        os.close(current)
+        current = following
+    return current
+
+
+def fsync_directory(directory_fd: int) -> None:
+    """Make renames in a directory durable; file systems that cannot sync a directory are left alone."""
+    try:
+        os.fsync(directory_fd)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
+
+
+def atomic_write(directory_fd: int, name: str, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
+    """Write a file so that at every moment the old content or the new content is there, whole.
+
+    Args:
+        directory_fd: The directory the file is in.
+        name: Its name, without a slash.
+        data: Its content.
+        mode: Its permissions, regardless of the umask.
+        durable: Flush file and directory to the disk before returning. State that dies with the
+            machine anyway (below ``/run``) has no need of it.
+
+    Raises:
+        OSError: As the system calls give it; nothing is left behind.
+    """
+    temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory_fd)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fchmod(fd, mode)
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=directory_fd)
+        raise
+    if durable:
+        fsync_directory(directory_fd)
+
+
+@contextlib.contextmanager
+def lock_directory(
+    path: str | bytes | os.PathLike[str], *, exclusive: bool, timeout: float | None = None, dir_fd: int | None = None
+) -> Iterator[int]:
+    """Hold a lock on a directory for the length of a ``with`` block.
+
+    Args:
+        path: The directory; its last component is not followed when it is a symbolic link.
+        exclusive: Keep everybody else out, rather than only those who want to be alone.
+        timeout: The longest time to wait, in seconds; None waits as long as it takes.
+        dir_fd: The directory that a relative path starts at.
+
+    Yields:
+        A descriptor of the directory that is at ``path`` now.
+
+    Raises:
+        FileNotFoundError: The directory is not there, or was removed while waiting.
+        TimeoutError: The lock was not free in time.
+        OSError: As the system calls give it.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with Descriptor(os.open(path, DIRECTORY, dir_fd=dir_fd)) as directory:
+        _flock(directory.fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, deadline, path)
+        # Whoever held the lock may have removed the directory and another may have made it anew: a lock on
+        # a directory that nobody can find any more orders nothing.
+        now = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+        held = os.fstat(directory.fd)
+        if (now.st_dev, now.st_ino) != (held.st_dev, held.st_ino):
+            raise FileNotFoundError(errno.ENOENT, "the directory was replaced while its lock was waited for", os.fsdecode(path))
+        yield directory.fd
+
+
+def _flock(fd: int, operation: int, deadline: float | None, path: str | bytes | os.PathLike[str]) -> None:
+    if deadline is None:
+        fcntl.flock(fd, operation)
+        return
+    while True:
+        try:
+            fcntl.flock(fd, operation | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"{os.fsdecode(path)}: another process or thread holds the lock") from None
+            time.sleep(_LOCK_POLL_SECONDS)
+        else:
+            return

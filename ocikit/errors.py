@@ -1,0 +1,388 @@
+"""Every error ocikit raises, in one tree.
+
+::
+
+    OCIKitError
+    ├── NotSupportedError                    this platform, kernel or build cannot do it (NotImplementedError)
+    │   └── UnsupportedFieldError            a field of a spec is set that ocikit does not act on
+    ├── MissingDependencyError               a library is needed that is not installed (ImportError)
+    ├── SystemCallError                      a system call failed outside any family below (OSError)
+    ├── LimitExceededError                   input is larger, deeper or longer than the stated limit (ValueError)
+    ├── SpecError                            documents of the runtime and image specifications
+    │   ├── ParseError                       not JSON, or a value of the wrong type (ValueError)
+    │   ├── ValidationError                  a MUST of the specification is violated (ValueError)
+    │   └── InvalidDigestError               not a digest in the grammar of the image specification (ValueError)
+    ├── ImageError                           images, where they are stored and how they are moved
+    │   ├── InvalidReferenceError            not a reference in the grammar of its transport (ValueError)
+    │   ├── ImageNotFoundError               the place exists, the image in it does not (LookupError)
+    │   ├── AmbiguousImageError              the reference fits more than one image (LookupError)
+    │   ├── BlobNotFoundError                a manifest refers to content that is not there (LookupError)
+    │   ├── ManifestError                    a manifest that contradicts itself or its media type (ValueError)
+    │   ├── ManifestTypeRejectedError        the destination does not accept this manifest type
+    │   ├── LayoutError                      a layout, archive or directory is damaged or not one (ValueError)
+    │   ├── CompressionError                 compressed data is damaged or of an unknown kind (ValueError)
+    │   ├── VerificationError                content is not what it is claimed to be (ValueError)
+    │   │   ├── DigestMismatchError          the bytes have another digest
+    │   │   └── SizeMismatchError            there are more or fewer bytes
+    │   ├── LayerError                       a layer cannot be applied as it stands (ValueError)
+    │   ├── UnpackError                      the file system refused while a layer was applied (OSError)
+    │   └── PolicyError                      the signature policy
+    │       ├── InvalidPolicyError           policy.json is malformed (ValueError)
+    │       ├── PolicyNotFoundError          no policy was given and none was found (LookupError)
+    │       └── PolicyRequirementError       the policy does not allow this image (PermissionError)
+    ├── BundleError                          image and specification do not make a bundle (ValueError)
+    ├── ContainerError                       the life of a container
+    │   ├── InvalidIDError                   a container id outside the grammar (ValueError)
+    │   ├── ExistError                       a container with this id exists
+    │   ├── NotExistError                    no container has this id (LookupError)
+    │   ├── NotRunningError                  the operation needs a running container
+    │   ├── RunningError                     the operation needs a stopped container
+    │   ├── PausedError                      the container is paused
+    │   ├── NotPausedError                   the container is not paused
+    │   ├── StateError                       state on disk is damaged or not to be trusted (ValueError)
+    │   ├── SetupError                       a step of making the container failed (OSError)
+    │   └── CgroupError                      a cgroup could not be made, joined or removed (OSError)
+    └── ServiceError                         the service over images, snapshots and containers
+
+Bad input is also a ``ValueError``, a failed system call also an ``OSError``. Every
+message says what was expected, what was found, where, and, when it is known, what to do.
+"""
+
+from __future__ import annotations
+
+import os
+
+__all__ = [
+    "AmbiguousImageError",
+    "BlobNotFoundError",
+    "BundleError",
+    "CgroupError",
+    "CompressionError",
+    "ContainerError",
+    "DigestMismatchError",
+    "ExistError",
+    "ImageError",
+    "ImageNotFoundError",
+    "InvalidDigestError",
+    "InvalidIDError",
+    "InvalidPolicyError",
+    "InvalidReferenceError",
+    "LayerError",
+    "LayoutError",
+    "LimitExceededError",
+    "ManifestError",
+    "ManifestTypeRejectedError",
+    "MissingDependencyError",
+    "NotExistError",
+    "NotPausedError",
+    "NotRunningError",
+    "NotSupportedError",
+    "OCIKitError",
+    "ParseError",
+    "PausedError",
+    "PolicyError",
+    "PolicyNotFoundError",
+    "PolicyRequirementError",
+    "RunningError",
+    "ServiceError",
+    "SetupError",
+    "SizeMismatchError",
+    "SpecError",
+    "StateError",
+    "SystemCallError",
+    "UnpackError",
+    "UnsupportedFieldError",
+    "ValidationError",
+    "VerificationError",
+]
+
+
+class OCIKitError(Exception):
+    """Base of every error that ocikit raises; never raised itself."""
+
+
+class _FailedCallError(OCIKitError, OSError):
+    """A failed system call: ``errno``, ``strerror`` and ``filename`` are set as in any OSError.
+
+    Args:
+        action: What was being done, in words ("mount proc").
+        errno_: The error number.
+        path: The path it was done at, when there is one.
+        remedy: What the reader can do about it, when that is known.
+    """
+
+    def __init__(self, action: str, errno_: int, path: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(errno_, os.strerror(errno_), path)
+        self.action = action
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        where = f" at {self.filename}" if self.filename is not None else ""
+        text = f"{self.action}{where}: {self.strerror} (errno {self.errno})"
+        return f"{text}; {self.remedy}" if self.remedy else text
+
+    def __reduce__(self) -> tuple[type[_FailedCallError], tuple[str, int | None, str | None, str | None]]:
+        return type(self), (self.action, self.errno, self.filename, self.remedy)
+
+
+class NotSupportedError(OCIKitError, NotImplementedError):
+    """This platform, kernel or build cannot do what was asked."""
+
+
+class UnsupportedFieldError(NotSupportedError):
+    """A field of a specification is set that ocikit does not act on.
+
+    A field is never silently ignored: a container that lacks a protection its
+    configuration asks for is worse than none.
+
+    Args:
+        path: The JSON path of the field (``$.linux.seccomp``).
+        reason: Why it is not acted on.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[UnsupportedFieldError], tuple[str, str]]:
+        return type(self), (self.path, self.reason)
+
+
+class MissingDependencyError(OCIKitError, ImportError):
+    """A Python or system library is needed for this call and is not installed."""
+
+
+class SystemCallError(_FailedCallError):
+    """A system call failed outside any family of its own."""
+
+
+class LimitExceededError(OCIKitError, ValueError):
+    """Input is larger, deeper or longer than a stated limit allows.
+
+    Args:
+        what: What is counted ("manifest bytes").
+        limit: The limit.
+        found: The value found, when it is known.
+        remedy: How to raise the limit, when the caller can.
+    """
+
+    def __init__(self, what: str, limit: float, found: float | None = None, remedy: str | None = None) -> None:
+        more = f", found {found:,}" if found is not None else ""
+        super().__init__(f"{what}: limit {limit:,}{more}" + (f"; {remedy}" if remedy else ""))
+        self.what = what
+        self.limit = limit
+        self.found = found
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[LimitExceededError], tuple[str, float, float | None, str | None]]:
+        return type(self), (self.what, self.limit, self.found, self.remedy)
+
+
+class SpecError(OCIKitError):
+    """Base of the errors about documents of the specifications."""
+
+
+class ParseError(SpecError, ValueError):
+    """A document is not JSON, or a value in it has the wrong type.
+
+    Args:
+        path: The JSON path of the value (``$.mounts[3].options``); ``$`` is the document.
+        reason: What was expected and what was found.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[ParseError], tuple[str, str]]:
+        return type(self), (self.path, self.reason)
+
+
+class ValidationError(SpecError, ValueError):
+    """A document violates one or more MUSTs of its specification.
+
+    Args:
+        violations: Every violation, each as ``"<JSON path>: <what is wrong>"``.
+    """
+
+    def __init__(self, violations: tuple[str, ...]) -> None:
+        super().__init__("; ".join(violations))
+        self.violations = violations
+
+    def __reduce__(self) -> tuple[type[ValidationError], tuple[tuple[str, ...]]]:
+        return type(self), (self.violations,)
+
+
+class InvalidDigestError(SpecError, ValueError):
+    """A string is not a digest in the grammar of the image specification (descriptor.md)."""
+
+
+class ImageError(OCIKitError):
+    """Base of the errors about images, where they are stored and how they are moved."""
+
+
+class InvalidReferenceError(ImageError, ValueError):
+    """A string is not a reference in the grammar of its transport."""
+
+
+class ImageNotFoundError(ImageError, LookupError):
+    """The place exists and can be read; the image that was asked for is not in it."""
+
+
+class AmbiguousImageError(ImageError, LookupError):
+    """The reference fits more than one image, or the platform none in particular."""
+
+
+class BlobNotFoundError(ImageError, LookupError):
+    """A manifest refers to content that is not there."""
+
+
+class ManifestError(ImageError, ValueError):
+    """A manifest is malformed, of an unknown type, or contradicts itself or its media type."""
+
+
+class ManifestTypeRejectedError(ImageError):
+    """The destination does not accept a manifest of this type; another type may be tried."""
+
+
+class LayoutError(ImageError, ValueError):
+    """A layout, archive or directory is damaged, or is not one at all."""
+
+
+class CompressionError(ImageError, ValueError):
+    """Compressed data is damaged, truncated, or of a kind that cannot be read here."""
+
+
+class VerificationError(ImageError, ValueError):
+    """Content is not what it is claimed to be."""
+
+
+class DigestMismatchError(VerificationError):
+    """Bytes have another digest than the one they were asked for by.
+
+    Args:
+        what: What was verified ("layer 2 of oci:/x:1", "diffID of layer 0").
+        expected: The digest that was claimed.
+        actual: The digest of the bytes.
+    """
+
+    def __init__(self, what: str, expected: str, actual: str) -> None:
+        super().__init__(f"{what}: expected digest {expected}, found {actual}")
+        self.what = what
+        self.expected = expected
+        self.actual = actual
+
+    def __reduce__(self) -> tuple[type[DigestMismatchError], tuple[str, str, str]]:
+        return type(self), (self.what, self.expected, self.actual)
+
+
+class SizeMismatchError(VerificationError):
+    """There are more or fewer bytes than claimed.
+
+    Args:
+        what: What was verified.
+        expected: The size that was claimed, in bytes.
+        actual: The number of bytes found; at least this many when reading stopped early.
+    """
+
+    def __init__(self, what: str, expected: int, actual: int) -> None:
+        super().__init__(f"{what}: expected {expected:,} bytes, found {actual:,}")
+        self.what = what
+        self.expected = expected
+        self.actual = actual
+
+    def __reduce__(self) -> tuple[type[SizeMismatchError], tuple[str, int, int]]:
+        return type(self), (self.what, self.expected, self.actual)
+
+
+class LayerError(ImageError, ValueError):
+    """A layer is malformed, or asks for something that is never done (such as leaving the root)."""
+
+
+class UnpackError(ImageError, _FailedCallError):
+    """The file system refused while a layer was applied."""
+
+
+class PolicyError(ImageError):
+    """Base of the errors about the signature policy."""
+
+
+class InvalidPolicyError(PolicyError, ValueError):
+    """policy.json is malformed; nothing of it is used.
+
+    Args:
+        path: The JSON path of the fault.
+        reason: What was expected and what was found.
+        source: The file it came from, when there is one.
+    """
+
+    def __init__(self, path: str, reason: str, source: str | None = None) -> None:
+        super().__init__(f"{source}: {path}: {reason}" if source else f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+        self.source = source
+
+    def __reduce__(self) -> tuple[type[InvalidPolicyError], tuple[str, str, str | None]]:
+        return type(self), (self.path, self.reason, self.source)
+
+
+class PolicyNotFoundError(PolicyError, LookupError):
+    """No policy was given and none was found; none is ever invented."""
+
+
+class PolicyRequirementError(PolicyError, PermissionError):
+    """The policy does not allow this image; the message names each requirement that failed and why."""
+
+
+class BundleError(OCIKitError, ValueError):
+    """An image and the wishes of the caller do not make a bundle."""
+
+
+class ContainerError(OCIKitError):
+    """Base of the errors about the life of a container."""
+
+
+class InvalidIDError(ContainerError, ValueError):
+    """A container id is empty, too long, or has bytes outside ``A-Za-z0-9_+-.``."""
+
+
+class ExistError(ContainerError):
+    """A container with this id exists."""
+
+
+class NotExistError(ContainerError, LookupError):
+    """No container has this id."""
+
+
+class NotRunningError(ContainerError):
+    """The operation needs a running container."""
+
+
+class RunningError(ContainerError):
+    """The operation needs a container that is stopped."""
+
+
+class PausedError(ContainerError):
+    """The container is paused, which the operation does not allow."""
+
+
+class NotPausedError(ContainerError):
+    """The container is not paused."""
+
+
+class StateError(ContainerError, ValueError):
+    """State on disk is damaged, or belongs to somebody who must not be trusted with it."""
+
+
+class SetupError(ContainerError, _FailedCallError):
+    """A step of making the container failed: ``action`` is the step, ``errno`` and ``filename`` the failure."""
+
+
+class CgroupError(ContainerError, _FailedCallError):
+    """A cgroup could not be made, configured, joined or removed."""
+
+
+class ServiceError(OCIKitError):
+    """Base of the errors of the service."""
