@@ -1,0 +1,61 @@
+"""Images: read, verify, copy and unpack them, wherever they are kept.
+
+The names here are loaded when they are first used; nothing heavy is imported before.
+
+* names and places: :func:`parse_image_name`, :func:`image_name`, :mod:`ocikit.image.transports`
+* the interfaces: :mod:`ocikit.image.types`
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ocikit.image.types import (
+        BlobInfo,
+        ByteStream,
+        ImageDestination,
+        ImageReference,
+        ImageSource,
+        ImageTransport,
+        LayerCompression,
+        SystemContext,
+    )
+
+__all__ = [
+    "BlobInfo",
+    "ByteStream",
+    "ImageDestination",
+    "ImageReference",
+    "ImageSource",
+    "ImageTransport",
+    "LayerCompression",
+    "SystemContext",
+]
+
+# Each public name and the module of this room that holds it; a name that is a module of its own maps to itself.
+_HOMES = {
+    "BlobInfo": "types",
+    "ByteStream": "types",
+    "ImageDestination": "types",
+    "ImageReference": "types",
+    "ImageSource": "types",
+    "ImageTransport": "types",
+    "LayerCompression": "types",
+    "SystemContext": "types",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{home}")
+    value = module if home == name else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

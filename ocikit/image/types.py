@@ -1,0 +1,412 @@
+"""The interfaces that every transport implements and every engine uses, mirrored from containers/image.
+
+A *transport* names a kind of place (``oci``, ``dir``). It parses text into a *reference*, which names one image
+in such a place. A reference opens a *source* to read the image or a *destination* to write one. Engines
+(copy, inspect, unpack) see only these interfaces; what they may rely on is the contract written at each method.
+
+Three rules hold for all of them:
+
+* **Sources do not verify.** What a source returns is what the place holds. Whoever uses it compares digest and
+  size first; the engines do.
+* **Destinations do verify.** A blob is stored only when it has the digest and the size it was announced with,
+  so that an engine that passes a blob on unchanged hashes it once, not twice.
+* **Nothing is visible before** :meth:`ImageDestination.commit`. Closing a destination without it leaves no image
+  behind. Content-addressed blobs may remain where the place shares them between images; they are whole.
+
+This file is contracts and values only: no I/O, no transport.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import field, frozen
+
+from ocikit.errors import NotSupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from ocikit.image.reference import Named
+    from ocikit.spec import Digest
+
+__all__ = [
+    "BlobInfo",
+    "ByteStream",
+    "ImageDestination",
+    "ImageReference",
+    "ImageSource",
+    "ImageTransport",
+    "LayerCompression",
+    "SystemContext",
+]
+
+
+class ByteStream(Protocol):
+    """A readable stream of bytes: files, ``io.BytesIO`` and HTTP responses are such streams."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return between 1 and ``size`` bytes, fewer when that is convenient; ``b""`` only at the end.
+
+        A negative size reads to the end.
+        """
+
+    def close(self) -> None:
+        """Release what the stream holds; closing twice is nothing."""
+
+    def __enter__(self) -> Self:
+        """Return the stream itself."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+        /,
+    ) -> None:
+        """Close the stream."""
+
+
+class LayerCompression(enum.Enum):
+    """What a destination wants done to the compression of layers; see ``desired_layer_compression``."""
+
+    #: Keep every layer byte for byte.
+    PRESERVE = "preserve"
+    #: Compress plain layers, and recompress others when a format is asked for.
+    COMPRESS = "compress"
+    #: Store plain layers.
+    DECOMPRESS = "decompress"
+
+
+@frozen(kw_only=True)
+class BlobInfo:
+    """What is known about a blob: a descriptor in which everything may still be unknown."""
+
+    #: The digest of the blob; None when it is not known before the blob was read.
+    digest: Digest | None = None
+    #: The size in bytes; -1 when it is not known.
+    size: int = -1
+    #: The media type as the manifest states it; empty when it is not known.
+    media_type: str = ""
+    #: Where else the content may be fetched from (nondistributable layers).
+    urls: tuple[str, ...] = ()
+    #: Annotations of the descriptor, carried along.
+    annotations: Mapping[str, str] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class SystemContext:
+    """The circumstances of a call that are no part of a reference: paths, choices, preferences.
+
+    Every field has a default that suits a plain call; source and destination of a copy may have different ones.
+    """
+
+    #: A prefix for every path that is implied rather than given (``/etc/containers/policy.json``).
+    root_for_implicit_absolute_paths: str | None = None
+    #: The signature policy to use in place of the default files.
+    signature_policy_path: str | None = None
+    #: The operating system to choose from an index, in place of the running one.
+    os_choice: str | None = None
+    #: The architecture to choose from an index, in place of the running one (GOARCH names).
+    architecture_choice: str | None = None
+    #: The variant of the architecture to choose from an index (``v8``).
+    variant_choice: str | None = None
+    #: Where large temporary files go; None for ``$TMPDIR``, else ``/var/tmp``.
+    big_files_temporary_dir: str | None = None
+    #: A directory that ``oci`` layouts keep their blobs in, in place of their own ``blobs``. Nothing is ever
+    #: deleted from it: other layouts may use what is there.
+    oci_shared_blob_dir_path: str | None = None
+    #: The format that layers are to have at a destination (``gzip``, ``zstd``); None keeps them as they are.
+    compression_format: str | None = None
+    #: The level for that format; None for the format's default.
+    compression_level: int | None = None
+
+
+class ImageTransport(ABC):
+    """A kind of place that images are kept in."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name that stands before the first colon of an image name."""
+
+    @abstractmethod
+    def parse_reference(self, reference: str) -> ImageReference:
+        """Parse what follows ``name:`` in an image name.
+
+        Raises:
+            InvalidReferenceError: The text is not in the grammar of the transport.
+        """
+
+    @abstractmethod
+    def validate_policy_configuration_scope(self, scope: str) -> None:
+        """Refuse a scope of policy.json that no reference of this transport could ever match.
+
+        The empty scope (the default of a transport) is valid everywhere and is not passed here.
+
+        Raises:
+            ValueError: The scope can never match; the message says why.
+        """
+
+
+class ImageReference(ABC):
+    """The name of one image, or of the place for one. Immutable; nothing needs to exist there yet."""
+
+    @property
+    @abstractmethod
+    def transport(self) -> ImageTransport:
+        """The transport the reference belongs to."""
+
+    @property
+    @abstractmethod
+    def string_within_transport(self) -> str:
+        """The text that :meth:`ImageTransport.parse_reference` makes an equal reference from."""
+
+    @property
+    def docker_reference(self) -> Named | None:
+        """The registry-like name of the image; None when the place has none (``oci``, ``dir``)."""
+        return None
+
+    @property
+    @abstractmethod
+    def policy_configuration_identity(self) -> str:
+        """The most specific scope of policy.json for this image; ``""`` when only the default can match."""
+
+    @property
+    @abstractmethod
+    def policy_configuration_namespaces(self) -> tuple[str, ...]:
+        """Further scopes of policy.json, from most to least specific, without the identity and without ``""``."""
+
+    @abstractmethod
+    def new_image_source(self, sys: SystemContext | None = None) -> ImageSource:
+        """Open the image for reading; the caller closes the source.
+
+        Raises:
+            ImageNotFoundError: The place exists and the image is not in it.
+            AmbiguousImageError: The reference fits more than one image.
+            LayoutError: The place is not what the transport expects.
+            OSError: The place cannot be opened.
+            NotSupportedError: Images of this transport are not read.
+        """
+
+    @abstractmethod
+    def new_image_destination(self, sys: SystemContext | None = None) -> ImageDestination:
+        """Open the place for writing; the caller commits and closes the destination.
+
+        Raises:
+            LayoutError: Something else is there that is not to be overwritten.
+            OSError: The place cannot be made or opened.
+            NotSupportedError: Images of this transport are not written.
+        """
+
+    @abstractmethod
+    def delete_image(self, sys: SystemContext | None = None) -> None:
+        """Delete the image, and the blobs that nothing else in the place refers to.
+
+        Raises:
+            ImageNotFoundError: The place exists and the image is not in it.
+            AmbiguousImageError: The reference fits more than one image.
+            NotSupportedError: Images of this transport are not deleted.
+        """
+
+    def __str__(self) -> str:
+        return f"{self.transport.name}:{self.string_within_transport}"
+
+
+class _Closing(ABC):
+    """A ``with`` block around an open source or destination."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what is held; closing twice is nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class ImageSource(_Closing):
+    """An open image: its manifest, its blobs, its signatures, as the place holds them.
+
+    Nothing is verified here. A source sees the image as it was when it was opened, and what it was
+    opened on stays readable until :meth:`close`.
+    """
+
+    @property
+    @abstractmethod
+    def reference(self) -> ImageReference:
+        """The reference the source was opened from."""
+
+    @abstractmethod
+    def get_manifest(self, instance: Digest | None = None) -> tuple[bytes, str]:
+        """Return the bytes of a manifest and its media type; the bytes are **not verified**.
+
+        Args:
+            instance: The digest of a manifest that the image's index lists; None for the image itself,
+                which may be an index.
+
+        Returns:
+            The exact bytes, and the media type that the place states for them; ``""`` when it states none.
+
+        Raises:
+            BlobNotFoundError: There is no such manifest.
+            LimitExceededError: The manifest is larger than 4 MiB.
+        """
+
+    @abstractmethod
+    def get_blob(self, info: BlobInfo) -> tuple[ByteStream, int]:
+        """Open a blob; the bytes are **not verified**.
+
+        Args:
+            info: The blob; its digest is given, its URLs may be used.
+
+        Returns:
+            The stream, which the caller closes, and the size of the blob; -1 when it is not known.
+
+        Raises:
+            BlobNotFoundError: There is no such blob.
+        """
+
+    @property
+    @abstractmethod
+    def has_thread_safe_get_blob(self) -> bool:
+        """Whether several threads may call :meth:`get_blob`, and read its streams, at the same time."""
+
+    def get_signatures(self, instance: Digest | None = None) -> tuple[bytes, ...]:
+        """Return the signatures of a manifest, each as it is stored; **not verified**.
+
+        Args:
+            instance: As for :meth:`get_manifest`.
+        """
+        del instance
+        return ()
+
+    def layer_infos_for_copy(self, instance: Digest | None = None) -> tuple[BlobInfo, ...] | None:
+        """Return what to copy in place of the layers of the manifest, one for each; None for the layers themselves.
+
+        For places that keep layers in another form than the manifest says. Duplicates are meaningful.
+
+        Args:
+            instance: As for :meth:`get_manifest`.
+        """
+        del instance
+
+
+class ImageDestination(_Closing):
+    """A place for one image that is being written.
+
+    The order is: all blobs, then the manifests of instances, then the manifest of the image itself, then
+    signatures, then :meth:`commit`. Closing without commit abandons the image.
+    """
+
+    @property
+    @abstractmethod
+    def reference(self) -> ImageReference:
+        """The reference the destination was opened from."""
+
+    @property
+    @abstractmethod
+    def supported_manifest_mime_types(self) -> tuple[str, ...]:
+        """The media types of manifests that are accepted, best first; empty when every type is."""
+
+    @property
+    def supports_signatures(self) -> bool:
+        """Whether :meth:`put_signatures` stores signatures."""
+        return False
+
+    @property
+    def desired_layer_compression(self) -> LayerCompression:
+        """What is to be done to the compression of layers."""
+        return LayerCompression.PRESERVE
+
+    @property
+    @abstractmethod
+    def accepts_foreign_layer_urls(self) -> bool:
+        """Whether a layer that only has URLs may stay away from the destination."""
+
+    @property
+    def must_match_runtime_os(self) -> bool:
+        """Whether only images for the running operating system can be stored."""
+        return False
+
+    @property
+    @abstractmethod
+    def has_thread_safe_put_blob(self) -> bool:
+        """Whether several threads may call :meth:`put_blob` at the same time."""
+
+    @abstractmethod
+    def put_blob(self, stream: ByteStream, info: BlobInfo, *, is_config: bool = False) -> BlobInfo:
+        """Store a blob, verified while it is read; it is there whole or not at all.
+
+        Args:
+            stream: The content, read to its end; not closed.
+            info: What is known of it. A digest and a size that are given must be those of the content.
+            is_config: Whether the blob is a config rather than a layer.
+
+        Returns:
+            ``info`` with the digest and the size of what was stored; without a digest given, sha256.
+
+        Raises:
+            DigestMismatchError: The content has another digest.
+            SizeMismatchError: The content has another size.
+            OSError: The place cannot be written.
+        """
+
+    @abstractmethod
+    def try_reusing_blob(self, info: BlobInfo, *, can_substitute: bool = False) -> BlobInfo | None:
+        """Say whether the blob is there already, so that it need not be copied.
+
+        What is there stays there until the destination is closed.
+
+        Args:
+            info: The blob; its digest is given.
+            can_substitute: Whether another blob with the same content (in another compression) will do.
+
+        Returns:
+            The blob that is there, with its size; None when it is to be copied.
+        """
+
+    @abstractmethod
+    def put_manifest(self, manifest: bytes, instance: Digest | None = None) -> None:
+        """Store a manifest; it is not visible as an image before :meth:`commit`.
+
+        Args:
+            manifest: The exact bytes.
+            instance: The digest of a manifest that the image's index lists; None for the image itself.
+
+        Raises:
+            ManifestTypeRejectedError: The destination does not take this type; another may be tried.
+            DigestMismatchError: The bytes do not have the digest ``instance``.
+            LimitExceededError: The manifest is larger than 4 MiB.
+        """
+
+    def put_signatures(self, signatures: tuple[bytes, ...], instance: Digest | None = None) -> None:
+        """Store the signatures of a manifest that was put before.
+
+        Args:
+            signatures: The signatures, each as it is stored.
+            instance: As for :meth:`put_manifest`.
+
+        Raises:
+            NotSupportedError: The destination stores none, and there are some.
+        """
+        del instance
+        if signatures:
+            raise NotSupportedError(
+                f"{self.reference}: signatures cannot be stored there; copy without them, or to a place that keeps them"
+            )
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Make the image visible, whole, in one step; durable when this returns.
+
+        Raises:
+            LayoutError: No manifest was put, or the place changed into something else meanwhile.
+            OSError: The place cannot be written; the image is not visible.
+        """
