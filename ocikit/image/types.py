@@ -296,6 +296,7 @@ class ImageSource(_Closing):
             instance: As for :meth:`get_manifest`.
         """
         del instance
+        return None  # noqa: RET501 (an answer, not the lack of one)
 
 
 class ImageDestination(_Closing):
