@@ -19,7 +19,7 @@ import fcntl
 import os
 import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ocikit import _sys
 
@@ -84,7 +84,7 @@ class Descriptor:
             _not_in_children.discard(fd)
             os.close(fd)
 
-    def __enter__(self) -> Descriptor:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -174,7 +174,9 @@ def atomic_write(directory_fd: int, name: str, data: bytes, *, mode: int = 0o644
         OSError: As the system calls give it; nothing is left behind.
     """
     temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory_fd)
+    fd = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory_fd
+    )
     try:
         try:
             view = memoryview(data)
@@ -222,7 +224,9 @@ def lock_directory(
         now = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
         held = os.fstat(directory.fd)
         if (now.st_dev, now.st_ino) != (held.st_dev, held.st_ino):
-            raise FileNotFoundError(errno.ENOENT, "the directory was replaced while its lock was waited for", os.fsdecode(path))
+            raise FileNotFoundError(
+                errno.ENOENT, "the directory was replaced while its lock was waited for", os.fsdecode(path)
+            )
         yield directory.fd
 
 

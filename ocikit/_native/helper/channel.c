@@ -1,0 +1,67 @@
+#include "steps.h"
+
+#include <linux/socket.h>
+#include <linux/uio.h>
+
+/*
+ * The kernel's message header and control message, as recvmsg(2) and cmsg(3) describe them; the libc normally
+ * declares them, and there is none here.
+ */
+struct message_header {
+	void *name;
+	int name_length;
+	struct iovec *parts;
+	size_t part_count;
+	void *control;
+	size_t control_length;
+	unsigned flags;
+};
+
+struct control_fd {
+	size_t length;
+	int level;
+	int type;
+	int fd;
+	int padding;
+};
+
+#define LEVEL_SOCKET 1 /* SOL_SOCKET */
+#define TYPE_RIGHTS 1  /* SCM_RIGHTS */
+#define NO_SIGNAL 0x4000 /* MSG_NOSIGNAL: the launcher may be gone */
+
+long channel_say(enum wire_said said, uint32_t step, int value, int pass_fd)
+{
+	struct wire_message message = {.said = said, .step = step, .value = value, .zero = 0};
+	struct iovec part = {.iov_base = &message, .iov_len = sizeof(message)};
+	struct control_fd control = {
+		.length = offsetof(struct control_fd, padding),
+		.level = LEVEL_SOCKET,
+		.type = TYPE_RIGHTS,
+		.fd = pass_fd,
+		.padding = 0,
+	};
+	struct message_header header = {.parts = &part, .part_count = 1};
+	long sent;
+
+	if (pass_fd >= 0) {
+		header.control = &control;
+		header.control_length = sizeof(control);
+	}
+	do
+		sent = SYS3(sendmsg, WIRE_FD_CHANNEL, &header, NO_SIGNAL);
+	while (sent == -E_INTR);
+	return sent < 0 ? sent : 0;
+}
+
+long channel_wait(void)
+{
+	char word;
+	long got;
+
+	do
+		got = SYS3(read, WIRE_FD_CHANNEL, &word, sizeof(word));
+	while (got == -E_INTR);
+	if (got < 0)
+		return got;
+	return got == 1 ? 0 : -E_IO;
+}

@@ -1,0 +1,173 @@
+/*
+ * The launcher: starts the helper without forking the interpreter, and makes the few system calls that Python lacks.
+ *
+ * It decides nothing and waits for nothing: what may take time is waited for in Python, on descriptors, where Ctrl-C
+ * and event loops work.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/ioctl.h>
+#include <linux/openat2.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "launcher.h"
+#include "wire.h"
+
+/* The helper is linked in as it was built: there is no second file to find, to trust or to lose. */
+__asm__(".pushsection .rodata\n"
+	".balign 16\n"
+	"ocikit_helper_begin:\n"
+	".incbin \"" OCIKIT_HELPER "\"\n"
+	"ocikit_helper_end:\n"
+	".popsection\n");
+extern const char ocikit_helper_begin[] __attribute__((visibility("hidden")));
+extern const char ocikit_helper_end[] __attribute__((visibility("hidden")));
+
+const char *ocikit_helper(void)
+{
+	return ocikit_helper_begin;
+}
+
+size_t ocikit_helper_length(void)
+{
+	return (size_t)(ocikit_helper_end - ocikit_helper_begin);
+}
+
+static const struct {
+	const char *name;
+	int strings;
+} ops[] = {
+#define ROW(name, strings) {#name, strings},
+	WIRE_OPS(ROW)
+#undef ROW
+};
+
+const char *ocikit_op_name(int op)
+{
+	return op >= 0 && op < WIRE_OP_COUNT ? ops[op].name : NULL;
+}
+
+int ocikit_op_strings(int op)
+{
+	return op >= 0 && op < WIRE_OP_COUNT ? ops[op].strings : -1;
+}
+
+int ocikit_openat2(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
+{
+	struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
+	long fd = -1;
+
+	/* EAGAIN: the tree changed during the lookup. It says nothing about the path, and is not for ever. */
+	for (int tries = 0; tries < 64; tries++) {
+		fd = syscall(SYS_openat2, directory, path, &how, sizeof(how));
+		if (fd >= 0 || errno != EAGAIN)
+			break;
+	}
+	return fd >= 0 ? (int)fd : -errno;
+}
+
+/* struct pidfd_info of linux/pidfd.h in its first published size; the headers of Debian 12 are older than it. */
+struct process_info {
+	uint64_t mask;
+	uint64_t cgroup;
+	uint32_t ids[11];
+	int32_t exit_status;
+};
+
+#define INFO_EXIT (1ULL << 3)
+#define GET_INFO _IOWR(0xff, 11, struct process_info)
+
+int ocikit_pidfd_exit(int pidfd, int *status)
+{
+	struct process_info info = {.mask = INFO_EXIT};
+
+	if (ioctl(pidfd, GET_INFO, &info) < 0)
+		/* ESRCH: reaped, and the kernel did not keep it. The others: it does not know the question. */
+		return errno == ESRCH || errno == ENOTTY || errno == EINVAL ? 0 : -errno;
+	if (!(info.mask & INFO_EXIT))
+		return 0;
+	*status = info.exit_status;
+	return 1;
+}
+
+struct spawn {
+	int executable;
+	const int *fds;
+	int count;
+	int error; /* set by the child, which shares our memory */
+};
+
+#define SPAWN_FDS 64
+
+/* Two rounds, because a descriptor may be in the place where another one has to go. */
+static int arrange(const struct spawn *spawn, int *executable)
+{
+	int moved[SPAWN_FDS];
+
+	for (int i = 0; i < spawn->count; i++) {
+		moved[i] = fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, spawn->count + 1);
+		if (moved[i] < 0)
+			return -1;
+	}
+	*executable = fcntl(spawn->executable, F_DUPFD_CLOEXEC, spawn->count + 1);
+	if (*executable < 0)
+		return -1;
+	for (int i = 0; i < spawn->count; i++)
+		if (dup2(moved[i], i) < 0)
+			return -1;
+	if (dup3(*executable, spawn->count, O_CLOEXEC) < 0)
+		return -1;
+	*executable = spawn->count;
+	return (int)syscall(SYS_close_range, spawn->count + 1, ~0U, 0);
+}
+
+/*
+ * Runs in the memory of the host process, on a stack of its own, while the calling thread is suspended. The table of
+ * descriptors is a copy. No signal is delivered (all are blocked), no lock is taken, nothing is allocated: only system
+ * calls, and one word that tells the caller what failed.
+ */
+static int child(void *argument)
+{
+	struct spawn *spawn = argument;
+	static const char *const argv[] = {"ocikit-helper", NULL};
+	static const char *const envp[] = {NULL};
+	int executable;
+
+	if (arrange(spawn, &executable) == 0)
+		syscall(SYS_execveat, executable, "", argv, envp, AT_EMPTY_PATH);
+	spawn->error = errno;
+	_exit(127);
+}
+
+int ocikit_spawn(int executable, const int *fds, int count, int *pid, int *pidfd)
+{
+	struct spawn spawn = {.executable = executable, .fds = fds, .count = count};
+	_Alignas(16) char stack[16384];
+	uint64_t all = ~0ULL;
+	uint64_t before;
+	int started;
+
+	if (count < 3 || count > SPAWN_FDS)
+		return -EINVAL;
+	/* Handlers of the host must not run in the child: they would run in the host's memory. execve sets handled
+	 * signals to their default, so clearing them in clone would add nothing to blocking them. The raw call also
+	 * blocks the two signals that libc keeps to itself. */
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
+	/* The exit signal is 0 until execve: a child that never gets there is invisible to a wait for any child. */
+	started = clone(child, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_PIDFD, &spawn, pidfd);
+	if (started < 0)
+		spawn.error = errno;
+	else
+		*pid = started;
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
+	return -spawn.error;
+}

@@ -1,0 +1,21 @@
+/* What Python sees of the C. Every function returns a result, or a negated errno. */
+
+/* openat2(2): a lookup that cannot leave `directory` (RESOLVE_*). */
+int ocikit_openat2(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
+
+/* The wait status of a process that somebody else has reaped already, by way of a pidfd that was open when it ended.
+ * 1: `status` is set. 0: it has not ended, or the kernel does not keep it (before 6.15). */
+int ocikit_pidfd_exit(int pidfd, int *status);
+
+/* Start the program in `executable` with the descriptors fds[0 … count-1] as its 0 … count-1 and no other.
+ * The caller is suspended until the program has been executed, its memory is neither copied nor touched.
+ * *pid and *pidfd are set as soon as there is a process, also when the call ends with an error. */
+int ocikit_spawn(int executable, const int *fds, int count, int *pid, int *pidfd);
+
+/* The bytes of the static helper. */
+const char *ocikit_helper(void);
+size_t ocikit_helper_length(void);
+
+/* The table of steps in wire.h: the name and the number of strings of each, NULL beyond the last. */
+const char *ocikit_op_name(int op);
+int ocikit_op_strings(int op);

@@ -1,0 +1,107 @@
+/*
+ * What Python and the helper say to each other.
+ *
+ * Python decides everything and writes it down as a plan: a header, then steps, each a fixed head followed by its
+ * strings. The helper carries the steps out in order. Numbers are in host byte order: both ends are one machine.
+ *
+ * A string is a 32-bit length, that many bytes, a NUL, and padding to a multiple of 4. The NUL is not counted; it is
+ * there so that a checked string can be given to the kernel as it stands.
+ */
+#ifndef OCIKIT_WIRE_H
+#define OCIKIT_WIRE_H
+
+#define WIRE_MAGIC 0x4b49434fU /* "OCIK" */
+#define WIRE_VERSION 1U
+#define WIRE_ARGS 5
+#define WIRE_SLOTS 32
+#define WIRE_NO_SLOT 0xffffffffffffffffULL
+
+/* Descriptors that the helper starts with, after the three of standard input and output. What the caller passes
+ * beyond them goes into slots 0, 1, … in the order given. */
+#define WIRE_FD_PLAN 3
+#define WIRE_FD_CHANNEL 4
+#define WIRE_FD_FIRST_SLOT 5
+
+struct wire_plan {
+	unsigned int magic;
+	unsigned int version;
+	unsigned int steps;
+	unsigned int length; /* of the whole plan, this head included */
+};
+
+struct wire_step {
+	unsigned int length; /* of the step with its strings: a multiple of 8 */
+	unsigned short op;
+	unsigned short strings;
+	unsigned long long arg[WIRE_ARGS];
+};
+
+/* From helper or init to the launcher. */
+enum wire_said {
+	WIRE_SAID_PID = 1,  /* init exists: value is its pid, a pidfd of it comes along */
+	WIRE_SAID_SYNC = 2, /* init waits for something that only the launcher can do: value is the tag */
+	WIRE_SAID_READY = 3, /* everything up to exec.fifo is done */
+	WIRE_SAID_FAILED = 4 /* step `step` failed: value is its errno */
+};
+
+struct wire_message {
+	unsigned int said;
+	unsigned int step;
+	int value;
+	unsigned int zero;
+};
+
+/*
+ * Every step there is, with the number of strings it takes (WIRE_ANY: one or more). `arg` is named in brackets.
+ * ocikit/runtime/steps.py builds them, and is compared with this table by a test.
+ */
+#define WIRE_ANY 0xffff
+#define WIRE_OPS(OP)                                                                                    \
+	OP(JOIN, 1)       /* [type] path: enter an existing namespace */                                \
+	OP(UNSHARE, 0)    /* [flags]: new namespaces for the caller */                                  \
+	OP(CLONE, 0)      /* [flags, cgroup slot]: the child goes on as init, the caller is done */     \
+	OP(SYNC, 0)       /* [tag]: ask the launcher for something and wait for its answer */           \
+	OP(WRITE, 2)      /* [directory slot, resolve] path, data: write into an existing file */       \
+	OP(PROCFS, 0)     /* [slot, whole]: a procfs that nobody else can reach */                      \
+	OP(ROOT, 1)       /* [slot] path: the future root, a mount of its own */                        \
+	OP(FILESYSTEM, WIRE_ANY) /* [slot, attributes] type, source, options…: a new file system */          \
+	OP(BIND, 1)       /* [slot, recursive, set, clear] source: a copy of an existing mount */       \
+	OP(ATTACH, 1)     /* [root slot, slot, how, propagation] target: put it in its place */         \
+	OP(SETATTR, 1)    /* [directory slot, recursive, set, clear, propagation] path */               \
+	OP(PIVOT, 0)      /* [root slot]: make it the root, let go of the old one */                    \
+	OP(MASK, 1)       /* [root slot] path: nothing to see here */                                   \
+	OP(READONLY, 1)   /* [root slot] path */                                                        \
+	OP(NODE, 1)       /* [root slot, mode, device, uid, gid] path: a device or fifo */              \
+	OP(SYMLINK, 2)    /* [root slot] text, path */                                                  \
+	OP(MKDIR, 1)      /* [root slot, mode] path: the directory and its parents */                   \
+	OP(HOSTNAME, 1)   /* name */                                                                    \
+	OP(DOMAINNAME, 1) /* name */                                                                    \
+	OP(LOOPBACK, 0)   /* bring the interface lo up */                                               \
+	OP(KEYRING, 1)    /* name: a session keyring of its own */                                      \
+	OP(RLIMIT, 0)     /* [resource, soft, hard] */                                                  \
+	OP(UMASK, 0)      /* [mask] */                                                                  \
+	OP(BOUND, 0)      /* [keep]: drop every other capability from the bounding set */               \
+	OP(KEEPCAPS, 0)   /* [on]: keep permitted capabilities over a change of user */                 \
+	OP(GROUPS, 1)     /* packed 32-bit ids */                                                       \
+	OP(IDS, 0)        /* [uid, gid] */                                                              \
+	OP(CAPS, 0)       /* [effective, permitted, inheritable] */                                     \
+	OP(AMBIENT, 0)    /* [set] */                                                                   \
+	OP(NO_NEW_PRIVS, 0)                                                                             \
+	OP(CWD, 1)        /* [try]: with try, a refusal is left to the next CWD; path */                \
+	OP(FIND, WIRE_ANY)/* candidates: the first one that may be executed is what EXEC executes */    \
+	OP(READY, 0)      /* say so, and wait until the launcher has written the state down */          \
+	OP(FIFO, 0)       /* [procfs slot, fifo slot]: wait for start */                                \
+	OP(EXEC, WIRE_ANY)/* [number of arguments] arguments, environment */
+
+enum wire_op {
+#define WIRE_ENUM(name, strings) WIRE_OP_##name,
+	WIRE_OPS(WIRE_ENUM)
+#undef WIRE_ENUM
+		WIRE_OP_COUNT
+};
+
+/* How ATTACH treats its target. */
+#define WIRE_ATTACH_PLAIN 1U   /* no symbolic link on the way: /proc and /sys must be what they seem */
+#define WIRE_ATTACH_IN_PROC 2U /* the target may lie in a procfs (files that lxcfs and the like replace) */
+
+#endif

@@ -1,0 +1,202 @@
+"""The one door to the C: typed calls, results turned into exceptions.
+
+Hazardous ground: nothing here checks what is asked for. The rooms above do, and they import this module and never
+the extension. It is loaded with the first call that needs it, so that everything else works without it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from ocikit.errors import NotSupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ocikit._native._launcher import _Interface, _Library
+
+__all__ = [
+    "RESOLVE_BENEATH",
+    "RESOLVE_IN_ROOT",
+    "RESOLVE_NO_MAGICLINKS",
+    "RESOLVE_NO_SYMLINKS",
+    "RESOLVE_NO_XDEV",
+    "Spawned",
+    "helper_executable",
+    "openat2",
+    "pidfd_exit_status",
+    "spawn",
+    "wire_operations",
+]
+
+#: openat2(2): refuse to cross a mount point.
+RESOLVE_NO_XDEV = 0x01
+#: openat2(2): refuse links such as those of /proc/self/fd, which are no paths.
+RESOLVE_NO_MAGICLINKS = 0x02
+#: openat2(2): refuse every symbolic link.
+RESOLVE_NO_SYMLINKS = 0x04
+#: openat2(2): refuse to leave the directory, by ``..``, an absolute path or a link.
+RESOLVE_BENEATH = 0x08
+#: openat2(2): take the directory for the root of everything.
+RESOLVE_IN_ROOT = 0x10
+
+_MFD_EXEC = 0x10  # memfd_create(2), kernel ≥ 6.3: said explicitly, for hosts that log memory files without it
+
+
+@functools.cache
+def _native() -> tuple[_Library, _Interface]:
+    try:
+        from ocikit._native._launcher import ffi, lib  # noqa: PLC0415 - the first call that needs C loads it
+    except ImportError as error:
+        raise NotSupportedError(
+            f"the compiled part of ocikit could not be loaded ({error}); it needs Linux on x86_64 or aarch64 and is "
+            "built by 'pip install ocikit' with gcc and the libc headers (Debian: gcc, libc6-dev, python3-dev)"
+        ) from error
+    return lib, ffi
+
+
+def _check(result: int, path: str | bytes | None = None) -> int:
+    if result < 0:
+        raise OSError(-result, os.strerror(-result), path)
+    return result
+
+
+def openat2(directory: int, path: str | bytes, flags: int, mode: int, resolve: int) -> int:
+    """Open a file with a lookup that cannot leave a directory.
+
+    Args:
+        directory: The directory that the lookup starts in.
+        path: The path.
+        flags: ``O_*``.
+        mode: The mode of a file that is created; 0 when none may be.
+        resolve: ``RESOLVE_*``.
+
+    Raises:
+        OSError: As the kernel gives it.
+        NotSupportedError: The compiled part is missing.
+    """
+    lib, _ = _native()
+    return _check(lib.ocikit_openat2(directory, os.fsencode(path), flags, mode, resolve), path)
+
+
+def pidfd_exit_status(pidfd: int) -> int | None:
+    """Ask the kernel for the wait status of a process that was reaped by somebody else.
+
+    Args:
+        pidfd: A descriptor of the process, opened before it ended.
+
+    Returns:
+        The status in the form of ``waitpid``; None while the process runs, and on kernels before 6.15.
+    """
+    lib, ffi = _native()
+    status = ffi.new("int *")
+    return int(status[0]) if _check(lib.ocikit_pidfd_exit(pidfd, status)) else None
+
+
+class Spawned:
+    """A process that may be there: filled by the C before any Python runs again.
+
+    An interrupt (Ctrl-C) that arrives right after the process was made therefore loses nothing: whoever made this
+    object finds the process in it.
+    """
+
+    __slots__ = ("_pid", "_pidfd")
+
+    def __init__(self) -> None:
+        _, ffi = _native()
+        self._pid = ffi.new("int *", -1)
+        self._pidfd = ffi.new("int *", -1)
+
+    @property
+    def pid(self) -> int:
+        """The process id; -1 when there is no process."""
+        return int(self._pid[0])
+
+    @property
+    def pidfd(self) -> int:
+        """A descriptor of the process, owned by this object; -1 when there is none."""
+        return int(self._pidfd[0])
+
+    def close(self) -> None:
+        """Close the descriptor; closing twice is nothing."""
+        if self.pidfd >= 0:
+            pidfd = self.pidfd
+            self._pidfd[0] = -1
+            os.close(pidfd)
+
+
+def spawn(process: Spawned, executable: int, fds: Sequence[int]) -> None:
+    """Start a program without copying this process.
+
+    The calling thread is suspended until the program runs (some tenths of a millisecond); others go on.
+
+    Args:
+        process: Where the process is put.
+        executable: A descriptor of the program.
+        fds: The descriptors that the program gets, as 0, 1, 2, …; it gets no other.
+
+    Raises:
+        OSError: As clone(2) or execveat(2) give it; a process that failed to execute is in ``process``.
+    """
+    lib, ffi = _native()
+    _check(lib.ocikit_spawn(executable, ffi.new("int[]", list(fds)), len(fds), process._pid, process._pidfd))  # noqa: SLF001
+
+
+_helper_lock = threading.Lock()
+_helper_fd = -1
+
+
+def helper_executable() -> int:
+    """Return a descriptor of the static helper; it belongs to this module and is never closed.
+
+    The helper is in a memory file that is sealed against every change, one per process: what a container finds at
+    ``/proc/PID/exe`` is neither a file of the host nor anything that can be written to.
+
+    Raises:
+        NotSupportedError: The compiled part is missing, or this host forbids executable memory files.
+    """
+    global _helper_fd  # noqa: PLW0603 - one per process, made when it is first needed
+    with _helper_lock:
+        if _helper_fd < 0:
+            _helper_fd = _seal_helper()
+        return _helper_fd
+
+
+def _seal_helper() -> int:
+    lib, ffi = _native()
+    image = bytes(ffi.buffer(lib.ocikit_helper(), lib.ocikit_helper_length()))
+    fd = _memory_file()
+    try:
+        os.write(fd, image)
+        os.fchmod(fd, 0o500)
+        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _memory_file() -> int:
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        return os.memfd_create("ocikit-helper", flags | _MFD_EXEC)
+    except PermissionError as error:
+        raise NotSupportedError(
+            "this host forbids executable memory files; set the sysctl vm.memfd_noexec to 0 or 1"
+        ) from error
+    except OSError:
+        return os.memfd_create("ocikit-helper", flags)
+
+
+def wire_operations() -> Iterator[tuple[str, int]]:
+    """Yield the name and the number of strings of every step that the helper knows, in the order of their numbers."""
+    lib, ffi = _native()
+    number = 0
+    while (name := lib.ocikit_op_name(number)) != ffi.NULL:
+        yield ffi.string(name).decode(), lib.ocikit_op_strings(number)
+        number += 1
