@@ -296,7 +296,7 @@ class ImageSource(_Closing):
             instance: As for :meth:`get_manifest`.
         """
         del instance
-        return None  # noqa: RET501 (an answer, not the lack of one)
+        return None
 
 
 class ImageDestination(_Closing):
