@@ -1,0 +1,220 @@
+"""The OCI specifications as typed classes: data only, nothing here opens a file.
+
+* runtime specification 1.3.0: :class:`Spec` (config.json), :class:`State`, :class:`Features`;
+* image specification 1.1: :class:`Descriptor`, :class:`Manifest`, :class:`Index`, :class:`Image`,
+  :class:`ImageLayout`, and Docker's :class:`DockerManifest` and :class:`DockerManifestList`;
+* :class:`Digest` and :class:`Timestamp`, and the conversion :func:`image_to_runtime`;
+* words of the specifications: :mod:`~ocikit.spec.mediatypes`, :mod:`~ocikit.spec.annotation_keys`,
+  :mod:`~ocikit.spec.vocabulary`.
+
+Every class reads (``from_json``), writes (``to_json``), reports what it violates
+(``validate``, ``check``) and keeps fields it does not know (``extra``). Each name is
+loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ocikit.spec import annotation_keys, mediatypes
+    from ocikit.spec._document import Document
+    from ocikit.spec.descriptor import DESCRIPTOR_EMPTY_JSON, Descriptor, Platform
+    from ocikit.spec.digest import Digest
+    from ocikit.spec.docker import DockerManifest, DockerManifestList
+    from ocikit.spec.features import (
+        AppArmorFeatures,
+        CgroupFeatures,
+        Features,
+        IDMapFeatures,
+        IntelRdtFeatures,
+        LinuxFeatures,
+        MemoryPolicyFeatures,
+        MountExtensions,
+        NetDevicesFeatures,
+        SeccompFeatures,
+        SELinuxFeatures,
+    )
+    from ocikit.spec.image import (
+        IMAGE_BLOBS_DIR,
+        IMAGE_INDEX_FILE,
+        IMAGE_LAYOUT_FILE,
+        IMAGE_LAYOUT_VERSION,
+        History,
+        Image,
+        ImageConfig,
+        ImageLayout,
+        Index,
+        Manifest,
+        RootFS,
+    )
+    from ocikit.spec.linux import (
+        Linux,
+        LinuxDevice,
+        LinuxIDMapping,
+        LinuxIntelRdt,
+        LinuxMemoryPolicy,
+        LinuxNamespace,
+        LinuxNetDevice,
+        LinuxPersonality,
+        LinuxTimeOffset,
+    )
+    from ocikit.spec.linux_resources import (
+        LinuxBlockIO,
+        LinuxCPU,
+        LinuxDeviceCgroup,
+        LinuxHugepageLimit,
+        LinuxInterfacePriority,
+        LinuxMemory,
+        LinuxNetwork,
+        LinuxPids,
+        LinuxRdma,
+        LinuxResources,
+        LinuxThrottleDevice,
+        LinuxWeightDevice,
+    )
+    from ocikit.spec.runtime import (
+        RUNTIME_SPEC_VERSION,
+        Box,
+        CPUAffinity,
+        Hook,
+        Hooks,
+        LinuxCapabilities,
+        LinuxIOPriority,
+        Mount,
+        POSIXRlimit,
+        Process,
+        Root,
+        Scheduler,
+        Spec,
+        User,
+    )
+    from ocikit.spec.seccomp import LinuxSeccomp, LinuxSeccompArg, LinuxSyscall
+    from ocikit.spec.state import ContainerProcessState, State
+    from ocikit.spec.timestamp import Timestamp
+    from ocikit.spec.validate import Violation
+
+__all__ = [
+    "DESCRIPTOR_EMPTY_JSON",
+    "IMAGE_BLOBS_DIR",
+    "IMAGE_INDEX_FILE",
+    "IMAGE_LAYOUT_FILE",
+    "IMAGE_LAYOUT_VERSION",
+    "RUNTIME_SPEC_VERSION",
+    "AppArmorFeatures",
+    "Box",
+    "CPUAffinity",
+    "CgroupFeatures",
+    "ContainerProcessState",
+    "Descriptor",
+    "Digest",
+    "DockerManifest",
+    "DockerManifestList",
+    "Document",
+    "Features",
+    "History",
+    "Hook",
+    "Hooks",
+    "IDMapFeatures",
+    "Image",
+    "ImageConfig",
+    "ImageLayout",
+    "Index",
+    "IntelRdtFeatures",
+    "Linux",
+    "LinuxBlockIO",
+    "LinuxCPU",
+    "LinuxCapabilities",
+    "LinuxDevice",
+    "LinuxDeviceCgroup",
+    "LinuxFeatures",
+    "LinuxHugepageLimit",
+    "LinuxIDMapping",
+    "LinuxIOPriority",
+    "LinuxIntelRdt",
+    "LinuxInterfacePriority",
+    "LinuxMemory",
+    "LinuxMemoryPolicy",
+    "LinuxNamespace",
+    "LinuxNetDevice",
+    "LinuxNetwork",
+    "LinuxPersonality",
+    "LinuxPids",
+    "LinuxRdma",
+    "LinuxResources",
+    "LinuxSeccomp",
+    "LinuxSeccompArg",
+    "LinuxSyscall",
+    "LinuxThrottleDevice",
+    "LinuxTimeOffset",
+    "LinuxWeightDevice",
+    "Manifest",
+    "MemoryPolicyFeatures",
+    "Mount",
+    "MountExtensions",
+    "NetDevicesFeatures",
+    "POSIXRlimit",
+    "Platform",
+    "Process",
+    "Root",
+    "RootFS",
+    "SELinuxFeatures",
+    "Scheduler",
+    "SeccompFeatures",
+    "Spec",
+    "State",
+    "Timestamp",
+    "User",
+    "Violation",
+    "annotation_keys",
+    "mediatypes",
+]
+
+# Names by the module that has them.
+_CONTENTS = {
+    "_document": "Document",
+    "descriptor": "DESCRIPTOR_EMPTY_JSON Descriptor Platform",
+    "digest": "Digest",
+    "docker": "DockerManifest DockerManifestList",
+    "features": (
+        "AppArmorFeatures CgroupFeatures Features IDMapFeatures IntelRdtFeatures LinuxFeatures "
+        "MemoryPolicyFeatures MountExtensions NetDevicesFeatures SELinuxFeatures SeccompFeatures"
+    ),
+    "image": (
+        "History IMAGE_BLOBS_DIR IMAGE_INDEX_FILE IMAGE_LAYOUT_FILE IMAGE_LAYOUT_VERSION Image ImageConfig "
+        "ImageLayout Index Manifest RootFS"
+    ),
+    "linux": (
+        "Linux LinuxDevice LinuxIDMapping LinuxIntelRdt LinuxMemoryPolicy LinuxNamespace LinuxNetDevice "
+        "LinuxPersonality LinuxTimeOffset"
+    ),
+    "linux_resources": (
+        "LinuxBlockIO LinuxCPU LinuxDeviceCgroup LinuxHugepageLimit LinuxInterfacePriority LinuxMemory "
+        "LinuxNetwork LinuxPids LinuxRdma LinuxResources LinuxThrottleDevice LinuxWeightDevice"
+    ),
+    "runtime": (
+        "Box CPUAffinity Hook Hooks LinuxCapabilities LinuxIOPriority Mount POSIXRlimit Process "
+        "RUNTIME_SPEC_VERSION Root Scheduler Spec User"
+    ),
+    "seccomp": "LinuxSeccomp LinuxSeccompArg LinuxSyscall",
+    "state": "ContainerProcessState State",
+    "timestamp": "Timestamp",
+    "validate": "Violation",
+}
+_HOMES = {name: module for module, names in _CONTENTS.items() for name in names.split()}
+_ROOMS = frozenset({"annotation_keys", "mediatypes"})
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name in _ROOMS:
+        return import_module(f"ocikit.spec.{name}")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'ocikit.spec' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"ocikit.spec.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

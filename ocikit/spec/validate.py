@@ -1,0 +1,90 @@
+"""Validation: which MUSTs of its specification a document violates, and where.
+
+This module applies rules; the rules themselves are tables of functions by class, in
+``rules_image``, ``rules_runtime`` and ``rules_linux``, loaded when first needed. A rule looks at one
+object and not into the objects below it, which have rules of their own, except where the
+specification relates the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any, Final
+
+from attrs import frozen
+
+from ocikit.errors import ValidationError
+from ocikit.spec._document import Document, table_of
+from ocikit.spec._json import json_path
+
+__all__ = ["Finding", "Rule", "Violation", "violations"]
+
+#: A violation inside an object: the keys and indexes that lead to the value, and what is wrong with it.
+Finding = tuple[Sequence[str | int], str]
+
+#: Finds what is wrong in one object.
+Rule = Callable[[Any], Iterator[Finding]]
+
+
+@frozen
+class Violation:
+    """A MUST of the specification that a document violates."""
+
+    #: The JSON path of the value (``$.mounts[3].options``).
+    path: str
+    #: What is wrong with it.
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+_MODULES: Final = {
+    "ocikit.spec.descriptor": "ocikit.spec.rules_image",
+    "ocikit.spec.docker": "ocikit.spec.rules_image",
+    "ocikit.spec.features": "ocikit.spec.rules_runtime",
+    "ocikit.spec.image": "ocikit.spec.rules_image",
+    "ocikit.spec.linux": "ocikit.spec.rules_linux",
+    "ocikit.spec.linux_resources": "ocikit.spec.rules_linux",
+    "ocikit.spec.runtime": "ocikit.spec.rules_runtime",
+    "ocikit.spec.seccomp": "ocikit.spec.rules_linux",
+    "ocikit.spec.state": "ocikit.spec.rules_runtime",
+}
+
+
+def violations(document: Document) -> tuple[Violation, ...]:
+    """Everything that is wrong with a document and the objects in it, from the outside in.
+
+    A value of the wrong type is reported alone: the rules count on the types.
+    """
+    try:
+        document.to_dict()
+    except ValidationError as error:
+        return tuple(Violation(*text.split(": ", 1)) for text in error.violations)
+    return tuple(Violation(json_path(steps), reason) for steps, reason in _walk(document, ()))
+
+
+def _walk(document: Document, steps: tuple[str | int, ...]) -> Iterator[Finding]:
+    module = _MODULES.get(type(document).__module__)
+    rules: Mapping[type, Rule] = import_module(module).RULES if module else {}
+    rule = rules.get(type(document))
+    if rule is not None:
+        for more, reason in rule(document):
+            yield (*steps, *more), reason
+    for entry in table_of(type(document)).entries:
+        value = getattr(document, entry.attribute)
+        for step, item in _items(value):
+            if isinstance(item, Document):
+                yield from _walk(item, (*steps, entry.name, *step))
+
+
+def _items(value: object) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    if isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield (index,), item
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield (name,), item
+    else:
+        yield (), value
