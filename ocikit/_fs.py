@@ -35,6 +35,7 @@ __all__ = [
     "lock_directory",
     "make_directories",
     "open_in_root",
+    "remove_tree",
 ]
 
 #: Flags that open a directory, and only a directory, without following a link in the last component.
@@ -148,6 +149,65 @@ def make_directories(root_fd: int, path: str, mode: int = 0o755) -> int:
         os.close(current)
         current = following
     return current
+
+
+def remove_tree(name: str, *, dir_fd: int) -> None:
+    """Remove a file, or a directory with everything below it; what is not there is removed already.
+
+    No symbolic link is followed, also when somebody exchanges directories for links meanwhile. Directories
+    that their owner may not enter are made so, as images hold some and the unprivileged must be able to remove them.
+
+    Args:
+        name: The name in that directory, without a slash.
+        dir_fd: The directory it is in.
+
+    Raises:
+        OSError: As the system calls give it; what was removed by then stays removed.
+    """
+    stack: list[tuple[int, str, int, list[str]]] = []
+    try:
+        _remove_or_push(stack, name, dir_fd)
+        while stack:
+            above, own_name, fd, names = stack[-1]
+            if names:
+                _remove_or_push(stack, names.pop(), fd)
+                continue
+            stack.pop()
+            os.close(fd)
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(own_name, dir_fd=above)
+    finally:
+        for _, _, fd, _ in stack:
+            os.close(fd)
+
+
+def _remove_or_push(stack: list[tuple[int, str, int, list[str]]], name: str, dir_fd: int) -> None:
+    try:
+        fd = _open_to_empty(name, dir_fd)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=dir_fd)
+        return
+    try:
+        stack.append((dir_fd, name, fd, os.listdir(fd)))  # noqa: PTH208 (of a descriptor)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _open_to_empty(name: str, dir_fd: int) -> int:
+    if os.geteuid() == 0:
+        return os.open(name, DIRECTORY, dir_fd=dir_fd)
+    place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        if os.fstat(place).st_mode & 0o700 != 0o700:
+            # fchmod wants a descriptor that was opened for reading, which is what the mode does not allow.
+            os.chmod(f"/proc/self/fd/{place}", 0o700)  # noqa: PTH101 (a place, not a path)
+        return os.open(".", DIRECTORY, dir_fd=place)
+    finally:
+        os.close(place)
 
 
 def fsync_directory(directory_fd: int) -> None:
