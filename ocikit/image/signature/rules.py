@@ -1,0 +1,113 @@
+"""Which requirements hold for which image: the data of a policy, and the lookup in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from attrs import field, frozen
+
+from ocikit.errors import InvalidPolicyError
+from ocikit.image.signature.document import Document, read_document, write_document
+from ocikit.image.signature.requirements import InsecureAcceptAnything, Reject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from attrs import Attribute
+
+    from ocikit.image.signature.document import ScopeValidator
+    from ocikit.image.signature.requirements import Requirement
+    from ocikit.image.types import ImageReference
+
+__all__ = ["Match", "PolicyRules"]
+
+
+@frozen(kw_only=True)
+class Match:
+    """What the lookup of an image in a policy found.
+
+    Attributes:
+        scope: Where: ``"default"``, or the transport and the scope as ``"oci:/var/images"``; the transport's own
+            default is ``"oci:"``.
+        requirements: What must hold, all of it.
+    """
+
+    scope: str
+    requirements: tuple[Requirement, ...]
+
+
+def _not_empty(_: object, attribute: Attribute[Any], value: tuple[Requirement, ...]) -> None:
+    if not value:
+        raise InvalidPolicyError(f"$.{attribute.name}", "must not be empty")
+
+
+def _no_scope_empty(_: object, __: object, value: Mapping[str, Mapping[str, object]]) -> None:
+    for transport, scopes in value.items():
+        for scope, requirements in scopes.items():
+            if not requirements:
+                raise InvalidPolicyError(f"$.transports.{transport}[{scope!r}]", "must not be empty")
+
+
+def _copied(value: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, tuple[Requirement, ...]]]:
+    # What the caller does to its own mapping afterwards must not change a policy that is in use.
+    return {transport: {scope: tuple(found) for scope, found in scopes.items()} for transport, scopes in value.items()}
+
+
+@frozen(kw_only=True)
+class PolicyRules:
+    """The requirements of a policy, by transport and scope.
+
+    Attributes:
+        requirements: What holds where no scope fits; the ``default`` of policy.json.
+        transports: By the name of a transport, by scope, what holds there instead. The most specific scope
+            alone counts, nothing is merged. The scope ``""`` is the transport's own default.
+    """
+
+    requirements: tuple[Requirement, ...] = field(validator=_not_empty)
+    transports: Mapping[str, Mapping[str, tuple[Requirement, ...]]] = field(
+        factory=dict, converter=_copied, validator=_no_scope_empty
+    )
+
+    @classmethod
+    def insecure_accept_anything(cls) -> Self:
+        """Make a policy that allows every image, whoever made it."""
+        return cls(requirements=(InsecureAcceptAnything(),))
+
+    @classmethod
+    def reject(cls) -> Self:
+        """Make a policy that allows no image."""
+        return cls(requirements=(Reject(),))
+
+    @classmethod
+    def parse(cls, data: bytes | str, scope_validators: Mapping[str, ScopeValidator]) -> Self:
+        """Read a policy.json (containers-policy.json(5)), strictly.
+
+        Args:
+            data: The document.
+            scope_validators: By the name of a transport, what checks its scopes.
+
+        Raises:
+            InvalidPolicyError: The document is malformed; the error has the JSON path.
+        """
+        document = read_document(data, scope_validators)
+        return cls(requirements=document.default, transports=document.transports)
+
+    def to_json(self) -> bytes:
+        """Write the policy as policy.json, UTF-8; reading it gives an equal policy."""
+        transports = {name: dict(scopes) for name, scopes in self.transports.items()}
+        return write_document(Document(self.requirements, transports))
+
+    def requirements_for(self, reference: ImageReference) -> Match:
+        """Find what holds for an image: its identity, then each namespace, the transport's and the policy's default.
+
+        Args:
+            reference: The image.
+        """
+        name = reference.transport.name
+        scopes = self.transports.get(name)
+        if scopes:
+            identity, namespaces = reference.policy_configuration_identity, reference.policy_configuration_namespaces
+            for scope in (identity, *namespaces, ""):
+                if scope in scopes:
+                    return Match(scope=f"{name}:{scope}", requirements=scopes[scope])
+        return Match(scope="default", requirements=self.requirements)

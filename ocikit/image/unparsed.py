@@ -1,0 +1,99 @@
+"""A source seen through verification: the bytes of a manifest, proven to be the ones that were asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ocikit.errors import ManifestError, SizeMismatchError
+from ocikit.image.manifest import check_size, normalise_media_type
+from ocikit.spec import Digest
+
+if TYPE_CHECKING:
+    from ocikit.image.types import ImageReference, ImageSource
+    from ocikit.spec import Descriptor
+
+__all__ = ["UnparsedImage"]
+
+
+class UnparsedImage:
+    """An image of which nothing was parsed yet: what a policy looks at, and what parsing starts from.
+
+    The manifest is read once and has the digest it was asked for by, be that in the reference or in the index
+    that lists it. Not for several threads at once.
+
+    Args:
+        source: Where the image is.
+        entry: What an index says of the image; None for the image (or index) that the source stands for.
+    """
+
+    def __init__(self, source: ImageSource, entry: Descriptor | None = None) -> None:
+        self._source = source
+        self._entry = entry
+        self._manifest: tuple[bytes, str] | None = None
+
+    @property
+    def reference(self) -> ImageReference:
+        """What the image was asked for by; an instance of an index goes by the name of the index."""
+        return self._source.reference
+
+    @property
+    def instance(self) -> Digest | None:
+        """The digest by which an index lists the image; None for the image of the source itself."""
+        return self._entry.digest if self._entry is not None else None
+
+    @property
+    def description(self) -> str:
+        """The image, for messages."""
+        return f"{self.reference}, instance {self.instance}" if self._entry is not None else str(self.reference)
+
+    def manifest(self) -> tuple[bytes, str]:
+        """Return the bytes of the manifest, verified, and its media type.
+
+        Raises:
+            DigestMismatchError: The bytes are not the ones that were asked for.
+            SizeMismatchError: Their number is not the one that the index states.
+            BlobNotFoundError: The source has no such manifest.
+            ManifestError: What kind of document it is cannot be told.
+            LimitExceededError: It is larger than 4 MiB.
+        """
+        if self._manifest is None:
+            self._manifest = self._read()
+        return self._manifest
+
+    def digest(self) -> Digest:
+        """Return the digest that the image goes by: the one it was asked for by, or that of its manifest.
+
+        Raises:
+            Exception: As :meth:`manifest`.
+        """
+        data, _ = self.manifest()
+        return self._claimed() or Digest.from_bytes(data)
+
+    def signatures(self) -> tuple[bytes, ...]:
+        """Return the signatures of the manifest as they are stored; not verified."""
+        return self._source.get_signatures(self.instance)
+
+    def _claimed(self) -> Digest | None:
+        if self._entry is not None:
+            return self._entry.digest
+        named = self.reference.docker_reference
+        return named.digest if named is not None else None
+
+    def _read(self) -> tuple[bytes, str]:
+        what = f"manifest of {self.description}"
+        entry = self._entry
+        embedded = entry.embedded_content() if entry is not None else None
+        if entry is not None and embedded is not None:
+            check_size(embedded, what)
+            return embedded, normalise_media_type(entry.media_type, embedded)
+        data, served = self._source.get_manifest(self.instance)
+        check_size(data, what)
+        if entry is not None and len(data) != entry.size:
+            raise SizeMismatchError(what, entry.size, len(data))
+        claimed = self._claimed()
+        if claimed is not None:
+            claimed.verify(data, what=what)
+        media_type = normalise_media_type(served, data)
+        if entry is not None and media_type != entry.media_type:
+            raise ManifestError(f"{what}: the index says it is {entry.media_type!r}, it was served as {media_type!r}")
+        return data, media_type
