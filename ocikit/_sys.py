@@ -25,6 +25,7 @@ __all__ = [
     "RESOLVE_NO_MAGICLINKS",
     "RESOLVE_NO_SYMLINKS",
     "RESOLVE_NO_XDEV",
+    "Inbox",
     "Spawned",
     "helper_executable",
     "openat2",
@@ -144,6 +145,57 @@ def spawn(process: Spawned, executable: int, fds: Sequence[int]) -> None:
     """
     lib, ffi = _native()
     _check(lib.ocikit_spawn(executable, ffi.new("int[]", list(fds)), len(fds), process._pid, process._pidfd))  # noqa: SLF001
+
+
+class Inbox:
+    """Where messages of the helper arrive; filled by the C, for the same reason as :class:`Spawned`."""
+
+    __slots__ = ("_fd", "_said", "_step", "_value")
+
+    def __init__(self) -> None:
+        _, ffi = _native()
+        self._said = ffi.new("unsigned int *")
+        self._step = ffi.new("unsigned int *")
+        self._value = ffi.new("int *")
+        self._fd = ffi.new("int *", -1)
+
+    @property
+    def said(self) -> int:
+        """What the last message was (``enum wire_said``)."""
+        return int(self._said[0])
+
+    @property
+    def step(self) -> int:
+        """The index of the step it came from."""
+        return int(self._step[0])
+
+    @property
+    def answer(self) -> int:
+        """Its value: a process id, a tag or an errno."""
+        return int(self._value[0])
+
+    @property
+    def fd(self) -> int:
+        """The descriptor that came with a message, owned by this object; -1 when none did."""
+        return int(self._fd[0])
+
+    def take_fd(self) -> int:
+        """Hand the descriptor over to the caller."""
+        fd = self.fd
+        self._fd[0] = -1
+        return fd
+
+    def receive(self, channel: int) -> bool:
+        """Read the message that ``channel`` is known to have.
+
+        Returns:
+            False when there is none, because the other end is closed.
+
+        Raises:
+            OSError: As recvmsg(2) gives it.
+        """
+        lib, _ = _native()
+        return bool(_check(lib.ocikit_receive(channel, self._said, self._step, self._value, self._fd)))
 
 
 _helper_lock = threading.Lock()

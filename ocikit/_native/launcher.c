@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -170,4 +171,34 @@ int ocikit_spawn(int executable, const int *fds, int count, int *pid, int *pidfd
 		*pid = started;
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
 	return -spawn.error;
+}
+
+int ocikit_receive(int channel, unsigned int *said, unsigned int *step, int *value, int *fd)
+{
+	struct wire_message message;
+	struct iovec part = {.iov_base = &message, .iov_len = sizeof(message)};
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr header = {
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *extra;
+	ssize_t got = recvmsg(channel, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+
+	if (got <= 0)
+		return got == 0 ? 0 : -errno;
+	extra = CMSG_FIRSTHDR(&header);
+	if (extra && extra->cmsg_level == SOL_SOCKET && extra->cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(extra), sizeof(*fd));
+	if (got != sizeof(message))
+		return -EPROTO;
+	*said = message.said;
+	*step = message.step;
+	*value = message.value;
+	return 1;
 }

@@ -12,6 +12,10 @@ int ocikit_pidfd_exit(int pidfd, int *status);
  * *pid and *pidfd are set as soon as there is a process, also when the call ends with an error. */
 int ocikit_spawn(int executable, const int *fds, int count, int *pid, int *pidfd);
 
+/* Read one message of the helper (wire.h) from a channel that has one; a descriptor that comes with it goes to *fd.
+ * 1: there was a message. 0: the other end is closed. */
+int ocikit_receive(int channel, unsigned int *said, unsigned int *step, int *value, int *fd);
+
 /* The bytes of the static helper. */
 const char *ocikit_helper(void);
 size_t ocikit_helper_length(void);

@@ -206,7 +206,9 @@ static long nothing(void)
 	context = SYS2(fsopen, "tmpfs", FSOPEN_CLOEXEC);
 	if (context < 0)
 		return context;
-	mount = SYS5(fsconfig, context, FSCONFIG_SET_STRING, "nr_blocks", "1", 0);
+	mount = SYS5(fsconfig, context, FSCONFIG_SET_STRING, "source", "tmpfs", 0);
+	if (mount >= 0)
+		mount = SYS5(fsconfig, context, FSCONFIG_SET_STRING, "nr_blocks", "1", 0);
 	if (mount >= 0)
 		mount = SYS5(fsconfig, context, FSCONFIG_SET_STRING, "nr_inodes", "1", 0);
 	if (mount >= 0)

@@ -1,0 +1,235 @@
+"""A plan becomes a process: the helper is started, and what it says is turned into results and errors.
+
+The conversation, in order (the names are those of ``wire.h``):
+
+1. The helper carries out the steps up to the clone and says PID, with a pidfd; then it is gone, and reaped.
+2. Init may ask for something that only the launcher can do (SYNC), and is answered.
+3. Init says READY: everything up to ``exec.fifo`` is done. It waits for :meth:`Launch.commit`, and ends by itself when
+   the launcher is gone before that. From then on it waits at the fifo, on its own.
+4. The program is executed, and the channel closes; or it could not be, and init says FAILED.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+from typing import TYPE_CHECKING, Self
+
+from ocikit import _sys
+from ocikit._fs import Descriptor
+from ocikit.errors import SetupError
+from ocikit.runtime.procfs import start_time
+from ocikit.runtime.steps import Sync
+
+if TYPE_CHECKING:
+    from ocikit.runtime.steps import Plan
+
+__all__ = ["Launch", "launch"]
+
+_SAID_PID, _SAID_SYNC, _SAID_READY, _SAID_FAILED = 1, 2, 3, 4
+_PLAN_ITSELF = 0xFFFF_FFFF
+_GO_ON = b"g"
+_P_PIDFD = 3  # os.P_PIDFD, which is missing where Python was built with old headers
+_WALL = 0x4000_0000  # __WALL: wait for the child whatever its exit signal is
+
+
+def launch(plan: Plan, *, fifo_fd: int, stdio: tuple[int, int, int], cgroup_fd: int | None = None) -> Launch:
+    """Start the helper with a plan, and wait until init exists.
+
+    Args:
+        plan: What is to be done.
+        fifo_fd: ``exec.fifo``, opened with ``O_PATH``.
+        stdio: Standard input, output and error of the container.
+        cgroup_fd: The v2 cgroup that init is cloned into, when the plan says that it is.
+
+    Returns:
+        Init, in the middle of its work. Use it in a ``with`` block.
+
+    Raises:
+        SetupError: A step before the clone failed.
+        NotSupportedError: The helper cannot be run here.
+        OSError: The helper could not be started.
+    """
+    started = Launch(plan)
+    try:
+        started._start(fifo_fd, stdio, cgroup_fd)  # noqa: SLF001 - the function is the constructor that may fail
+    except BaseException:
+        started.abort()
+        raise
+    return started
+
+
+class Launch:
+    """A container's init on its way; made by :func:`launch`.
+
+    Leaving the ``with`` block without :meth:`commit` kills init, reaps it and closes everything.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._helper = _sys.Spawned()
+        self._inbox = _sys.Inbox()
+        self._channel: Descriptor | None = None
+        self._committed = False
+        #: The process id of init, in the pid namespace of this process.
+        self.pid = -1
+        #: When init was started, in clock ticks since boot (proc_pid_stat(5), field 22).
+        self.start_time = 0
+
+    @property
+    def pidfd(self) -> int:
+        """A descriptor of init, which is a child of this process; owned by this object until :meth:`take_pidfd`."""
+        return self._inbox.fd
+
+    def take_pidfd(self) -> int:
+        """Hand the descriptor of init over to the caller, who closes it."""
+        return self._inbox.take_fd()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._committed:
+            self.abort()
+
+    def _start(self, fifo_fd: int, stdio: tuple[int, int, int], cgroup_fd: int | None) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, Descriptor(os.memfd_create("ocikit-plan", os.MFD_CLOEXEC)) as plan:
+            self._channel = Descriptor(ours.detach())
+            _write_whole(plan.fd, self._plan.encode())
+            passed = [*stdio, plan.fd, theirs.fileno(), fifo_fd]
+            if cgroup_fd is not None:
+                passed.append(cgroup_fd)
+            _sys.spawn(self._helper, _sys.helper_executable(), passed)
+        # Our copy of their end is closed: when helper and init are gone, we read the end of the conversation.
+        if self._receive() != _SAID_PID:
+            raise SetupError("clone init", errno.ESRCH, remedy="the helper was killed before it could")
+        self.pid = self._inbox.answer
+        self.start_time = start_time(self.pid) or 0
+        self._end_helper()
+
+    def ready(self) -> None:
+        """Wait until init is set up completely.
+
+        Raises:
+            SetupError: A step failed; the error says which, why, and where.
+        """
+        while (said := self._receive()) is not None:
+            if said == _SAID_READY:
+                return
+            if said == _SAID_SYNC:
+                self._answer(Sync(self._inbox.answer))
+        raise SetupError("set up the container", errno.ESRCH, remedy="its init was killed while it was being set up")
+
+    def commit(self) -> None:
+        """Let init go on to wait at ``exec.fifo``: its state is on disk. From here on it lives without us.
+
+        Raises:
+            SetupError: Init has ended in the meantime.
+        """
+        self._say_go_on()
+        self._committed = True
+
+    def exec_error(self) -> SetupError | None:
+        """Wait until the program is executed; call it after init was released from ``exec.fifo``.
+
+        Returns:
+            None, or why it could not be executed.
+        """
+        try:
+            self._receive()
+        except SetupError as error:
+            return error
+        finally:
+            self.close_channel()
+        return None
+
+    def close_channel(self) -> None:
+        """Stop listening to init; doing so twice is nothing."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def abort(self) -> None:
+        """Kill and reap whatever there is; doing so twice is nothing."""
+        self.close_channel()
+        self._end_helper()
+        if self.pidfd >= 0:
+            _kill_and_reap(self.pidfd)
+            os.close(self.take_pidfd())
+
+    def _end_helper(self) -> None:
+        """Reap the helper; when it is not needed any more, it is gone or about to go."""
+        if self._helper.pidfd >= 0:
+            _kill_and_reap(self._helper.pidfd)
+            self._helper.close()
+
+    def _say_go_on(self) -> None:
+        try:
+            if self._channel is not None:
+                os.write(self._channel.fd, _GO_ON)
+        except BrokenPipeError:
+            raise SetupError("release init", errno.ESRCH, remedy="it was killed in the meantime") from None
+
+    def _receive(self) -> int | None:
+        """Wait for the next message; None when there is nobody left to send one.
+
+        Raises:
+            SetupError: The message says that a step failed.
+        """
+        if self._channel is None:
+            return None
+        channel = self._channel.fd
+        waiting = select.poll()
+        waiting.register(channel, select.POLLIN)
+        # The wait is Python's, so that Ctrl-C ends it. The message itself goes where no interrupt can lose it.
+        waiting.poll()
+        try:
+            if not self._inbox.receive(channel):
+                return None
+        except ConnectionResetError:
+            return None  # they ended with something of ours unread
+        if self._inbox.said == _SAID_FAILED:
+            raise self._failure(self._inbox.step, self._inbox.answer)
+        return self._inbox.said
+
+    def _failure(self, number: int, error: int) -> SetupError:
+        if number == _PLAN_ITSELF:
+            return SetupError("read the plan", error, remedy="helper and library are of different versions")
+        step = self._plan.steps[number]
+        return SetupError(step.action, error, step.path, step.remedy)
+
+    def _answer(self, what: Sync) -> None:
+        if what == Sync.ID_MAPS:
+            self._write_map("uid_map", self._plan.uid_map)
+            self._write_map("gid_map", self._plan.gid_map)
+        self._say_go_on()
+
+    def _write_map(self, name: str, ranges: tuple[tuple[int, int, int], ...]) -> None:
+        path = f"/proc/{self.pid}/{name}"
+        lines = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in ranges)
+        try:
+            # Init is our child and not reaped: the number is still its own.
+            with Descriptor(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) as file:
+                os.write(file.fd, lines.encode())
+        except OSError as error:
+            remedy = "mappings must not overlap, and have at most 340 lines"
+            raise SetupError("map ids of the user namespace", error.errno or errno.EIO, path, remedy) from None
+
+
+def _write_whole(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _kill_and_reap(pidfd: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    # A host that ignores SIGCHLD or waits for every child may have been faster.
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(_P_PIDFD, pidfd, os.WEXITED | _WALL)

@@ -1,0 +1,180 @@
+"""A configuration becomes a plan: what is to be done, flat and in order, before anything is done.
+
+Everything here is pure: no file is read, no system call made, and it imports on any system. The order of the steps is
+where the safety of a container lies; each place that must stay where it is says why.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ocikit.errors import UnsupportedFieldError, ValidationError
+from ocikit.runtime.plan_process import identity, program
+from ocikit.runtime.plan_root import CgroupMount, root_filesystem
+from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, Sync
+from ocikit.runtime.supported import refuse_unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ocikit.spec import Linux, LinuxNamespace, Spec
+
+__all__ = ["CgroupMount", "Namespace", "Surroundings", "compile_plan"]
+
+
+class Namespace(NamedTuple):
+    """One kind of namespace: its CLONE_* flag, and whether clone makes it or a step before or after."""
+
+    flag: int
+    when: str
+
+
+#: The kinds of the specification (config-linux.md, "Namespaces").
+#:
+#: Time namespaces apply to children only, and their offsets are fixed once a process is in: they come before the
+#: clone. A cgroup namespace takes the cgroup its maker is in for its root: it comes after the cgroups are joined.
+NAMESPACES = {
+    "user": Namespace(0x1000_0000, "clone"),
+    "mount": Namespace(0x0002_0000, "clone"),
+    "uts": Namespace(0x0400_0000, "clone"),
+    "ipc": Namespace(0x0800_0000, "clone"),
+    "network": Namespace(0x4000_0000, "clone"),
+    "pid": Namespace(0x2000_0000, "clone"),
+    "time": Namespace(0x0000_0080, "before"),
+    "cgroup": Namespace(0x0200_0000, "after"),
+}
+
+_CLOCKS = ("monotonic", "boottime")
+
+
+class Surroundings(NamedTuple):
+    """What a plan has to know of the place the container is made in."""
+
+    #: Absolute path of the bundle.
+    bundle: str
+    #: The id of the container; names its session keyring.
+    id: str = "ocikit"
+    #: Files that init writes "0" to, to join its cgroups (v1: ``tasks`` of each hierarchy).
+    cgroup_join: tuple[str, ...] = ()
+    #: Init is cloned into the cgroup whose descriptor the launcher passes (v2).
+    into_cgroup: bool = False
+    #: What a mount of type ``cgroup`` shows.
+    cgroup_mounts: tuple[CgroupMount, ...] = ()
+    #: Mask of the capabilities that this process could pass on.
+    capabilities: int = 0xFFFF_FFFF_FFFF_FFFF
+    #: The home directory of the user, for configurations that do not set HOME.
+    home: str | None = None
+
+
+def compile_plan(spec: Spec, around: Surroundings) -> Plan:
+    """Turn a configuration into the plan that makes its container.
+
+    Args:
+        spec: The configuration.
+        around: The place it is made in.
+
+    Raises:
+        ValidationError: The configuration violates the specification, or has no process to run.
+        UnsupportedFieldError: It asks for something that would have to be ignored.
+    """
+    violations = tuple(str(violation) for violation in spec.validate())
+    if violations:
+        raise ValidationError(violations)
+    if spec.process is None or not spec.process.args:
+        raise ValidationError(("$.process.args: a container needs a program to run",))
+    if spec.root is None or spec.linux is None:
+        missing = "root" if spec.root is None else "linux"
+        raise ValidationError((f"$.{missing}: a container on Linux needs this section",))
+    refuse_unsupported(spec)
+    namespaces = _namespaces(spec.linux)
+    steps: list[Step] = [
+        *_before_clone(spec, namespaces),
+        _clone(namespaces, around),
+        *_isolation(spec, namespaces, around),
+        *root_filesystem(spec, around.bundle, around.cgroup_mounts, namespaces),
+    ]
+    rights, warnings = identity(spec.process, around.capabilities)
+    steps += rights
+    steps += program(spec.process, around.home)
+    new_user = "user" in namespaces and not namespaces["user"].path
+    return Plan(
+        tuple(steps),
+        uid_map=tuple((m.container_id, m.host_id, m.size) for m in spec.linux.uid_mappings) if new_user else (),
+        gid_map=tuple((m.container_id, m.host_id, m.size) for m in spec.linux.gid_mappings) if new_user else (),
+        warnings=warnings,
+    )
+
+
+def _namespaces(linux: Linux) -> dict[str, LinuxNamespace]:
+    found: dict[str, LinuxNamespace] = {}
+    for number, namespace in enumerate(linux.namespaces):
+        path = f"$.linux.namespaces[{number}]"
+        if namespace.type not in NAMESPACES:
+            raise UnsupportedFieldError(path, f"no namespace of type {namespace.type!r} is known")
+        if namespace.type in found:
+            raise ValidationError((f"{path}: a second namespace of type {namespace.type}",))
+        found[namespace.type] = namespace
+    if "mount" not in found:
+        raise UnsupportedFieldError(
+            "$.linux.namespaces", "a container without a mount namespace would change the host's"
+        )
+    return found
+
+
+def _before_clone(spec: Spec, namespaces: dict[str, LinuxNamespace]) -> Iterator[Step]:
+    """Yield what the helper does: all of it passes on to init."""
+    if spec.process is not None and spec.process.oom_score_adj is not None:
+        # Before any namespace is entered: to lower the score takes a right that a user namespace does not give.
+        yield Step(
+            Op.WRITE,
+            "set the OOM score adjustment",
+            (NO_SLOT, 0),
+            (b"/proc/self/oom_score_adj", b"%d" % spec.process.oom_score_adj),
+            "/proc/self/oom_score_adj",
+            "lowering it below the caller's takes CAP_SYS_RESOURCE",
+        )
+    # The user namespace last: in it there is no right left to enter the others.
+    joined = sorted((n for n in namespaces.values() if n.path), key=lambda n: n.type == "user")
+    for namespace in joined:
+        flag = NAMESPACES[namespace.type].flag
+        yield Step(Op.JOIN, f"join {namespace.type} namespace", (flag,), (namespace.path.encode(),), namespace.path)
+    if "time" in namespaces and not namespaces["time"].path:
+        yield Step(Op.UNSHARE, "make time namespace", (NAMESPACES["time"].flag,))
+        offsets = spec.linux.time_offsets if spec.linux is not None else {}
+        for clock, offset in offsets.items():
+            if clock not in _CLOCKS:
+                raise ValidationError((f"$.linux.timeOffsets: {clock!r} is none of {', '.join(_CLOCKS)}",))
+            text = f"{clock} {offset.secs} {offset.nanosecs}".encode()
+            path = "/proc/self/timens_offsets"
+            yield Step(Op.WRITE, f"set offset of the clock {clock}", (NO_SLOT, 0), (path.encode(), text), path)
+
+
+def _clone(namespaces: dict[str, LinuxNamespace], around: Surroundings) -> Step:
+    flags = 0
+    for kind, namespace in namespaces.items():
+        if NAMESPACES[kind].when == "clone" and not namespace.path:
+            flags |= NAMESPACES[kind].flag
+    cgroup = Slot.CGROUP if around.into_cgroup else NO_SLOT
+    return Step(Op.CLONE, "clone init into its namespaces", (flags, cgroup), remedy="new namespaces take CAP_SYS_ADMIN")
+
+
+def _isolation(spec: Spec, namespaces: dict[str, LinuxNamespace], around: Surroundings) -> Iterator[Step]:
+    # Resources first: whatever init does from here on is counted and limited. A process of one thread that moves
+    # itself does not wait for the lock that moving another one takes.
+    for path in around.cgroup_join:
+        yield Step(Op.WRITE, "join cgroup", (NO_SLOT, 0), (path.encode(), b"0"), path)
+    if "user" in namespaces:
+        if not namespaces["user"].path:
+            yield Step(Op.SYNC, "map ids of the user namespace", (Sync.ID_MAPS,))
+        yield Step(Op.GROUPS, "drop supplementary groups", (), (b"",))
+        yield Step(Op.IDS, "become root of the user namespace", (0, 0))
+    if "cgroup" in namespaces and not namespaces["cgroup"].path:
+        yield Step(Op.UNSHARE, "make cgroup namespace", (NAMESPACES["cgroup"].flag,))
+    yield Step(Op.KEYRING, "make session keyring", (), (f"_ses.{around.id}".encode(),))
+    yield Step(Op.PROCFS, "mount a private procfs", (Slot.PROC, 0))
+    if "network" in namespaces and not namespaces["network"].path:
+        yield Step(Op.LOOPBACK, "bring up the loopback interface")
+    if spec.hostname:
+        yield Step(Op.HOSTNAME, "set hostname", (), (spec.hostname.encode(),))
+    if spec.domainname:
+        yield Step(Op.DOMAINNAME, "set domainname", (), (spec.domainname.encode(),))

@@ -1,0 +1,141 @@
+"""The part of a plan that makes the process: its limits, identity and rights, and at last its program."""
+
+from __future__ import annotations
+
+import posixpath
+import struct
+from typing import TYPE_CHECKING
+
+from ocikit.errors import ValidationError
+from ocikit.runtime import capabilities
+from ocikit.runtime.steps import Op, Slot, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ocikit.spec import Process
+
+__all__ = ["DEFAULT_PATH", "identity", "program"]
+
+#: Where programs are looked for when the environment has no PATH.
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_DEFAULT_UMASK = 0o022
+
+#: RLIMIT_* (setrlimit(2)), by the number that Linux has on x86_64 and aarch64.
+_RLIMITS = {
+    "RLIMIT_CPU": 0,
+    "RLIMIT_FSIZE": 1,
+    "RLIMIT_DATA": 2,
+    "RLIMIT_STACK": 3,
+    "RLIMIT_CORE": 4,
+    "RLIMIT_RSS": 5,
+    "RLIMIT_NPROC": 6,
+    "RLIMIT_NOFILE": 7,
+    "RLIMIT_MEMLOCK": 8,
+    "RLIMIT_AS": 9,
+    "RLIMIT_LOCKS": 10,
+    "RLIMIT_SIGPENDING": 11,
+    "RLIMIT_MSGQUEUE": 12,
+    "RLIMIT_NICE": 13,
+    "RLIMIT_RTPRIO": 14,
+    "RLIMIT_RTTIME": 15,
+}
+
+
+def identity(process: Process, available: int) -> tuple[list[Step], tuple[str, ...]]:
+    """Plan who the process is and what it may do.
+
+    Args:
+        process: The process of the configuration.
+        available: Mask of the capabilities that can be passed on at all.
+
+    Returns:
+        The steps, and warnings about capabilities that cannot be granted (the specification asks for a warning, not
+        for a failure).
+    """
+    masks, warnings = _capability_masks(process, available)
+    user = process.user
+    groups = struct.pack(f"={len(user.additional_gids)}I", *user.additional_gids)
+    umask = _DEFAULT_UMASK if user.umask is None else user.umask
+    where = process.cwd
+    cwd = Step(Op.CWD, "enter working directory", (0,), (where.encode(),), where)
+    steps = [
+        *_limits(process),
+        Step(Op.UMASK, "set umask", (umask,)),
+        # The bounding set while there is CAP_SETPCAP; it goes with the change of user.
+        Step(Op.BOUND, "limit bounding capabilities", (masks["bounding"],)),
+        Step(Op.KEEPCAPS, "keep capabilities over the change of user", (1,)),
+        Step(Op.GROUPS, "set supplementary groups", (), (groups,)),
+        cwd._replace(arguments=(1,)),
+        Step(Op.IDS, f"become user {user.uid}:{user.gid}", (user.uid, user.gid)),
+        cwd,
+        Step(Op.KEEPCAPS, "keep capabilities no longer", (0,)),
+        Step(Op.CAPS, "set capabilities", (masks["effective"], masks["permitted"], masks["inheritable"])),
+        Step(Op.AMBIENT, "set ambient capabilities", (masks["ambient"],)),
+    ]
+    if process.no_new_privileges:
+        steps.append(Step(Op.NO_NEW_PRIVS, "give up new privileges"))
+    return steps, warnings
+
+
+def _limits(process: Process) -> Iterator[Step]:
+    """Yield the resource limits, while there may still be the right to raise them."""
+    seen = set()
+    for number, limit in enumerate(process.rlimits):
+        path = f"$.process.rlimits[{number}]"
+        if limit.type not in _RLIMITS:
+            raise ValidationError((f"{path}.type: {limit.type!r} is no limit that Linux has",))
+        if limit.type in seen:
+            raise ValidationError((f"{path}: a second limit of type {limit.type}",))
+        seen.add(limit.type)
+        remedy = "raising a hard limit takes CAP_SYS_RESOURCE"
+        yield Step(Op.RLIMIT, f"set {limit.type}", (_RLIMITS[limit.type], limit.soft, limit.hard), remedy=remedy)
+
+
+def _capability_masks(process: Process, available: int) -> tuple[dict[str, int], tuple[str, ...]]:
+    masks = dict.fromkeys(("bounding", "effective", "inheritable", "permitted", "ambient"), 0)
+    warnings: list[str] = []
+    asked = process.capabilities
+    if asked is None:
+        return masks, ()
+    for name in masks:
+        mask, unknown = capabilities.to_mask(getattr(asked, name))
+        warnings += (f"$.process.capabilities.{name}: unknown capability {one}" for one in unknown)
+        missing = capabilities.names_of(mask & ~available)
+        if missing:
+            warnings.append(f"$.process.capabilities.{name}: this process cannot pass on {', '.join(missing)}")
+        masks[name] = mask & available
+    masks["effective"] &= masks["permitted"]
+    # The kernel grants as ambient only what is both permitted and inheritable.
+    wanted, masks["ambient"] = masks["ambient"], masks["ambient"] & masks["permitted"] & masks["inheritable"]
+    refused = capabilities.names_of(wanted & ~masks["ambient"])
+    if refused:
+        names = ", ".join(refused)
+        warnings.append(
+            f"$.process.capabilities.ambient: not both permitted and inheritable, hence not granted: {names}"
+        )
+    return masks, tuple(warnings)
+
+
+def program(process: Process, home: str | None) -> Iterator[Step]:
+    """Plan the end: find the program, say that all is ready, wait for start, execute."""
+    environment = list(process.env)
+    if home is not None and not any(entry.startswith("HOME=") for entry in environment):
+        environment.append(f"HOME={home}")
+    name = process.args[0]
+    # Now, as the user that will execute it and with its rights: what is not found fails create, not start.
+    yield Step(Op.FIND, f"find {name!r} in the root file system", (), _candidates(name, environment))
+    yield Step(Op.READY, "wait for the launcher")
+    yield Step(Op.FIFO, "wait for start", (Slot.PROC, Slot.FIFO))
+    strings = tuple(part.encode("utf-8", "surrogateescape") for part in (*process.args, *environment))
+    yield Step(Op.EXEC, f"execute {name!r}", (len(process.args),), strings)
+
+
+def _candidates(name: str, environment: list[str]) -> tuple[bytes, ...]:
+    if "/" in name:
+        return (name.encode("utf-8", "surrogateescape"),)
+    # The last assignment counts, as for the program itself.
+    path = next((entry[5:] for entry in reversed(environment) if entry.startswith("PATH=")), DEFAULT_PATH)
+    # An empty component is the working directory: what execvp makes of it everywhere.
+    return tuple(posixpath.join(part or ".", name).encode("utf-8", "surrogateescape") for part in path.split(":"))
