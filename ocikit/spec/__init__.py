@@ -18,8 +18,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ocikit.spec import annotation_keys, mediatypes
+    from ocikit.spec import annotation_keys, mediatypes, vocabulary
     from ocikit.spec._document import Document
+    from ocikit.spec.conversion import image_to_runtime, resolve_user, tmpfs_volume
     from ocikit.spec.descriptor import DESCRIPTOR_EMPTY_JSON, Descriptor, Platform
     from ocikit.spec.digest import Digest
     from ocikit.spec.docker import DockerManifest, DockerManifestList
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from ocikit.spec.seccomp import LinuxSeccomp, LinuxSeccompArg, LinuxSyscall
     from ocikit.spec.state import ContainerProcessState, State
     from ocikit.spec.timestamp import Timestamp
+    from ocikit.spec.users import GroupEntry, PasswdEntry, UserDatabase, UserLookup, parse_id
     from ocikit.spec.validate import Violation
 
 __all__ = [
@@ -113,6 +115,7 @@ __all__ = [
     "DockerManifestList",
     "Document",
     "Features",
+    "GroupEntry",
     "History",
     "Hook",
     "Hooks",
@@ -155,6 +158,7 @@ __all__ = [
     "MountExtensions",
     "NetDevicesFeatures",
     "POSIXRlimit",
+    "PasswdEntry",
     "Platform",
     "Process",
     "Root",
@@ -166,14 +170,22 @@ __all__ = [
     "State",
     "Timestamp",
     "User",
+    "UserDatabase",
+    "UserLookup",
     "Violation",
     "annotation_keys",
+    "image_to_runtime",
     "mediatypes",
+    "parse_id",
+    "resolve_user",
+    "tmpfs_volume",
+    "vocabulary",
 ]
 
 # Names by the module that has them.
 _CONTENTS = {
     "_document": "Document",
+    "conversion": "image_to_runtime resolve_user tmpfs_volume",
     "descriptor": "DESCRIPTOR_EMPTY_JSON Descriptor Platform",
     "digest": "Digest",
     "docker": "DockerManifest DockerManifestList",
@@ -200,10 +212,11 @@ _CONTENTS = {
     "seccomp": "LinuxSeccomp LinuxSeccompArg LinuxSyscall",
     "state": "ContainerProcessState State",
     "timestamp": "Timestamp",
+    "users": "GroupEntry PasswdEntry UserDatabase UserLookup parse_id",
     "validate": "Violation",
 }
 _HOMES = {name: module for module, names in _CONTENTS.items() for name in names.split()}
-_ROOMS = frozenset({"annotation_keys", "mediatypes"})
+_ROOMS = frozenset({"annotation_keys", "mediatypes", "vocabulary"})
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ocikit.spec._kinds import Coded
     from ocikit.spec.validate import Violation
 
-__all__ = ["Document", "key", "table_of"]
+__all__ = ["Document", "fault_of", "key", "table_of"]
 
 
 class _Key(NamedTuple):
@@ -117,6 +117,15 @@ def _unknown(table: Table, name: object, item: object) -> object:
     except Fault as fault:
         fault.at(name)
         raise
+
+
+def fault_of(document: Document) -> Fault | None:
+    """The first value of the wrong type in a document, which only one that was built in Python can have."""
+    try:
+        document._encode(document)  # noqa: SLF001 - this module's own
+    except Fault as fault:
+        return fault
+    return None
 
 
 def _only_unknown(document: Document, _: object, extra: Mapping[str, Any]) -> None:

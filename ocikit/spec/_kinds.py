@@ -146,6 +146,16 @@ def _string(value: object) -> str:
     raise Fault(f"expected a string, found {describe(value)}")
 
 
+def _text(value: object) -> str:
+    text = _string(value)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise Fault("holds a lone surrogate (undecodable bytes?), which JSON cannot carry") from None
+    return text
+
+
 def _boolean(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -188,7 +198,7 @@ def _to_base64(value: object) -> str:
     return base64.b64encode(value).decode()
 
 
-STRING: Final = Kind(_string, _string)
+STRING: Final = Kind(_string, _text)
 BOOLEAN: Final = Kind(_boolean, _boolean)
 INT32: Final = _integer(-(2**31), 2**31 - 1)
 #: Also Go's ``int`` on the platforms that run containers.

@@ -100,7 +100,7 @@ def _mounts(*, rootless: bool) -> tuple[Mount, ...]:
         ),
         Mount(destination="/dev/pts", type="devpts", source="devpts", options=terminals),
         Mount(
-            destination="/dev/shm",
+            destination="/dev/shm",  # noqa: S108 - a path in the container
             type="tmpfs",
             source="shm",
             options=(*_INERT, "mode=1777", "size=65536k"),

@@ -8,23 +8,21 @@ specification relates the two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from ocikit.errors import ValidationError
-from ocikit.spec._document import Document, table_of
+from ocikit.spec._document import Document, fault_of, table_of
 from ocikit.spec._json import json_path
 
-__all__ = ["Finding", "Rule", "Violation", "violations"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-#: A violation inside an object: the keys and indexes that lead to the value, and what is wrong with it.
-Finding = tuple[Sequence[str | int], str]
+    from ocikit.spec._checks import Finding, Rule
 
-#: Finds what is wrong in one object.
-Rule = Callable[[Any], Iterator[Finding]]
+__all__ = ["Violation", "violations"]
 
 
 @frozen
@@ -58,10 +56,9 @@ def violations(document: Document) -> tuple[Violation, ...]:
 
     A value of the wrong type is reported alone: the rules count on the types.
     """
-    try:
-        document.to_dict()
-    except ValidationError as error:
-        return tuple(Violation(*text.split(": ", 1)) for text in error.violations)
+    fault = fault_of(document)
+    if fault is not None:
+        return (Violation(fault.path, fault.reason),)
     return tuple(Violation(json_path(steps), reason) for steps, reason in _walk(document, ()))
 
 

@@ -1,0 +1,209 @@
+"""The MUSTs of config-linux.md (runtime specification 1.3.0) that can be seen in a document alone."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from ocikit.spec import vocabulary
+from ocikit.spec._checks import (
+    Finding,
+    Rule,
+    absolute,
+    all_of,
+    cpu_list,
+    distinct,
+    one_of,
+    required,
+    shown,
+    without_newline,
+)
+from ocikit.spec.linux import (
+    Linux,
+    LinuxDevice,
+    LinuxIntelRdt,
+    LinuxMemoryPolicy,
+    LinuxNamespace,
+    LinuxPersonality,
+)
+from ocikit.spec.linux_resources import (
+    LinuxCPU,
+    LinuxDeviceCgroup,
+    LinuxHugepageLimit,
+    LinuxInterfacePriority,
+    LinuxMemory,
+    LinuxRdma,
+    LinuxWeightDevice,
+)
+from ocikit.spec.seccomp import LinuxSeccomp, LinuxSeccompArg, LinuxSyscall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["RULES"]
+
+_PAGE_SIZE: Final = re.compile(r"[1-9]\d*[KMG]B", re.ASCII)
+
+# The recursive forms are not in the specification; runtimes take them and engines write them.
+_PROPAGATIONS: Final = (*vocabulary.ROOTFS_PROPAGATIONS, *(f"r{word}" for word in vocabulary.ROOTFS_PROPAGATIONS))
+
+# set_mempolicy(2): which modes take no nodes at all, and which take at least one.
+_WITHOUT_NODES: Final = frozenset({"MPOL_DEFAULT", "MPOL_LOCAL"})
+_WITH_NODES: Final = frozenset({"MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_PREFERRED_MANY", "MPOL_WEIGHTED_INTERLEAVE"})
+
+
+def _linux(linux: Linux) -> Iterator[Finding]:
+    yield from distinct((namespace.type for namespace in linux.namespaces), "type", "namespaces", "type")
+    for name in ("maskedPaths", "readonlyPaths"):
+        for index, path in enumerate(linux.masked_paths if name == "maskedPaths" else linux.readonly_paths):
+            yield from absolute(path, name, index)
+    if linux.rootfs_propagation:
+        yield from one_of(linux.rootfs_propagation, _PROPAGATIONS, "rootfsPropagation")
+    for clock in linux.time_offsets:
+        yield from one_of(clock, vocabulary.CLOCKS, "timeOffsets", clock)
+    yield from _net_device_names(linux)
+
+
+def _net_device_names(linux: Linux) -> Iterator[Finding]:
+    taken: dict[str, str] = {}
+    for host_name, device in linux.net_devices.items():
+        name = device.name or host_name
+        if "%d" in name:  # the kernel finds a free number
+            continue
+        first = taken.setdefault(name, host_name)
+        if first != host_name:
+            yield ["netDevices", host_name], f"is named {shown(name)} in the container, as {shown(first)} is"
+
+
+def _namespace(namespace: LinuxNamespace) -> Iterator[Finding]:
+    yield from one_of(namespace.type, vocabulary.NAMESPACE_TYPES, "type")
+    if namespace.path:
+        yield from absolute(namespace.path, "path")
+
+
+def _device(device: LinuxDevice) -> Iterator[Finding]:
+    yield from absolute(device.path, "path")
+    yield from one_of(device.type, vocabulary.DEVICE_TYPES, "type")
+    if device.type != "p":
+        for name, number in (("major", device.major), ("minor", device.minor)):
+            if number is None:
+                yield [name], "is REQUIRED unless type is p"
+
+
+def _intel_rdt(rdt: LinuxIntelRdt) -> Iterator[Finding]:
+    for index, line in enumerate(rdt.schemata):
+        yield from without_newline(line, "schemata", index)
+    if rdt.mem_bw_schema:
+        yield from without_newline(rdt.mem_bw_schema, "memBwSchema")
+        if not rdt.mem_bw_schema.startswith("MB:"):
+            yield ["memBwSchema"], f"must start with MB:, found {shown(rdt.mem_bw_schema)}"
+
+
+def _memory_policy(policy: LinuxMemoryPolicy) -> Iterator[Finding]:
+    yield from one_of(policy.mode, vocabulary.MEMORY_POLICY_MODES, "mode")
+    yield from all_of(policy.flags, vocabulary.MEMORY_POLICY_FLAGS, "flags")
+    yield from cpu_list(policy.nodes, "nodes")
+    if policy.nodes and policy.mode in _WITHOUT_NODES:
+        yield ["nodes"], f"must be empty for {policy.mode}, found {shown(policy.nodes)}"
+    if not policy.nodes and policy.mode in _WITH_NODES:
+        yield ["nodes"], f"at least one node is REQUIRED for {policy.mode}"
+
+
+def _personality(personality: LinuxPersonality) -> Iterator[Finding]:
+    yield from one_of(personality.domain, vocabulary.PERSONALITY_DOMAINS, "domain")
+    if personality.flags:
+        yield ["flags"], "no flags are defined"
+
+
+def _device_rule(rule: LinuxDeviceCgroup) -> Iterator[Finding]:
+    if rule.type:
+        yield from one_of(rule.type, vocabulary.DEVICE_RULE_TYPES, "type")
+    if not set(rule.access) <= set("rwm"):
+        yield ["access"], f"expected a composition of r, w and m, found {shown(rule.access)}"
+
+
+def _memory(memory: LinuxMemory) -> Iterator[Finding]:
+    limits = {
+        "limit": memory.limit,
+        "reservation": memory.reservation,
+        "swap": memory.swap,
+        "kernel": memory.kernel,
+        "kernelTCP": memory.kernel_tcp,
+    }
+    for name, limit in limits.items():
+        if limit is not None and limit < -1:
+            yield [name], f"expected bytes, or -1 for unlimited, found {limit}"
+    if memory.swappiness is not None and memory.swappiness > 100:
+        yield ["swappiness"], f"expected 0 to 100, found {memory.swappiness}"
+
+
+def _cpu(cpu: LinuxCPU) -> Iterator[Finding]:
+    if cpu.burst is not None and cpu.quota is not None and 0 < cpu.quota < cpu.burst:
+        yield ["burst"], f"must not exceed quota, which is {cpu.quota}; found {cpu.burst}"
+    yield from cpu_list(cpu.cpus, "cpus")
+    yield from cpu_list(cpu.mems, "mems")
+
+
+def _weight_device(device: LinuxWeightDevice) -> Iterator[Finding]:
+    if device.weight is None and device.leaf_weight is None:
+        yield ["weight"], "at least one of weight and leafWeight is REQUIRED"
+
+
+def _hugepage_limit(limit: LinuxHugepageLimit) -> Iterator[Finding]:
+    if not _PAGE_SIZE.fullmatch(limit.page_size):
+        yield ["pageSize"], f"expected a size such as 64KB, 2MB or 1GB, found {shown(limit.page_size)}"
+
+
+def _interface_priority(priority: LinuxInterfacePriority) -> Iterator[Finding]:
+    yield from required(priority.name, "name")
+
+
+def _rdma(rdma: LinuxRdma) -> Iterator[Finding]:
+    if rdma.hca_handles is None and rdma.hca_objects is None:
+        yield ["hcaHandles"], "at least one of hcaHandles and hcaObjects is REQUIRED"
+
+
+def _seccomp(seccomp: LinuxSeccomp) -> Iterator[Finding]:
+    yield from one_of(seccomp.default_action, vocabulary.SECCOMP_ACTIONS, "defaultAction")
+    yield from _errno(seccomp.default_errno_ret, seccomp.default_action, "defaultErrnoRet")
+    yield from all_of(seccomp.architectures, vocabulary.SECCOMP_ARCHITECTURES, "architectures")
+    yield from all_of(seccomp.flags or (), vocabulary.SECCOMP_FLAGS, "flags")
+    if seccomp.listener_metadata and not seccomp.listener_path:
+        yield ["listenerMetadata"], "must not be set without listenerPath"
+
+
+def _syscall(syscall: LinuxSyscall) -> Iterator[Finding]:
+    if not syscall.names:
+        yield ["names"], "at least one entry is REQUIRED"
+    yield from one_of(syscall.action, vocabulary.SECCOMP_ACTIONS, "action")
+    yield from _errno(syscall.errno_ret, syscall.action, "errnoRet")
+
+
+def _errno(number: int | None, action: str, name: str) -> Iterator[Finding]:
+    if number is not None and action not in vocabulary.SECCOMP_ACTIONS_WITH_ERRNO:
+        yield [name], f"must not be set because {action or 'no action'} takes no errno"
+
+
+def _seccomp_arg(arg: LinuxSeccompArg) -> Iterator[Finding]:
+    yield from one_of(arg.op, vocabulary.SECCOMP_OPERATORS, "op")
+
+
+#: What is checked in an object of each class.
+RULES: Final[Mapping[type, Rule]] = {
+    Linux: _linux,
+    LinuxCPU: _cpu,
+    LinuxDevice: _device,
+    LinuxDeviceCgroup: _device_rule,
+    LinuxHugepageLimit: _hugepage_limit,
+    LinuxIntelRdt: _intel_rdt,
+    LinuxInterfacePriority: _interface_priority,
+    LinuxMemory: _memory,
+    LinuxMemoryPolicy: _memory_policy,
+    LinuxNamespace: _namespace,
+    LinuxPersonality: _personality,
+    LinuxRdma: _rdma,
+    LinuxSeccomp: _seccomp,
+    LinuxSeccompArg: _seccomp_arg,
+    LinuxSyscall: _syscall,
+    LinuxWeightDevice: _weight_device,
+}

@@ -1,0 +1,161 @@
+"""The MUSTs of the runtime specification 1.3.0 that can be seen in a document alone, outside the Linux section.
+
+Words such as rlimit types are those of Linux. The sections of other platforms are not looked into.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ocikit.spec import vocabulary
+from ocikit.spec._checks import (
+    SEMANTIC_VERSION,
+    Finding,
+    Rule,
+    absolute,
+    all_of,
+    cpu_list,
+    distinct,
+    one_of,
+    required,
+    semantic_version,
+)
+from ocikit.spec.features import Features
+from ocikit.spec.runtime import CPUAffinity, Hook, LinuxIOPriority, Mount, POSIXRlimit, Process, Root, Scheduler, Spec
+from ocikit.spec.state import CREATED, RUNNING, ContainerProcessState, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["RULES"]
+
+
+def _spec(spec: Spec) -> Iterator[Finding]:
+    yield from semantic_version(spec.oci_version, "ociVersion")
+    yield from _root_presence(spec)
+    yield from _annotations(spec.annotations)
+    if spec.process is not None and spec.windows is None and not spec.process.args:
+        yield ["process", "args"], "at least one entry is REQUIRED"
+    yield from _mapped_mounts(spec)
+    if spec.linux is None and (spec.solaris, spec.zos, spec.freebsd) != (None, None, None):
+        for index, mount in enumerate(spec.mounts):
+            yield from absolute(mount.destination, "mounts", index, "destination")
+
+
+def _root_presence(spec: Spec) -> Iterator[Finding]:
+    if spec.windows is not None and spec.windows.get("hyperv") is not None:
+        if spec.root is not None:
+            yield ["root"], "must not be set for Hyper-V containers"
+    elif spec.root is None:
+        yield ["root"], "is REQUIRED"
+
+
+def _annotations(annotations: Mapping[str, str]) -> Iterator[Finding]:
+    if "" in annotations:
+        yield ["annotations", ""], "keys must not be empty"
+
+
+def _mapped_mounts(spec: Spec) -> Iterator[Finding]:
+    if spec.linux is not None and any(namespace.type == "user" for namespace in spec.linux.namespaces):
+        return
+    for index, mount in enumerate(spec.mounts):
+        if not mount.uid_mappings and not {"idmap", "ridmap"}.isdisjoint(mount.options):
+            yield (
+                ["mounts", index, "options"],
+                "asks for mapped ids, which needs uidMappings and gidMappings or a user namespace",
+            )
+
+
+def _root(root: Root) -> Iterator[Finding]:
+    yield from required(root.path, "path")
+
+
+def _mount(mount: Mount) -> Iterator[Finding]:
+    yield from required(mount.destination, "destination")
+    if bool(mount.uid_mappings) != bool(mount.gid_mappings):
+        lacking = "gidMappings" if mount.uid_mappings else "uidMappings"
+        yield [lacking], "uidMappings and gidMappings must be specified together"
+
+
+def _process(process: Process) -> Iterator[Finding]:
+    yield from absolute(process.cwd, "cwd")
+    yield from distinct((limit.type for limit in process.rlimits), "type", "rlimits", "type")
+
+
+def _rlimit(limit: POSIXRlimit) -> Iterator[Finding]:
+    yield from one_of(limit.type, vocabulary.RLIMIT_TYPES, "type")
+    if limit.soft > limit.hard:
+        yield ["soft"], f"must not exceed hard, which is {limit.hard}; found {limit.soft}"
+
+
+def _scheduler(scheduler: Scheduler) -> Iterator[Finding]:
+    yield from one_of(scheduler.policy, vocabulary.SCHEDULER_POLICIES, "policy")
+    yield from all_of(scheduler.flags, vocabulary.SCHEDULER_FLAGS, "flags")
+
+
+def _io_priority(priority: LinuxIOPriority) -> Iterator[Finding]:
+    yield from one_of(priority.class_, vocabulary.IO_PRIORITY_CLASSES, "class")
+
+
+def _affinity(affinity: CPUAffinity) -> Iterator[Finding]:
+    yield from cpu_list(affinity.initial, "initial")
+    yield from cpu_list(affinity.final, "final")
+
+
+def _hook(hook: Hook) -> Iterator[Finding]:
+    yield from absolute(hook.path, "path")
+    if hook.timeout is not None and hook.timeout <= 0:
+        yield ["timeout"], f"must be greater than zero, found {hook.timeout}"
+
+
+def _state(state: State) -> Iterator[Finding]:
+    yield from required(state.oci_version, "ociVersion")
+    yield from required(state.id, "id")
+    yield from required(state.status, "status")
+    if state.status in {CREATED, RUNNING} and state.pid <= 0:
+        yield ["pid"], f"is REQUIRED while the container is {state.status}"
+    yield from absolute(state.bundle, "bundle")
+
+
+def _process_state(state: ContainerProcessState) -> Iterator[Finding]:
+    yield from required(state.oci_version, "ociVersion")
+
+
+def _features(features: Features) -> Iterator[Finding]:
+    wrong = [
+        *semantic_version(features.oci_version_min, "ociVersionMin"),
+        *semantic_version(features.oci_version_max, "ociVersionMax"),
+    ]
+    yield from wrong
+    if not wrong and _precedence(features.oci_version_max) < _precedence(features.oci_version_min):
+        yield ["ociVersionMax"], f"must not be less than ociVersionMin, which is {features.oci_version_min}"
+    yield from _annotations(features.annotations or {})
+
+
+def _precedence(version: str) -> tuple[object, ...]:
+    """What Semantic Versioning compares: numbers before words, a pre-release before its release."""
+    match = SEMANTIC_VERSION.fullmatch(version)
+    if match is None:
+        return ()
+    numbers = tuple(int(match[group]) for group in (1, 2, 3))
+    if match[4] is None:
+        return (*numbers, 1)
+    parts = tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in match[4].split("."))
+    return (*numbers, 0, parts)
+
+
+#: What is checked in an object of each class.
+RULES: Final[Mapping[type, Rule]] = {
+    CPUAffinity: _affinity,
+    ContainerProcessState: _process_state,
+    Features: _features,
+    Hook: _hook,
+    LinuxIOPriority: _io_priority,
+    Mount: _mount,
+    POSIXRlimit: _rlimit,
+    Process: _process,
+    Root: _root,
+    Scheduler: _scheduler,
+    Spec: _spec,
+    State: _state,
+}
