@@ -111,8 +111,6 @@ def _namespaces(linux: Linux) -> dict[str, LinuxNamespace]:
         path = f"$.linux.namespaces[{number}]"
         if namespace.type not in NAMESPACES:
             raise UnsupportedFieldError(path, f"no namespace of type {namespace.type!r} is known")
-        if namespace.type in found:
-            raise ValidationError((f"{path}: a second namespace of type {namespace.type}",))
         found[namespace.type] = namespace
     if "mount" not in found:
         raise UnsupportedFieldError(

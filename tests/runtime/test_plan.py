@@ -1,0 +1,300 @@
+"""A configuration becomes a plan: which steps, in which order, and what is refused before anything is done."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import attrs
+import pytest
+
+from ocikit.errors import UnsupportedFieldError, ValidationError
+from ocikit.runtime.capabilities import NAMES, names_of, to_mask
+from ocikit.runtime.plan import CgroupMount, Surroundings, compile_plan
+from ocikit.runtime.steps import NO_SLOT, Op, Plan, Step
+from ocikit.spec import (
+    Hook,
+    Hooks,
+    LinuxCapabilities,
+    LinuxDevice,
+    LinuxIDMapping,
+    LinuxNamespace,
+    LinuxSeccomp,
+    LinuxTimeOffset,
+    Mount,
+    POSIXRlimit,
+    Spec,
+    User,
+)
+
+AROUND = Surroundings(bundle="/bundle", id="one", cgroup_mounts=(CgroupMount("memory", "/sys/fs/cgroup/memory/one"),))
+
+
+def spec(*, process: dict[str, Any] | None = None, linux: dict[str, Any] | None = None, **top: Any) -> Spec:
+    """Return the default configuration with some fields changed."""
+    base = Spec.default()
+    assert base.process is not None
+    assert base.linux is not None
+    changed = attrs.evolve(base.process, terminal=False, **(process or {}))
+    return attrs.evolve(base, process=changed, linux=attrs.evolve(base.linux, **(linux or {})), **top)
+
+
+def steps(of: Spec, op: Op) -> list[Step]:
+    """Return the steps of one kind in the plan of a configuration."""
+    return [step for step in compile_plan(of, AROUND).steps if step.op == op]
+
+
+def position(plan: Plan, op: Op, action: str = "") -> int:
+    """Return where the first step of a kind is."""
+    return next(i for i, step in enumerate(plan.steps) if step.op == op and action in step.action)
+
+
+def test_default_configuration_compiles() -> None:
+    """What ``runc spec`` gives has a plan that ends with the execution of its program."""
+    plan = compile_plan(spec(), AROUND)
+    last = plan.steps[-1]
+    assert last.op == Op.EXEC
+    assert last.strings[0] == b"sh"
+    assert [step.op for step in plan.steps[-4:]] == [Op.FIND, Op.READY, Op.FIFO, Op.EXEC]
+
+
+def test_order_of_privileged_steps() -> None:
+    """The order that safety depends on: cgroups, mounts, hiding, root, rights, user, rights again, program."""
+    around = AROUND._replace(cgroup_join=("/sys/fs/cgroup/memory/one/tasks",))
+    namespaces = (*(spec().linux.namespaces), LinuxNamespace(type="cgroup"))  # type: ignore[union-attr]
+    plan = compile_plan(spec(linux={"namespaces": namespaces, "sysctl": {"net.ipv4.ip_forward": "1"}}), around)
+    order = [
+        position(plan, Op.CLONE),
+        position(plan, Op.WRITE, "join cgroup"),
+        position(plan, Op.UNSHARE),
+        position(plan, Op.SETATTR, "propagation"),
+        position(plan, Op.ROOT),
+        position(plan, Op.ATTACH),
+        position(plan, Op.NODE),
+        position(plan, Op.WRITE, "net.ipv4.ip_forward"),
+        position(plan, Op.READONLY, "make read-only"),
+        position(plan, Op.PIVOT),
+        position(plan, Op.SETATTR, "read-only"),
+        position(plan, Op.RLIMIT),
+        position(plan, Op.BOUND),
+        position(plan, Op.IDS),
+        position(plan, Op.CAPS),
+        position(plan, Op.FIND),
+    ]
+    assert order == sorted(order)
+
+
+def test_only_a_new_network_gets_its_loopback_up() -> None:
+    """A joined network namespace is left as it is."""
+    assert len(steps(spec(), Op.LOOPBACK)) == 1
+    joined = tuple(
+        LinuxNamespace(type="network", path="/run/netns/x") if n.type == "network" else n
+        for n in spec().linux.namespaces  # type: ignore[union-attr]
+    )
+    changed = spec(linux={"namespaces": joined})
+    assert steps(changed, Op.LOOPBACK) == []
+    assert steps(changed, Op.JOIN)[0].strings == (b"/run/netns/x",)
+
+
+def test_user_namespace_is_joined_last() -> None:
+    """In a joined user namespace there is no right left to enter the others."""
+    namespaces = tuple(LinuxNamespace(type=kind, path=f"/ns/{kind}") for kind in ("user", "mount", "network"))
+    joins = steps(spec(linux={"namespaces": namespaces}, hostname=""), Op.JOIN)
+    assert joins[-1].strings == (b"/ns/user",)
+
+
+def test_user_namespace_maps_ids_and_binds_devices() -> None:
+    """A new user namespace asks the launcher for its maps, and shows the host's devices instead of making some."""
+    ranges = (LinuxIDMapping(container_id=0, host_id=100_000, size=65_536),)
+    namespaces = (*spec().linux.namespaces, LinuxNamespace(type="user"))  # type: ignore[union-attr]
+    of = spec(linux={"namespaces": namespaces, "uid_mappings": ranges, "gid_mappings": ranges})
+    plan = compile_plan(of, AROUND)
+    assert plan.uid_map == plan.gid_map == ((0, 100_000, 65_536),)
+    assert position(plan, Op.SYNC) < position(plan, Op.IDS)
+    assert steps(of, Op.NODE) == []
+
+
+def test_time_offsets_are_set_before_anybody_is_inside() -> None:
+    """The clocks of a time namespace can be set only while it is empty."""
+    namespaces = (*spec().linux.namespaces, LinuxNamespace(type="time"))  # type: ignore[union-attr]
+    offsets = {"boottime": LinuxTimeOffset(secs=7, nanosecs=5)}
+    plan = compile_plan(spec(linux={"namespaces": namespaces, "time_offsets": offsets}), AROUND)
+    write = position(plan, Op.WRITE, "clock boottime")
+    assert plan.steps[write].strings[1] == b"boottime 7 5"
+    assert position(plan, Op.UNSHARE) < write < position(plan, Op.CLONE)
+
+
+def test_path_is_searched_in_the_environment_of_the_process() -> None:
+    """Programs without a slash are looked for along the last PATH; an empty component is the working directory."""
+    find = steps(spec(process={"env": ("PATH=/first", "PATH=/a::/b")}), Op.FIND)[0]
+    assert find.strings == (b"/a/sh", b"./sh", b"/b/sh")
+    assert steps(spec(process={"args": ("./run",)}), Op.FIND)[0].strings == (b"./run",)
+
+
+def test_home_is_added_only_when_missing() -> None:
+    """HOME comes from the caller when the configuration has none, and never replaces one."""
+    around = AROUND._replace(home="/home/u")
+    assert compile_plan(spec(), around).steps[-1].strings[-1] == b"HOME=/home/u"
+    own = compile_plan(spec(process={"env": ("HOME=/x",)}), around).steps[-1]
+    assert own.strings == (b"sh", b"HOME=/x")
+
+
+def test_capabilities_beyond_reach_are_warnings() -> None:
+    """What cannot be granted is left out and said, as the specification asks; the rest is granted."""
+    wanted = ("CAP_KILL", "CAP_SYS_ADMIN", "CAP_WHATEVER")
+    caps = LinuxCapabilities(bounding=wanted, effective=wanted, permitted=wanted)
+    around = AROUND._replace(capabilities=to_mask(["CAP_KILL"])[0])
+    plan = compile_plan(spec(process={"capabilities": caps}), around)
+    assert plan.steps[position(plan, Op.CAPS)].arguments == (1 << 5, 1 << 5, 0)
+    assert any("CAP_WHATEVER" in warning for warning in plan.warnings)
+    assert any("CAP_SYS_ADMIN" in warning for warning in plan.warnings)
+
+
+def test_no_capabilities_section_means_none() -> None:
+    """A configuration without capabilities gives none, not those of the caller."""
+    plan = compile_plan(spec(process={"capabilities": None}), AROUND)
+    assert plan.steps[position(plan, Op.CAPS)].arguments == (0, 0, 0)
+    assert plan.steps[position(plan, Op.BOUND)].arguments == (0,)
+
+
+def test_inheritable_is_never_implied() -> None:
+    """The inheritable set is the configured one and nothing else."""
+    plan = compile_plan(spec(), AROUND)
+    assert plan.steps[position(plan, Op.CAPS)].arguments[2] == 0
+
+
+def test_bind_mounts_start_at_the_bundle() -> None:
+    """A relative source is one of the bundle's, an absolute one of the host's."""
+    mounts = (
+        Mount(destination="/a", source="data", options=("bind",)),
+        Mount(destination="/b", source="/x", type="bind"),
+    )
+    binds = steps(spec(mounts=mounts), Op.BIND)
+    assert [step.strings[0] for step in binds] == [b"/bundle/data", b"/x"]
+
+
+def test_destinations_stay_below_the_root() -> None:
+    """Destinations are absolute or relative to the root, and climb no higher."""
+    mounts = (Mount(destination="a/../../../b", source="/x", type="bind"),)
+    assert steps(spec(mounts=mounts), Op.ATTACH)[0].strings == (b"/b",)
+
+
+def test_a_bound_dev_is_left_alone() -> None:
+    """When the configuration binds a /dev, no device or link is made in it."""
+    of = spec(mounts=(Mount(destination="/dev", source="/dev", type="bind", options=("rbind",)),))
+    assert steps(of, Op.NODE) == []
+    assert steps(of, Op.SYMLINK) == []
+
+
+def test_asked_device_replaces_the_default_one() -> None:
+    """A device of the configuration stands for the default device at the same path."""
+    device = LinuxDevice(path="/dev/null", type="c", major=1, minor=3, file_mode=0o600, uid=5)
+    nodes = [s for s in steps(spec(linux={"devices": (device,)}), Op.NODE) if s.strings == (b"/dev/null",)]
+    assert [node.arguments[1:] for node in nodes] == [(0o020600, 1 << 32 | 3, 5, 0)]
+
+
+def test_cgroups_of_v1_stand_side_by_side() -> None:
+    """A mount of type cgroup shows each hierarchy of v1, and links to the members of joint ones."""
+    around = AROUND._replace(
+        cgroup_mounts=(
+            CgroupMount("cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct/x"),
+            CgroupMount("pids", "/sys/fs/cgroup/pids/x"),
+        )
+    )
+    plan = compile_plan(spec(), around)
+    binds = [s.strings[0] for s in plan.steps if s.op == Op.BIND]
+    assert binds == [b"/sys/fs/cgroup/cpu,cpuacct/x", b"/sys/fs/cgroup/pids/x"]
+    links = [s.strings for s in plan.steps if s.op == Op.SYMLINK and b"cgroup" in s.strings[1]]
+    assert links == [(b"cpu,cpuacct", b"/sys/fs/cgroup/cpu"), (b"cpu,cpuacct", b"/sys/fs/cgroup/cpuacct")]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("net.ipv4.ip_forward", "sys/net/ipv4/ip_forward"),
+        ("net/ipv4/conf/eth0.1/rp_filter", "sys/net/ipv4/conf/eth0.1/rp_filter"),
+        ("kernel.shmmax", "sys/kernel/shmmax"),
+        ("fs.mqueue.msg_max", "sys/fs/mqueue/msg_max"),
+    ],
+)
+def test_kernel_parameters_by_both_notations(name: str, file: str) -> None:
+    """When the first separator is a slash, dots belong to names (sysctl.d(5))."""
+    write = [s for s in steps(spec(linux={"sysctl": {name: "1"}}), Op.WRITE) if s.arguments[0] != NO_SLOT]
+    assert write[0].strings == (file.encode(), b"1")
+
+
+@pytest.mark.parametrize("name", ["kernel.core_pattern", "vm.swappiness", "kernel.sysrq", "user.max_user_namespaces"])
+def test_parameters_of_the_host_are_refused(name: str) -> None:
+    """A parameter that is not the container's own is refused before anything is done."""
+    with pytest.raises(ValidationError, match=name.replace(".", r"\.")):
+        compile_plan(spec(linux={"sysctl": {name: "1"}}), AROUND)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"linux": {"seccomp": LinuxSeccomp(default_action="SCMP_ACT_ALLOW")}}, "$.linux.seccomp"),
+        ({"process": {"apparmor_profile": "x"}}, "$.process.apparmorProfile"),
+        ({"process": {"selinux_label": "x"}}, "$.process.selinuxLabel"),
+        ({"linux": {"mount_label": "x"}}, "$.linux.mountLabel"),
+        ({"hooks": Hooks(poststop=(Hook(path="/bin/true"),))}, "$.hooks.poststop"),
+        ({"linux": {"rootfs_propagation": "shared"}}, "$.linux.rootfsPropagation"),
+        (
+            {"linux": {"namespaces": (LinuxNamespace(type="pid"),), "masked_paths": (), "readonly_paths": ()}},
+            "$.linux.namespaces",
+        ),
+    ],
+)
+def test_fields_that_would_be_ignored_are_refused(changes: dict[str, Any], path: str) -> None:
+    """A field that is set and not acted on is an error that names it."""
+    with pytest.raises(UnsupportedFieldError) as caught:
+        compile_plan(spec(**changes), AROUND)
+    assert caught.value.path == path
+
+
+def test_terminal_is_refused() -> None:
+    """A terminal is asked for by default in ``runc spec``; it is refused rather than left out."""
+    base = Spec.default()
+    assert base.process is not None
+    with pytest.raises(UnsupportedFieldError, match="terminal"):
+        compile_plan(attrs.evolve(base, process=attrs.evolve(base.process, terminal=True)), AROUND)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"process": {"args": ()}}, "args"),
+        ({"process": {"rlimits": (POSIXRlimit(type="RLIMIT_X", hard=1, soft=1),)}}, "RLIMIT_X"),
+        ({"mounts": (Mount(destination="/", source="/x", type="bind"),)}, "root itself"),
+        ({"mounts": (Mount(destination="/x/..", source="/x", type="bind"),)}, "root itself"),
+        ({"mounts": (Mount(destination="/x", source="/x", type="bind", options=("size=1",)),)}, "bind mount has no"),
+        ({"linux": {"namespaces": (LinuxNamespace(type="mount"), LinuxNamespace(type="mount"))}}, "repeats"),
+    ],
+)
+def test_what_contradicts_the_specification_is_refused(changes: dict[str, Any], message: str) -> None:
+    """Bad input is a typed error with its place, before anything is done."""
+    with pytest.raises(ValidationError, match=message):
+        compile_plan(spec(**changes), AROUND)
+
+
+def test_a_step_is_packed_as_the_wire_says() -> None:
+    """A step is its head, five numbers, and strings each with length, NUL and padding to four."""
+    packed = Step(Op.WRITE, "x", (1,), (b"ab", b"abc")).encode()
+    length, op, strings, *numbers = struct.unpack_from("=IHH5Q", packed)
+    assert (length, op, strings, numbers) == (len(packed), Op.WRITE, 2, [1, 0, 0, 0, 0])
+    assert packed[48:64] == b"\x02\0\0\0ab\0\0" + b"\x03\0\0\0abc\0"
+    assert len(packed) % 8 == 0
+
+
+def test_user_and_groups_reach_the_steps() -> None:
+    """Ids are taken from the configuration as they are."""
+    of = spec(process={"user": User(uid=1000, gid=1001, additional_gids=(5, 6), umask=0o77)})
+    assert steps(of, Op.IDS)[0].arguments == (1000, 1001)
+    assert steps(of, Op.GROUPS)[0].strings == (struct.pack("=2I", 5, 6),)
+    assert steps(of, Op.UMASK)[0].arguments == (0o77,)
+
+
+def test_capability_names_round_trip() -> None:
+    """Every name has its bit and every bit its name, CHECKPOINT_RESTORE being the fortieth."""
+    assert names_of(to_mask(NAMES)[0]) == NAMES
+    assert to_mask(["CAP_CHECKPOINT_RESTORE"]) == (1 << 40, ())
