@@ -20,6 +20,7 @@ HELPER_FLAGS = [
     "-ffreestanding",
     "-nostdlib",
     "-static",
+    "-fno-tree-loop-distribute-patterns",  # would make memcpy out of the loop that is memcpy
     "-fno-pie",
     "-no-pie",
     "-fno-stack-protector",

@@ -39,22 +39,61 @@ long step_WRITE(struct step *step)
 	return result;
 }
 
-/* Make one directory of a path; that another one made it first is as good. */
-static long enter(int parent, const char *name, unsigned mode)
+#define PATH_LIMIT 4096
+#define LINK_LIMIT 16
+
+/*
+ * The path that a symbolic link stands for, in terms of the root: what it says when it begins with a slash, else what
+ * it says after the directory it is in. Such a path is looked up from the root again; nothing in it is taken on trust.
+ */
+static long path_of_link(int parent, const char *directory, size_t directory_length, const char *name, char *out)
 {
-	long result = SYS3(mkdirat, parent, name, mode);
+	size_t room = PATH_LIMIT - 2 - directory_length;
+	long got;
+
+	if (directory_length >= PATH_LIMIT - 2)
+		return -E_NAMETOOLONG;
+	got = SYS4(readlinkat, parent, name, out + directory_length + 1, room);
+	if (got < 0)
+		return got;
+	if ((size_t)got == room)
+		return -E_NAMETOOLONG; /* perhaps there is more of it */
+	if (out[directory_length + 1] == '/') {
+		memmove(out, out + directory_length + 1, (size_t)got);
+	} else {
+		memcpy(out, directory, directory_length);
+		out[directory_length] = '/';
+		got += (long)directory_length + 1;
+	}
+	out[got] = '\0';
+	return got;
+}
+
+static long make_path(unsigned long long slot, char *path, size_t length, unsigned mode, int links);
+
+/* One directory of a path: there, made now (that another one made it first is as good), or where a link points to. */
+static long enter(unsigned long long slot, int parent, char *path, size_t begin, unsigned mode, int links)
+{
+	char target[PATH_LIMIT];
+	long result = SYS3(mkdirat, parent, path + begin, mode);
 
 	if (result < 0 && result != -E_EXIST)
 		return result;
-	return sys_openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+	result = sys_openat(parent, path + begin, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+	if (result != -E_NOTDIR || links == 0)
+		return result;
+	result = path_of_link(parent, path, begin, path + begin, target);
+	if (result < 0)
+		return result == -E_INVAL ? -E_NOTDIR : result;
+	return make_path(slot, target, (size_t)result, mode, links - 1);
 }
 
 /*
  * Open the directory that the first `length` bytes of `path` name, making what is missing. Every component is looked
- * up by the kernel inside the root; what is made is made in the directory that was just opened, and a name that is
- * taken by something else than a directory is refused there.
+ * up by the kernel inside the root; what is made is made in the directory that was just opened, and a link that points
+ * nowhere yet has its target made, inside the root as well.
  */
-long make_directories(unsigned long long slot, char *path, size_t length, unsigned mode)
+static long make_path(unsigned long long slot, char *path, size_t length, unsigned mode, int links)
 {
 	long parent = open_inside(slot, "/", O_PATH | O_DIRECTORY, 0);
 	size_t begin = 0;
@@ -74,13 +113,44 @@ long make_directories(unsigned long long slot, char *path, size_t length, unsign
 		path[end] = '\0';
 		next = open_inside(slot, path, O_PATH | O_DIRECTORY, 0);
 		if (next == -E_NOENT)
-			next = enter((int)parent, path + begin, mode);
+			next = enter(slot, (int)parent, path, begin, mode, links);
 		path[end] = kept;
 		sys_close((int)parent);
 		parent = next;
 		begin = end + 1;
 	}
 	return parent;
+}
+
+long make_directories(unsigned long long slot, char *path, size_t length, unsigned mode)
+{
+	return make_path(slot, path, length, mode, LINK_LIMIT);
+}
+
+long make_file(unsigned long long slot, struct text path)
+{
+	char target[2][PATH_LIMIT];
+
+	for (int links = 0; links < LINK_LIMIT; links++) {
+		char *name;
+		long parent = open_parent(slot, &path, &name);
+		long fd, length;
+
+		if (parent < 0)
+			return parent;
+		fd = sys_openat((int)parent, name, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0755);
+		if (fd != -E_EXIST) {
+			sys_close((int)parent);
+			return fd;
+		}
+		/* A link that points nowhere: /etc/resolv.conf of many images. The file is made where it points. */
+		length = path_of_link((int)parent, path.bytes, (size_t)(name - path.bytes), name, target[links % 2]);
+		sys_close((int)parent);
+		if (length < 0)
+			return length == -E_INVAL ? -E_EXIST : length;
+		path = (struct text){.bytes = target[links % 2], .length = (uint32_t)length};
+	}
+	return -E_LOOP;
 }
 
 long step_MKDIR(struct step *step)

@@ -12,7 +12,6 @@
 #include <linux/prctl.h>
 #include <linux/signal.h>
 
-/* gcc turns loops and assignments into calls of these two, libc or not. */
 void *memset(void *to, int byte, size_t length)
 {
 	char *at = to;
@@ -23,6 +22,17 @@ void *memset(void *to, int byte, size_t length)
 }
 
 void *memcpy(void *restrict to, const void *restrict from, size_t length)
+{
+	char *target = to;
+	const char *source = from;
+
+	while (length--)
+		*target++ = *source++;
+	return to;
+}
+
+/* Moves things down in memory, which is all that is asked of it here. */
+void *memmove(void *to, const void *from, size_t length)
 {
 	char *target = to;
 	const char *source = from;

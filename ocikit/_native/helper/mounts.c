@@ -124,19 +124,9 @@ long step_BIND(struct step *step)
 /* Make what is missing of a target: a directory for a directory, an empty file for everything else. */
 static long make_target(unsigned long long root, struct text *path, int directory)
 {
-	char *name;
-	long parent, fd;
-
-	if (directory) {
-		fd = make_directories(root, path->bytes, path->length, 0755);
-		return fd;
-	}
-	parent = open_parent(root, path, &name);
-	if (parent < 0)
-		return parent;
-	fd = sys_openat((int)parent, name, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0755);
-	sys_close((int)parent);
-	return fd;
+	if (directory)
+		return make_directories(root, path->bytes, path->length, 0755);
+	return make_file(root, *path);
 }
 
 static int in_procfs(int fd)

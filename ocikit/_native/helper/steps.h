@@ -15,6 +15,7 @@ long channel_wait(void); /* 0 when told to go on; an error when the launcher is 
 /* files.c: lookups inside the root that `slot` holds. */
 long open_inside(unsigned long long slot, const char *path, uint64_t flags, uint64_t resolve);
 long make_directories(unsigned long long slot, char *path, size_t length, unsigned mode);
+long make_file(unsigned long long slot, struct text path); /* an empty one, where its last link points */
 long open_parent(unsigned long long slot, struct text *path, char **name);
 
 #endif

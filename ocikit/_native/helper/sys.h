@@ -74,10 +74,16 @@ static inline long sys6(long number, long a, long b, long c, long d, long e, lon
 #define E_INVAL 22
 #define E_NOSYS 38
 #define E_NAMETOOLONG 36
+#define E_LOOP 40
 #define E_PROTO 71
 #define E_OPNOTSUPP 95
 
 #define NO_FD (-1)
+
+/* main.c: the compiler asks for the first two whatever the program does. */
+void *memset(void *to, int byte, size_t length);
+void *memcpy(void *restrict to, const void *restrict from, size_t length);
+void *memmove(void *to, const void *from, size_t length);
 
 static inline long sys_close(int fd)
 {
