@@ -1,0 +1,76 @@
+# Everything is set up by the target that needs it: Debian packages (.ci/debian), a virtual environment in .venv, the
+# compiled extension. Stamps of what is done lie in .make.
+#
+#   make test ARGS="-k layout -x"    arguments for pytest
+#   make demo REF=oci:/var/lib/x:1   an image of yours
+#   make PYTHON=python3.13 test      another Python than the machine's python3
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := $(wildcard ocikit/_native/*.[ch] ocikit/_native/*.py ocikit/_native/helper/*)
+export PYTHON PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+# Tests make containers, which takes root. What root would leave in the tree of somebody else is not written.
+ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env env "PATH=$(PATH)" PYTHONDONTWRITEBYTECODE=1)
+PYTEST = $(ROOT) $(BIN)/python -m pytest $(if $(ROOT),-p no:cacheprovider)
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+.PHONY: test
+test: check .make/peers ## check, then every test (root or sudo; installs what it needs)
+	$(PYTEST) $(ARGS)
+
+.PHONY: check
+check: .make/tools ## format, lint, types, layers, public face: seconds, no root
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/house/test_architecture.py tests/house/test_face.py tests/house/test_clean.py
+
+.PHONY: demo
+demo: .make/installed $(if $(REF),,.make/busybox) ## the main job on a real image (REF=… names another than busybox)
+	$(ROOT) $(BIN)/python examples/demo.py $(REF)
+
+.PHONY: fuzz
+fuzz: .make/tools ## the helper against many more damaged plans (ROUNDS=…)
+	OCIKIT_FUZZ_ROUNDS=$(or $(ROUNDS),50000) $(PYTEST) tests/test_helper_plans.py
+
+.PHONY: v2
+v2: .make/tools ## runtime tests on a host with pure cgroup v2, entered by the command prefix in OCIKIT_V2_RUN
+	@test -n "$$OCIKIT_V2_RUN" || { echo "error: set OCIKIT_V2_RUN to a command prefix that runs a command as root on a" \
+	  "cgroup v2 host that sees this directory at the same path (OCIKIT_V2_RUN='ssh guest')" >&2; exit 2; }
+	$$OCIKIT_V2_RUN env -C $(CURDIR) $(BIN)/python -m pytest tests/runtime $(ARGS)
+
+.PHONY: face
+face: .make/tools ## write the table of public names anew (then read the diff)
+	$(BIN)/python tests/house/face.py
+
+.PHONY: clean
+clean: ## remove everything that make has made
+	rm -rf $(VENV) .make build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f ocikit/_native/*.so
+	find ocikit tests examples -name __pycache__ -type d -exec rm -rf {} +
+
+.make/build .make/busybox .make/peers: .ci/debian
+	.ci/debian $(@F)
+	@mkdir -p .make && touch $@
+
+.make/venv: .make/build
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Once the tools are there the extension is rebuilt with them, without fetching them into an environment of its own.
+.make/installed: .make/venv pyproject.toml setup.py $(NATIVE)
+	$(BIN)/python -m pip install --quiet $(if $(shell find .make/tools -newer pyproject.toml 2>&-),--no-build-isolation) \
+	  --editable .
+	@touch $@
+
+# pip older than 25.1 knows no dependency groups, so they are read here.
+.make/tools: pyproject.toml | .make/installed
+	$(BIN)/python -c 'import tomllib; groups = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]; \
+	  print(*(line for group in groups.values() for line in group), sep="\n")' > .make/groups.txt
+	$(BIN)/python -m pip install --quiet --requirement .make/groups.txt
+	@touch $@
