@@ -20,6 +20,7 @@
     │   ├── ManifestError                    a manifest that contradicts itself or its media type (ValueError)
     │   ├── ManifestTypeRejectedError        the destination does not accept this manifest type
     │   ├── LayoutError                      a layout, archive or directory is damaged or not one (ValueError)
+    │   ├── LayoutBusyError                  whoever asks has the layout open in a way that excludes it
     │   ├── CompressionError                 compressed data is damaged or of an unknown kind (ValueError)
     │   ├── VerificationError                content is not what it is claimed to be (ValueError)
     │   │   ├── DigestMismatchError          the bytes have another digest
@@ -68,6 +69,7 @@ __all__ = [
     "InvalidPolicyError",
     "InvalidReferenceError",
     "LayerError",
+    "LayoutBusyError",
     "LayoutError",
     "LimitExceededError",
     "ManifestError",
@@ -249,6 +251,10 @@ class ManifestTypeRejectedError(ImageError):
 
 class LayoutError(ImageError, ValueError):
     """A layout, archive or directory is damaged, or is not one at all."""
+
+
+class LayoutBusyError(ImageError):
+    """A thread asks for a layout in a way that its own open source or destination excludes: it would wait for ever."""
 
 
 class CompressionError(ImageError, ValueError):

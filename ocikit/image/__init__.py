@@ -4,6 +4,8 @@ The names here are loaded when they are first used; nothing heavy is imported be
 
 * names and places: :func:`parse_image_name`, :func:`image_name`, :mod:`ocikit.image.transports`
 * the interfaces: :mod:`ocikit.image.types`
+* which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
+* from one place to another: :func:`ocikit.image.copy.image`
 """
 
 from __future__ import annotations
@@ -12,6 +14,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ocikit.image import copy, signature, transports
+    from ocikit.image.policy import Policy
+    from ocikit.image.signature import PolicyContext
+    from ocikit.image.transports import image_name, parse_image_name
     from ocikit.image.types import (
         BlobInfo,
         ByteStream,
@@ -31,7 +37,14 @@ __all__ = [
     "ImageSource",
     "ImageTransport",
     "LayerCompression",
+    "Policy",
+    "PolicyContext",
     "SystemContext",
+    "copy",
+    "image_name",
+    "parse_image_name",
+    "signature",
+    "transports",
 ]
 
 # Each public name and the module of this room that holds it; a name that is a module of its own maps to itself.
@@ -43,7 +56,14 @@ _HOMES = {
     "ImageSource": "types",
     "ImageTransport": "types",
     "LayerCompression": "types",
+    "Policy": "policy",
+    "PolicyContext": "signature",
     "SystemContext": "types",
+    "copy": "copy",
+    "image_name": "transports",
+    "parse_image_name": "transports",
+    "signature": "signature",
+    "transports": "transports",
 }
 
 

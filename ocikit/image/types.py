@@ -120,6 +120,9 @@ class SystemContext:
     #: A directory that ``oci`` layouts keep their blobs in, in place of their own ``blobs``. Nothing is ever
     #: deleted from it: other layouts may use what is there.
     oci_shared_blob_dir_path: str | None = None
+    #: The time of the files in an archive that is written, in seconds since the epoch. A constant, so that
+    #: equal images give equal archives.
+    destination_timestamp: int = 0
     #: The format that layers are to have at a destination (``gzip``, ``zstd``); None keeps them as they are.
     compression_format: str | None = None
     #: The level for that format; None for the format's default.
@@ -155,6 +158,8 @@ class ImageTransport(ABC):
 
 class ImageReference(ABC):
     """The name of one image, or of the place for one. Immutable; nothing needs to exist there yet."""
+
+    __slots__ = ()
 
     @property
     @abstractmethod

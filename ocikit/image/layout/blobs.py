@@ -1,0 +1,219 @@
+"""Content that is verified while it arrives, and the directory that it is kept in by digest.
+
+A file appears under its digest when it is whole, has that digest and is on disk; nothing is ever written in
+place. What is in the directory may come from anybody: links are not followed, only regular files are opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import stat
+import threading
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from ocikit._fs import DIRECTORY, Descriptor, fsync_directory
+from ocikit.errors import BlobNotFoundError, DigestMismatchError, LayoutError, LimitExceededError, SizeMismatchError
+from ocikit.image.layout.temporary import TemporaryFile
+from ocikit.spec import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocikit.image.types import BlobInfo, ByteStream
+
+__all__ = ["DOCUMENT_LIMIT", "BlobDirectory", "blob_name", "open_regular", "read_document", "receive"]
+
+#: The size up to which manifests, configurations and index files are read, in bytes.
+DOCUMENT_LIMIT: Final = 4 << 20
+
+# Large enough that hashing and writing let other threads run for a while.
+_CHUNK: Final = 1 << 20
+_ALGORITHM: Final = "sha256"
+# What open(2) says when a name cannot be there, or is something that is not opened here.
+_ABSENT: Final = frozenset({errno.ENOENT, errno.ENAMETOOLONG})
+_FOREIGN: Final = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENXIO})
+
+
+def receive(stream: ByteStream, info: BlobInfo, write: Callable[[bytes], object], what: str) -> tuple[Digest, int]:
+    """Read a stream to its end and pass it on, verifying what is known of it.
+
+    Args:
+        stream: The content.
+        info: What is known; a digest and a size that are given must be those of the content.
+        write: Takes each piece; what it was given is void when this raises.
+        what: What the content is, for messages.
+
+    Returns:
+        The digest and the size of the content.
+
+    Raises:
+        DigestMismatchError: The content has another digest.
+        SizeMismatchError: The content has another size; found out as soon as there is too much.
+        NotSupportedError: The digest's algorithm cannot be computed here.
+    """
+    hasher = info.digest.hasher() if info.digest is not None else Digest.from_bytes(b"", _ALGORITHM).hasher()
+    size = 0
+    while data := stream.read(_CHUNK):
+        size += len(data)
+        if 0 <= info.size < size:
+            raise SizeMismatchError(what, info.size, size)
+        hasher.update(data)
+        write(data)
+    if 0 <= info.size != size:
+        raise SizeMismatchError(what, info.size, size)
+    digest = Digest.from_hasher(hasher)
+    if info.digest is not None and digest != info.digest:
+        raise DigestMismatchError(what, info.digest, digest)
+    return digest, size
+
+
+def blob_name(info: BlobInfo, place: str) -> str:
+    """Name a blob that is on its way to a place, for messages."""
+    return f"blob {info.digest} for {place}" if info.digest is not None else f"a blob for {place}"
+
+
+def open_regular(directory_fd: int, name: str, where: str) -> tuple[io.FileIO, int]:
+    """Open a regular file for reading, and nothing else.
+
+    Args:
+        directory_fd: The directory it is in.
+        name: Its name, without a slash.
+        where: The file, for messages.
+
+    Returns:
+        The file and its size in bytes.
+
+    Raises:
+        FileNotFoundError: There is none.
+        LayoutError: Something else has this name.
+        OSError: As the system calls give it.
+    """
+    try:
+        # O_NONBLOCK: opening a named pipe would wait for somebody to write to it.
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory_fd)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), where) from None
+        if error.errno in _FOREIGN:
+            raise LayoutError(f"{where}: expected a regular file, found a link or something else") from error
+        raise
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise LayoutError(f"{where}: expected a regular file, found something else")
+    return io.FileIO(fd), status.st_size
+
+
+def read_document(stream: ByteStream, what: str) -> bytes:
+    """Read all of a stream that holds a document of at most 4 MiB.
+
+    Raises:
+        LimitExceededError: There is more.
+    """
+    data = b""
+    while piece := stream.read(DOCUMENT_LIMIT + 1 - len(data)):
+        data += piece
+        if len(data) > DOCUMENT_LIMIT:
+            raise LimitExceededError(f"bytes of {what}", DOCUMENT_LIMIT)
+    return data
+
+
+class BlobDirectory:
+    """The ``blobs`` directory of a layout: a directory for each algorithm, in it a file for each digest.
+
+    Its methods may be called from several threads.
+
+    Args:
+        directory: The directory; owned from now on.
+        temporary_fd: Where files are written before they are whole; on the same file system. Not in the directory
+            itself, where other tools expect nothing but algorithms.
+        where: The directory, for messages.
+    """
+
+    def __init__(self, directory: Descriptor, temporary_fd: int, where: str) -> None:
+        self._directory = directory
+        self._temporary_fd = temporary_fd
+        self._where = where
+        self._written: set[str] = set()  # algorithms that have blobs not yet known to be durable by name
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the directory; closing twice is nothing."""
+        self._directory.close()
+
+    def open(self, digest: Digest) -> tuple[io.FileIO, int]:
+        """Open a blob and return it with its size; its content is not verified.
+
+        Raises:
+            BlobNotFoundError: It is not there.
+            LayoutError: Something is there that is no blob.
+        """
+        where = f"{self._where}/{digest.algorithm}/{digest.hex}"
+        try:
+            with self._algorithm(digest.algorithm) as directory:
+                return open_regular(directory.fd, digest.hex, where)
+        except FileNotFoundError:
+            raise BlobNotFoundError(f"{where}: a manifest refers to this blob, it is not there") from None
+
+    def size(self, digest: Digest) -> int | None:
+        """Return the size of a blob; None when it is not there."""
+        with contextlib.suppress(BlobNotFoundError, LayoutError):
+            file, size = self.open(digest)
+            file.close()
+            return size
+        return None
+
+    def put(self, stream: ByteStream, info: BlobInfo) -> BlobInfo:
+        """Store a blob, verified and whole or not at all; in place of what has its name.
+
+        Args:
+            stream: The content.
+            info: What is known of it.
+
+        Returns:
+            ``info`` with digest and size filled in.
+
+        Raises:
+            VerificationError: The content is not what ``info`` says.
+            OSError: As the system calls give it.
+        """
+        what = blob_name(info, self._where)
+        with TemporaryFile(self._temporary_fd) as file:
+            digest, size = receive(stream, info, file.write, what)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(digest.algorithm, 0o755, dir_fd=self._directory.fd)
+            with self._algorithm(digest.algorithm) as directory:
+                file.rename(digest.hex, directory.fd)
+        with self._lock:
+            self._written.add(digest.algorithm)
+        return evolve(info, digest=digest, size=size)
+
+    def remove(self, digest: Digest) -> None:
+        """Remove a blob; one that is not there is removed already."""
+        with contextlib.suppress(FileNotFoundError), self._algorithm(digest.algorithm) as directory:
+            os.unlink(digest.hex, dir_fd=directory.fd)
+
+    def sync(self) -> None:
+        """Make the names of the blobs that were stored durable."""
+        with self._lock:
+            written, self._written = self._written, set()
+        for algorithm in written:
+            with self._algorithm(algorithm) as directory:
+                fsync_directory(directory.fd)
+        if written:
+            fsync_directory(self._directory.fd)
+
+    def _algorithm(self, name: str) -> Descriptor:
+        try:
+            return Descriptor(os.open(name, DIRECTORY, dir_fd=self._directory.fd))
+        except OSError as error:
+            if error.errno in _FOREIGN:
+                raise LayoutError(f"{self._where}/{name}: expected a directory, found a link or a file") from error
+            if error.errno in _ABSENT:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self._where}/{name}") from None
+            raise

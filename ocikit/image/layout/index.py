@@ -1,0 +1,199 @@
+"""index.json of a layout, as data: which images there are, by name or by number, and how that changes.
+
+The document is kept as it was read. Entries that are not touched, and fields that nobody here knows, are written
+back as they were: other tools keep things there. No I/O.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ocikit.errors import AmbiguousImageError, ImageNotFoundError, LayoutError, ParseError
+from ocikit.spec import Descriptor, mediatypes
+from ocikit.spec._json import dumps, loads
+from ocikit.spec.annotation_keys import REF_NAME
+
+if TYPE_CHECKING:
+    from ocikit.spec import Digest
+
+__all__ = ["LayoutIndex"]
+
+# Entries of other types (bare configs, foreign things) carry names that are not names of images.
+_IMAGES: Final = mediatypes.MANIFESTS
+_NAMES_SHOWN: Final = 10
+
+
+class LayoutIndex:
+    """The content of an index.json.
+
+    Args:
+        document: The parsed document; owned from now on.
+        where: The file, for messages.
+    """
+
+    def __init__(self, document: dict[str, Any], where: str) -> None:
+        self._document = document
+        self._where = where
+
+    @classmethod
+    def empty(cls, where: str) -> LayoutIndex:
+        """Return the index of a layout that has no images yet."""
+        return cls({"schemaVersion": 2, "mediaType": mediatypes.IMAGE_INDEX, "manifests": []}, where)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> LayoutIndex:
+        """Read an index.json; only what every entry needs is checked, entries themselves when they are used.
+
+        Raises:
+            LayoutError: It is no index.
+            LimitExceededError: It is larger than 4 MiB, or nested too deeply.
+        """
+        try:
+            document = loads(data)
+        except ParseError as error:
+            raise LayoutError(f"{where}: {error}") from error
+        if not isinstance(document, dict):
+            raise LayoutError(f"{where}: $: expected an object")
+        entries = document.get("manifests")
+        if entries is None and "manifests" in document:
+            document["manifests"] = entries = []  # how Go writes an empty list
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise LayoutError(f"{where}: $.manifests: expected an array of descriptors; is this an OCI layout?")
+        if document.get("schemaVersion") != 2:
+            raise LayoutError(f"{where}: $.schemaVersion: expected 2, found {document.get('schemaVersion')!r}")
+        return cls(document, where)
+
+    def to_bytes(self) -> bytes:
+        """Write the document, with everything in it that was not changed."""
+        return dumps(self._document)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def _entries(self) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self._document["manifests"]
+        return entries
+
+    def descriptor(self, position: int) -> Descriptor:
+        """Return the entry at a position.
+
+        Raises:
+            LayoutError: It is no descriptor.
+        """
+        try:
+            found = Descriptor.from_dict(self._entries[position])
+        except ParseError as error:
+            path = error.path.removeprefix("$")
+            raise LayoutError(f"{self._where}: $.manifests[{position}]{path}: {error.reason}") from error
+        if found.size < 0:
+            raise LayoutError(f"{self._where}: $.manifests[{position}].size: expected a size, found {found.size}")
+        return found
+
+    def name(self, position: int) -> str | None:
+        """Return the name of the entry at a position; None when it has none."""
+        return _name(self._entries[position])
+
+    def names(self) -> list[str]:
+        """Return the names of all images, in order, repeated ones too."""
+        return [name for entry in self._entries if _is_image(entry) and (name := _name(entry)) is not None]
+
+    def find(self, name: str | None, position: int | None) -> int:
+        """Return the position of an image.
+
+        Args:
+            name: Its name; None for the only image there is.
+            position: Its position, in place of a name.
+
+        Raises:
+            ImageNotFoundError: There is none.
+            AmbiguousImageError: There are several.
+            LayoutError: An entry that had to be looked at is no descriptor.
+        """
+        if position is not None:
+            if position >= len(self):
+                raise ImageNotFoundError(f"{self._where}: no image @{position}, there are {len(self)} (counted from 0)")
+            return position
+        if name is not None:
+            return self._find_name(name)
+        if len(self) == 1:
+            return 0
+        if not len(self):
+            raise ImageNotFoundError(f"{self._where}: there are no images in it")
+        raise AmbiguousImageError(
+            f"{self._where}: there are {len(self)} images in it, choose one by its name or as @0 to @{len(self) - 1}; "
+            f"names are {self._known()}"
+        )
+
+    def _find_name(self, name: str) -> int:
+        found = [number for number, entry in enumerate(self._entries) if _is_image(entry) and _name(entry) == name]
+        if not found:
+            raise ImageNotFoundError(f"{self._where}: no image is named {name!r}; names are {self._known()}")
+        digests = {self.descriptor(number).digest for number in found}
+        if len(digests) > 1:
+            choices = " or ".join(f"@{number}" for number in found)
+            raise AmbiguousImageError(
+                f"{self._where}: {len(digests)} different images are named {name!r}; choose {choices}"
+            )
+        return found[0]
+
+    def _known(self) -> str:
+        names = sorted(set(self.names()))
+        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+        return (", ".join(map(repr, names[:_NAMES_SHOWN])) or "none") + more
+
+    def put(self, descriptor: Descriptor, name: str | None) -> None:
+        """Add an image, as containers/image does.
+
+        An older image of the same name stays and loses its name. An entry without a name for
+        the same manifest becomes this one; what others put into that entry stays.
+
+        Args:
+            descriptor: The manifest; only its type, digest and size are written.
+            name: The name it gets; None for none.
+        """
+        if name is not None:
+            for entry in self._entries:
+                if _name(entry) == name:
+                    _remove_name(entry)
+        fields = {"mediaType": descriptor.media_type, "digest": str(descriptor.digest), "size": descriptor.size}
+        for entry in self._entries:
+            if entry.get("digest") == descriptor.digest and _name(entry) is None:
+                break
+        else:
+            entry = {}
+            self._entries.append(entry)
+        entry.update(fields)
+        if name is not None:
+            noted = entry.get("annotations")
+            entry["annotations"] = {**(noted if isinstance(noted, dict) else {}), REF_NAME: name}
+
+    def remove(self, position: int) -> None:
+        """Remove the entry at a position."""
+        del self._entries[position]
+
+    def digests(self) -> set[Digest]:
+        """Return the digests of all entries that have one, whatever they are."""
+        found = set()
+        for position in range(len(self)):
+            try:
+                found.add(self.descriptor(position).digest)
+            except LayoutError:
+                continue
+        return found
+
+
+def _is_image(entry: dict[str, Any]) -> bool:
+    return entry.get("mediaType") in _IMAGES
+
+
+def _name(entry: dict[str, Any]) -> str | None:
+    noted = entry.get("annotations")
+    name = noted.get(REF_NAME) if isinstance(noted, dict) else None
+    return name if isinstance(name, str) and name else None
+
+
+def _remove_name(entry: dict[str, Any]) -> None:
+    del entry["annotations"][REF_NAME]
+    if not entry["annotations"]:
+        del entry["annotations"]

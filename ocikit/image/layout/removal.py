@@ -1,0 +1,130 @@
+"""Which blobs go with an image that is deleted: those that nothing else in the layout refers to.
+
+Two walks over the same graph with opposite doubts. What the image owns is followed only through verified
+documents and known fields. What the others need is followed through everything that might be a reference.
+A doubt thus leaves a blob behind; it never takes one that is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING, Final
+
+from ocikit.errors import ImageError, InvalidDigestError, LimitExceededError, NotSupportedError, ParseError
+from ocikit.image.layout.blobs import DOCUMENT_LIMIT, read_document
+from ocikit.spec import Digest
+from ocikit.spec._json import loads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ocikit.image.layout.store import Layout
+
+__all__ = ["delete_image"]
+
+# The fields of a manifest that hold what belongs to it. A subject does not: it is what the manifest belongs to.
+_LEAVES: Final = ("config", "layers")
+_BRANCHES: Final = ("manifests",)
+# What might be a digest, and what might be a document within a document, in any JSON text.
+_DIGEST: Final = re.compile(rb"[a-z0-9+._-]{1,32}:[a-zA-Z0-9=_-]{32,}")
+_EMBEDDED: Final = re.compile(rb'"data"\s*:\s*"([A-Za-z0-9+/=]+)"')
+
+
+def delete_image(layout: Layout, name: str | None, position: int | None) -> None:
+    """Delete an image from a layout that was opened to remove.
+
+    The image leaves index.json first: a crash leaves blobs that nothing refers to, never an image without some.
+
+    Args:
+        layout: The layout.
+        name: The name of the image; None for the only one.
+        position: Its position in index.json, in place of a name.
+
+    Raises:
+        ImageNotFoundError: There is none.
+        AmbiguousImageError: There are several.
+        LayoutError: index.json is damaged.
+        OSError: The layout cannot be written.
+    """
+    with layout.changing_index() as index:
+        number = index.find(name, position)
+        digest = index.descriptor(number).digest
+        index.remove(number)
+    if layout.has_shared_blobs:
+        return
+    for blob in _owned(layout, digest) - _needed(layout, index.to_bytes()):
+        layout.blobs.remove(blob)
+
+
+def _needed(layout: Layout, index: bytes) -> set[Digest]:
+    """Return everything that can be reached from an index.json."""
+    found: set[Digest] = set()
+    pending = _mentioned(index)
+    while pending:
+        digest = pending.pop()
+        if digest not in found:
+            found.add(digest)
+            pending |= _mentioned(_document(layout, digest))
+    return found
+
+
+def _owned(layout: Layout, root: Digest) -> set[Digest]:
+    """Return what an image consists of: as far as that is beyond doubt."""
+    found: set[Digest] = set()
+    pending = {root}
+    while pending:
+        digest = pending.pop()
+        if digest not in found:
+            found.add(digest)
+            manifest = _verified(layout, digest)
+            found |= _listed(manifest, _LEAVES)
+            pending |= _listed(manifest, _BRANCHES)
+    return found
+
+
+def _verified(layout: Layout, digest: Digest) -> object:
+    data = _document(layout, digest)
+    try:
+        digest.verify(data)
+        return loads(data)
+    except (ImageError, ParseError, LimitExceededError, NotSupportedError):
+        return None
+
+
+def _listed(manifest: object, keys: Iterable[str]) -> set[Digest]:
+    found = set()
+    for key in keys if isinstance(manifest, dict) else ():
+        value = manifest.get(key)  # type: ignore[attr-defined]  # the line above says so
+        for descriptor in value if isinstance(value, list) else [value]:
+            if isinstance(descriptor, dict) and isinstance(descriptor.get("digest"), str):
+                found |= _mentioned(descriptor["digest"].encode())
+    return found
+
+
+def _mentioned(data: bytes) -> set[Digest]:
+    """Return everything in a document that looks like a digest, in documents embedded in it too."""
+    found = set()
+    for text in _DIGEST.findall(data):
+        try:
+            found.add(Digest(text.decode()))
+        except InvalidDigestError:
+            continue
+    for text in _EMBEDDED.findall(data):
+        try:
+            found |= _mentioned(base64.b64decode(text))
+        except binascii.Error:
+            continue
+    return found
+
+
+def _document(layout: Layout, digest: Digest) -> bytes:
+    """Return a blob that may be a JSON document; nothing when it is not there or is something else."""
+    try:
+        stream, size = layout.open_blob(digest)
+    except ImageError:
+        return b""
+    with stream:
+        data = read_document(stream, str(digest)) if size <= DOCUMENT_LIMIT else b""
+    return data if data.lstrip()[:1] == b"{" else b""

@@ -1,0 +1,125 @@
+"""Files on their way: under a name of their own until they are whole, and locked so that all can see who writes.
+
+A file that nobody holds the lock of is what a crash left behind; the next writer removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING, Final
+
+from ocikit._fs import TEMPORARY_PREFIX, Descriptor, fsync_directory
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["TemporaryFile", "remove_stale"]
+
+# Apart from the files of _fs.atomic_write, which live for a moment and hold no lock.
+_PREFIX: Final = TEMPORARY_PREFIX + "new-"
+
+
+class TemporaryFile:
+    """A file that does not have its name yet; gone at the end of the ``with`` block unless :meth:`rename` was called.
+
+    Args:
+        directory_fd: The directory it is made in; on the file system of its final place. Stays open while the
+            file is in use.
+        mode: Its permissions, regardless of the umask.
+
+    Raises:
+        OSError: As the system calls give it.
+    """
+
+    def __init__(self, directory_fd: int, *, mode: int = 0o644) -> None:
+        self._directory_fd = directory_fd
+        while True:
+            self._name: str | None = _PREFIX + secrets.token_hex(8)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file = Descriptor(os.open(self._name, flags, 0o600, dir_fd=directory_fd))
+            try:
+                fcntl.flock(self._file.fd, fcntl.LOCK_EX)
+                os.fchmod(self._file.fd, mode)
+                if os.fstat(self._file.fd).st_nlink:
+                    return
+            except BaseException:
+                self.close()
+                raise
+            # Somebody took it for a leftover in the moment before it was locked.
+            self._file.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor, open for reading and writing."""
+        return self._file.fd
+
+    def write(self, data: bytes) -> None:
+        """Append all of ``data``."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._file.fd, view) :]
+
+    def rename(self, name: str, directory_fd: int) -> None:
+        """Give the file its name, in place of what has it; the content is on disk before the name is.
+
+        The directory is not flushed: several renames may share that.
+
+        Args:
+            name: The name, without a slash.
+            directory_fd: The directory it is in.
+        """
+        if self._name is None:
+            raise FileNotFoundError(errno.ENOENT, "the temporary file has its name already", name)
+        os.fsync(self._file.fd)
+        os.rename(self._name, name, src_dir_fd=self._directory_fd, dst_dir_fd=directory_fd)
+        self._name = None
+
+    def close(self) -> None:
+        """Close the file, and remove it unless it was renamed; closing twice is nothing."""
+        name, self._name = self._name, None
+        if name is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=self._directory_fd)
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def remove_stale(directory_fd: int, *, prefix: str = _PREFIX) -> None:
+    """Remove the temporary files in a directory that nobody is writing any more.
+
+    Args:
+        directory_fd: The directory.
+        prefix: What their names begin with. :data:`~ocikit._fs.TEMPORARY_PREFIX` includes files that are
+            written without a lock: only for those who keep all their writers out.
+    """
+    removed = False
+    for name in os.listdir(directory_fd):
+        if name.startswith(prefix):
+            removed = _remove_if_stale(directory_fd, name) or removed
+    if removed:
+        fsync_directory(directory_fd)
+
+
+def _remove_if_stale(directory_fd: int, name: str) -> bool:
+    # Whatever is not ours to remove stays: this tidies up, nobody waits for it.
+    with contextlib.suppress(OSError):
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with Descriptor(os.open(name, flags, dir_fd=directory_fd)) as file:
+            if not stat.S_ISREG(os.fstat(file.fd).st_mode):
+                return False
+            fcntl.flock(file.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(name, dir_fd=directory_fd)
+            return True
+    return False

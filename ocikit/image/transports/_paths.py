@@ -1,0 +1,63 @@
+"""Paths in references: resolved once, so that what a policy allowed is what is opened."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from pathlib import Path
+
+from ocikit.errors import InvalidReferenceError
+
+__all__ = ["resolve", "validate_scope", "with_parents"]
+
+
+def resolve(path: str, reference: str) -> str:
+    """Return a path in its one absolute form, without symbolic links.
+
+    Args:
+        path: The path; what it names need not exist, but the directory above must.
+        reference: What the path was found in, for messages.
+
+    Raises:
+        InvalidReferenceError: The path is empty, or leads nowhere.
+    """
+    if not path:
+        raise InvalidReferenceError(f"{reference!r}: the path is empty")
+    if "\0" in path:
+        raise InvalidReferenceError(f"{reference!r}: there is a zero byte in the path")
+    try:
+        if os.path.lexists(path):
+            return os.path.realpath(path, strict=True)
+        parent, name = os.path.split(path.rstrip("/"))
+        return str(Path(os.path.realpath(parent or ".", strict=True), name))
+    except OSError as error:
+        raise InvalidReferenceError(
+            f"{reference!r}: the path cannot be resolved: {error.strerror}: {error.filename}; "
+            "the directory above it must exist"
+        ) from error
+
+
+def with_parents(path: str) -> tuple[str, ...]:
+    """Return an absolute path and the directories above it, the nearest first, without the root.
+
+    The root is no scope of a policy: it would mean the same as the default of the transport.
+    """
+    return tuple(map(str, (Path(path), *Path(path).parents)))[:-1]
+
+
+def validate_scope(scope: str) -> None:
+    """Refuse a scope of policy.json that is not an absolute path in its one form (containers-policy.json(5)).
+
+    Args:
+        scope: A path, or a path with the name of an image behind a colon.
+
+    Raises:
+        ValueError: It could never match.
+    """
+    if not scope.startswith("/"):
+        raise ValueError(f"{scope!r} can never match: expected an absolute path")
+    if scope == "/":
+        raise ValueError("'/' would mean the same as '': use the empty scope for everything in this transport")
+    cleaned = posixpath.normpath(scope)
+    if cleaned != scope:
+        raise ValueError(f"{scope!r} can never match: expected a path in its shortest form, such as {cleaned!r}")

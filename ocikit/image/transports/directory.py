@@ -1,0 +1,345 @@
+"""Transport ``dir``: one image in a directory, as files; ``dir:path``.
+
+All that follows the colon is the path. The files are ``version``, ``manifest.json``, ``HEX.manifest.json`` for
+each instance of an index, ``HEX`` for each blob, ``signature-N`` and ``HEX.signature-N``; a digest that is not
+sha256 is ``ALGORITHM-HEX`` (version 1.2). Such a directory is there to be looked into, and keeps signatures.
+
+A directory that holds an image is overwritten: files of the new image are put beside those of the old one, then
+its manifest takes the place of the old one, then what is left of the old one goes. At every moment one of them is
+there, whole. One at a time writes, and nobody reads meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve, field, frozen
+
+from ocikit._fs import DIRECTORY, TEMPORARY_PREFIX, Descriptor, atomic_write, fsync_directory
+from ocikit.errors import BlobNotFoundError, LayoutError, LimitExceededError, NotSupportedError
+from ocikit.image.layout.blobs import blob_name, open_regular, read_document, receive
+from ocikit.image.layout.locks import hold
+from ocikit.image.layout.temporary import TemporaryFile, remove_stale
+from ocikit.image.manifest import check_size
+from ocikit.image.transports._paths import resolve, validate_scope, with_parents
+from ocikit.image.types import (
+    BlobInfo,
+    ImageDestination,
+    ImageReference,
+    ImageSource,
+    ImageTransport,
+    LayerCompression,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ocikit.image.types import ByteStream, SystemContext
+    from ocikit.spec import Digest
+
+__all__ = ["TRANSPORT", "DirectoryReference"]
+
+_VERSION_FILE: Final = "version"
+_MANIFEST_FILE: Final = "manifest.json"
+_VERSION: Final = "Directory Transport Version: {}\n"
+_KNOWN_VERSIONS: Final = ("1.0", "1.1", "1.2")
+_CANONICAL: Final = "sha256"
+# Every name that a file of an image can have; others in the directory are not ours.
+_DIGEST_NAME: Final = r"(?:[a-z0-9+._]+-)?[a-zA-Z0-9=_-]{32,}"
+_OURS: Final = re.compile(
+    rf"{_VERSION_FILE}|(?:{_DIGEST_NAME}\.)?{re.escape(_MANIFEST_FILE)}|(?:{_DIGEST_NAME}\.)?signature-[0-9]+|{_DIGEST_NAME}"
+)
+_MOST_SIGNATURES: Final = 128
+
+
+class _Transport(ImageTransport):
+    @property
+    def name(self) -> str:
+        return "dir"
+
+    def parse_reference(self, reference: str) -> DirectoryReference:
+        return DirectoryReference(path=reference, resolved=resolve(reference, reference))
+
+    def validate_policy_configuration_scope(self, scope: str) -> None:
+        validate_scope(scope)
+
+
+#: The transport.
+TRANSPORT: Final = _Transport()
+
+
+@frozen(kw_only=True)
+class DirectoryReference(ImageReference):
+    """The image in a directory."""
+
+    #: The directory, as it was written.
+    path: str = field(eq=False)
+    #: The directory, absolute and without symbolic links: what is opened.
+    resolved: str
+
+    @property
+    def transport(self) -> ImageTransport:
+        """``dir``."""
+        return TRANSPORT
+
+    @property
+    def string_within_transport(self) -> str:
+        """The path."""
+        return self.path
+
+    @property
+    def policy_configuration_identity(self) -> str:
+        """The resolved path."""
+        return self.resolved
+
+    @property
+    def policy_configuration_namespaces(self) -> tuple[str, ...]:
+        """The directories above it."""
+        return with_parents(self.resolved)[1:]
+
+    def new_image_source(self, sys: SystemContext | None = None) -> ImageSource:
+        """See :class:`ImageReference`."""
+        del sys
+        return _Source(self)
+
+    def new_image_destination(self, sys: SystemContext | None = None) -> ImageDestination:
+        """See :class:`ImageReference`. Waits until nobody else reads or writes the image."""
+        return _Destination(self, sys)
+
+    def delete_image(self, sys: SystemContext | None = None) -> None:
+        """See :class:`ImageReference`.
+
+        Raises:
+            NotSupportedError: Always.
+        """
+        del sys
+        raise NotSupportedError(f"{self}: images are not deleted from directories; remove the directory")
+
+
+def _blob_file(digest: Digest) -> str:
+    return digest.hex if digest.algorithm == _CANONICAL else f"{digest.algorithm}-{digest.hex}"
+
+
+def _manifest_file(instance: Digest | None) -> str:
+    return _MANIFEST_FILE if instance is None else f"{_blob_file(instance)}.{_MANIFEST_FILE}"
+
+
+def _signature_file(number: int, instance: Digest | None) -> str:
+    return f"signature-{number}" if instance is None else f"{_blob_file(instance)}.signature-{number}"
+
+
+def _read(directory_fd: int, name: str, where: str) -> bytes:
+    file, _ = open_regular(directory_fd, name, f"{where}/{name}")
+    with file:
+        return read_document(file, f"{where}/{name}")
+
+
+def _check_version(directory_fd: int, where: str) -> None:
+    data = _read(directory_fd, _VERSION_FILE, where)
+    if data not in [_VERSION.format(version).encode() for version in _KNOWN_VERSIONS]:
+        raise LayoutError(
+            f"{where}/{_VERSION_FILE}: expected {_VERSION.format(_KNOWN_VERSIONS[-1])!r} or an older one, "
+            f"found {data[:60]!r}"
+        )
+
+
+class _Source(ImageSource):
+    def __init__(self, reference: DirectoryReference) -> None:
+        self._reference = reference
+        self._path = reference.resolved
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(hold(self._path, exclusive=False, where=str(reference), required=False))
+                self._directory = stack.enter_context(Descriptor(os.open(self._path, DIRECTORY)))
+            except NotADirectoryError:
+                raise LayoutError(f"{reference}: expected a directory, found a file") from None
+            # The first writers of such directories left no version.
+            with contextlib.suppress(FileNotFoundError):
+                _check_version(self._directory.fd, self._path)
+            self._stack = stack.pop_all()
+
+    @property
+    def reference(self) -> ImageReference:
+        return self._reference
+
+    @property
+    def has_thread_safe_get_blob(self) -> bool:
+        return True
+
+    def get_manifest(self, instance: Digest | None = None) -> tuple[bytes, str]:
+        try:
+            return _read(self._directory.fd, _manifest_file(instance), self._path), ""
+        except FileNotFoundError:
+            raise BlobNotFoundError(f"{self._reference}: there is no {_manifest_file(instance)} in it") from None
+
+    def get_blob(self, info: BlobInfo) -> tuple[ByteStream, int]:
+        if info.digest is None:
+            raise LayoutError(f"{self._reference}: a blob is found by its digest, and none was given")
+        name = _blob_file(info.digest)
+        try:
+            return open_regular(self._directory.fd, name, f"{self._path}/{name}")
+        except FileNotFoundError:
+            raise BlobNotFoundError(f"{self._reference}: there is no {name} in it") from None
+
+    def get_signatures(self, instance: Digest | None = None) -> tuple[bytes, ...]:
+        found: list[bytes] = []
+        while len(found) < _MOST_SIGNATURES:
+            try:
+                found.append(_read(self._directory.fd, _signature_file(len(found) + 1, instance), self._path))
+            except FileNotFoundError:
+                return tuple(found)
+        raise LimitExceededError(f"signatures in {self._reference}", _MOST_SIGNATURES - 1)
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+class _Destination(ImageDestination):
+    def __init__(self, reference: DirectoryReference, sys: SystemContext | None) -> None:
+        self._reference = reference
+        self._path = reference.resolved
+        self._compress = sys is not None and sys.compression_format is not None
+        self._manifest: bytes | None = None
+        self._signatures: dict[str, bytes] = {}
+        self._kept: set[str] = set()  # the names of the files of this image
+        self._added: set[str] = set()  # those of them that were not there before
+        with contextlib.ExitStack() as stack:
+            self._made = self._make()
+            try:
+                stack.enter_context(hold(self._path, exclusive=True, where=str(reference)))
+                self._directory = stack.enter_context(Descriptor(os.open(self._path, DIRECTORY)))
+            except NotADirectoryError:
+                raise LayoutError(f"{reference}: expected a directory, found a file") from None
+            self._prepare()
+            self._stack = stack.pop_all()
+
+    @property
+    def reference(self) -> ImageReference:
+        return self._reference
+
+    @property
+    def supported_manifest_mime_types(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def supports_signatures(self) -> bool:
+        return True
+
+    @property
+    def desired_layer_compression(self) -> LayerCompression:
+        return LayerCompression.COMPRESS if self._compress else LayerCompression.PRESERVE
+
+    @property
+    def accepts_foreign_layer_urls(self) -> bool:
+        return False
+
+    @property
+    def has_thread_safe_put_blob(self) -> bool:
+        return True
+
+    def put_blob(self, stream: ByteStream, info: BlobInfo, *, is_config: bool = False) -> BlobInfo:
+        del is_config
+        with TemporaryFile(self._directory.fd) as file:
+            digest, size = receive(stream, info, file.write, blob_name(info, str(self._reference)))
+            self._rename(file, _blob_file(digest))
+        return evolve(info, digest=digest, size=size)
+
+    def try_reusing_blob(self, info: BlobInfo, *, can_substitute: bool = False) -> BlobInfo | None:
+        del can_substitute  # which other blob has the same content is not recorded in a directory
+        if info.digest is None:
+            return None
+        name = _blob_file(info.digest)
+        try:
+            file, size = open_regular(self._directory.fd, name, f"{self._path}/{name}")
+        except (FileNotFoundError, LayoutError):
+            return None
+        file.close()
+        if 0 <= info.size != size:
+            return None
+        self._kept.add(name)
+        return evolve(info, size=size)
+
+    def put_manifest(self, manifest: bytes, instance: Digest | None = None) -> None:
+        what = f"manifest for {self._reference}" + (f", instance {instance}" if instance is not None else "")
+        check_size(manifest, what)
+        if instance is None:
+            self._manifest = manifest
+            return
+        instance.verify(manifest, what=what)
+        with TemporaryFile(self._directory.fd) as file:
+            file.write(manifest)
+            self._rename(file, _manifest_file(instance))
+
+    def put_signatures(self, signatures: tuple[bytes, ...], instance: Digest | None = None) -> None:
+        if len(signatures) >= _MOST_SIGNATURES:
+            raise LimitExceededError(f"signatures for {self._reference}", _MOST_SIGNATURES - 1, len(signatures))
+        for number, signature in enumerate(signatures, 1):
+            self._signatures[_signature_file(number, instance)] = signature
+
+    def commit(self) -> None:
+        if self._manifest is None:
+            raise LayoutError(f"{self._reference}: nothing to commit: no manifest was put")
+        directory = self._directory.fd
+        fsync_directory(directory)
+        # A signature must never be seen with a manifest that it is not for.
+        self._remove(name for name in os.listdir(directory) if "signature-" in name)
+        # A digest of another algorithm stands behind its name and a dash.
+        version = "1.2" if any("-" in name for name in self._kept) else "1.1"
+        atomic_write(directory, _VERSION_FILE, _VERSION.format(version).encode())
+        atomic_write(directory, _MANIFEST_FILE, self._manifest)
+        for name, signature in self._signatures.items():
+            atomic_write(directory, name, signature)
+        kept = self._kept | self._signatures.keys() | {_VERSION_FILE, _MANIFEST_FILE}
+        self._remove(name for name in os.listdir(directory) if name not in kept)
+        fsync_directory(directory)
+        self._added.clear()
+        self._made = False
+
+    def close(self) -> None:
+        added, self._added = self._added, set()
+        with contextlib.suppress(OSError):
+            self._remove(added)
+            if self._made:
+                self._remove([_VERSION_FILE])
+                Path(self._path).rmdir()
+        self._made = False
+        self._stack.close()
+
+    def _make(self) -> bool:
+        try:
+            Path(self._path).mkdir(mode=0o755)
+        except FileExistsError:
+            return False
+        return True
+
+    def _prepare(self) -> None:
+        directory = self._directory.fd
+        names = [name for name in os.listdir(directory) if not name.startswith(TEMPORARY_PREFIX)]
+        if _VERSION_FILE in names:
+            _check_version(directory, self._path)
+        elif names:
+            raise LayoutError(
+                f"{self._reference}: the directory is not empty and holds no image, as it has no {_VERSION_FILE} file; "
+                "name a new or an empty one"
+            )
+        else:
+            atomic_write(directory, _VERSION_FILE, _VERSION.format("1.1").encode())
+        remove_stale(directory, prefix=TEMPORARY_PREFIX)
+
+    def _rename(self, file: TemporaryFile, name: str) -> None:
+        directory = self._directory.fd
+        new = name not in os.listdir(directory)
+        file.rename(name, directory)
+        self._kept.add(name)
+        if new:
+            self._added.add(name)
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            if _OURS.fullmatch(name):
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                    os.unlink(name, dir_fd=self._directory.fd)
