@@ -4,6 +4,7 @@ The names here are loaded when they are first used; nothing heavy is imported be
 
 * names and places: :func:`parse_image_name`, :func:`image_name`, :mod:`ocikit.image.transports`
 * the interfaces: :mod:`ocikit.image.types`
+* looking at them: :func:`inspect`, :func:`list_images`; getting rid of them: :func:`delete`
 * which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
 * from one place to another: :func:`ocikit.image.copy.image`
 """
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ocikit.image import copy, signature, transports
+    from ocikit.image.inspection import ImageInspection, ListedImage, inspect, list_images
     from ocikit.image.policy import Policy
     from ocikit.image.signature import PolicyContext
-    from ocikit.image.transports import image_name, parse_image_name
+    from ocikit.image.transports import delete, image_name, parse_image_name
     from ocikit.image.types import (
         BlobInfo,
         ByteStream,
@@ -33,15 +35,20 @@ __all__ = [
     "BlobInfo",
     "ByteStream",
     "ImageDestination",
+    "ImageInspection",
     "ImageReference",
     "ImageSource",
     "ImageTransport",
     "LayerCompression",
+    "ListedImage",
     "Policy",
     "PolicyContext",
     "SystemContext",
     "copy",
+    "delete",
     "image_name",
+    "inspect",
+    "list_images",
     "parse_image_name",
     "signature",
     "transports",
@@ -52,15 +59,20 @@ _HOMES = {
     "BlobInfo": "types",
     "ByteStream": "types",
     "ImageDestination": "types",
+    "ImageInspection": "inspection",
     "ImageReference": "types",
     "ImageSource": "types",
     "ImageTransport": "types",
     "LayerCompression": "types",
+    "ListedImage": "inspection",
     "Policy": "policy",
     "PolicyContext": "signature",
     "SystemContext": "types",
     "copy": "copy",
+    "delete": "transports",
     "image_name": "transports",
+    "inspect": "inspection",
+    "list_images": "inspection",
     "parse_image_name": "transports",
     "signature": "signature",
     "transports": "transports",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from ocikit.errors import InvalidReferenceError
 
 if TYPE_CHECKING:
-    from ocikit.image.types import ImageReference, ImageTransport
+    from ocikit.image.types import ImageReference, ImageTransport, SystemContext
 
-__all__ = ["get", "image_name", "list_names", "parse_image_name"]
+__all__ = ["delete", "get", "image_name", "list_names", "parse_image_name"]
 
 # Each transport and the module of this room whose TRANSPORT it is.
 _HOMES: Final = {
@@ -77,3 +77,21 @@ def parse_image_name(name: str) -> ImageReference:
 def image_name(reference: ImageReference) -> str:
     """Return the name that :func:`parse_image_name` makes an equal reference from."""
     return f"{reference.transport.name}:{reference.string_within_transport}"
+
+
+def delete(image: str | ImageReference, sys: SystemContext | None = None) -> None:
+    """Delete an image, and the blobs that nothing else beside it refers to.
+
+    Args:
+        image: A reference, or an image name such as ``oci:/srv/layout:1.2``.
+        sys: The circumstances.
+
+    Raises:
+        ImageNotFoundError: There is no such image.
+        AmbiguousImageError: The reference fits more than one image.
+        LayoutBusyError: This thread has the layout open.
+        NotSupportedError: Images of the transport are not deleted one by one.
+        OSError: The place cannot be written.
+    """
+    reference = parse_image_name(image) if isinstance(image, str) else image
+    reference.delete_image(sys)

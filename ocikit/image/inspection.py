@@ -1,0 +1,209 @@
+"""Look at images without using them: what a layout holds, what an image says of itself.
+
+Everything that is shown was verified against the digest it is listed by. Whether the image is to be trusted is
+another question, which a policy answers when the image is used: what it says of itself proves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import field, frozen
+
+from ocikit.errors import InvalidReferenceError, LimitExceededError, ManifestError, ParseError
+from ocikit.image.layout.archive import ArchiveReader
+from ocikit.image.layout.blobs import DOCUMENT_LIMIT, read_document
+from ocikit.image.layout.store import Access, Layout
+from ocikit.image.manifest import parse_manifest
+from ocikit.image.platform import choose_instance
+from ocikit.image.transports import parse_image_name
+from ocikit.image.transports.oci import TRANSPORT as OCI
+from ocikit.image.transports.oci_archive import TRANSPORT as OCI_ARCHIVE
+from ocikit.image.types import BlobInfo
+from ocikit.image.unparsed import UnparsedImage
+from ocikit.spec import Digest, DockerManifestList, Image, Index, mediatypes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ocikit.image.layout.index import LayoutIndex
+    from ocikit.image.manifest import AnyIndex, ImageManifest
+    from ocikit.image.types import ImageReference, ImageSource, ImageTransport, SystemContext
+    from ocikit.spec import Descriptor, Timestamp
+
+__all__ = ["ImageInspection", "ListedImage", "inspect", "list_images"]
+
+_CONFIGS: Final = frozenset({mediatypes.IMAGE_CONFIG, mediatypes.DOCKER_CONFIG})
+# Indexes within indexes, on the way to the image of the platform.
+_MAX_DEPTH: Final = 8
+
+
+@frozen(kw_only=True)
+class ListedImage:
+    """An image, or an index of images, in the index.json of a layout."""
+
+    #: What to ask for it by; None for an image in an archive with several that has no name of its own.
+    reference: ImageReference | None
+    #: Its name in the layout; None when it has none.
+    name: str | None
+    #: Where it stands in index.json, counted from 0.
+    position: int
+    #: What index.json says of its manifest: type, digest, size, platform, annotations.
+    descriptor: Descriptor
+
+
+@frozen(kw_only=True)
+class ImageInspection:
+    """What an image says of itself."""
+
+    #: What was asked for.
+    reference: ImageReference
+    #: The digest of the manifest or index that the reference names.
+    digest: Digest
+    #: Its media type.
+    media_type: str
+    #: Its exact bytes.
+    raw_manifest: bytes = field(repr=False)
+    #: The index, when that is what the reference names.
+    index: AnyIndex | None
+    #: The manifest of the image; of an index the one for the platform.
+    manifest: ImageManifest
+    #: The digest of that manifest.
+    manifest_digest: Digest
+    #: The configuration; None for an artifact that is no image.
+    config: Image | None
+
+    @property
+    def created(self) -> Timestamp | None:
+        """When the image was made."""
+        return self.config.created if self.config is not None else None
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Its labels."""
+        return self.config.config.labels if self.config is not None else {}
+
+    @property
+    def layers(self) -> tuple[Descriptor, ...]:
+        """Its layers, the lowest first."""
+        return self.manifest.layers
+
+
+def inspect(image: str | ImageReference, sys: SystemContext | None = None) -> ImageInspection:
+    """Say what an image says of itself.
+
+    Args:
+        image: A reference, or an image name such as ``oci:/srv/layout:1.2``.
+        sys: The circumstances; of an index they choose the platform.
+
+    Raises:
+        ImageNotFoundError: There is no such image, or none for the platform.
+        AmbiguousImageError: The reference fits more than one image.
+        VerificationError: A manifest or the configuration is not what it is listed as.
+        ManifestError: One of them is malformed.
+        LimitExceededError: One of them is larger than 4 MiB.
+        OCIKitError: As the transport gives it.
+    """
+    reference = parse_image_name(image) if isinstance(image, str) else image
+    with reference.new_image_source(sys) as source:
+        top = UnparsedImage(source)
+        data, media_type = top.manifest()
+        chosen, first = top, parse_manifest(data, media_type)
+        manifest = first
+        for _ in range(_MAX_DEPTH):
+            if not isinstance(manifest, Index | DockerManifestList):
+                break
+            chosen = UnparsedImage(source, choose_instance(manifest, sys, what=chosen.description))
+            manifest = parse_manifest(*chosen.manifest())
+        if isinstance(manifest, Index | DockerManifestList):
+            raise LimitExceededError(f"{top.description}: indexes nested in each other", _MAX_DEPTH)
+        return ImageInspection(
+            reference=reference,
+            digest=top.digest(),
+            media_type=media_type,
+            raw_manifest=data,
+            index=first if isinstance(first, Index | DockerManifestList) else None,
+            manifest=manifest,
+            manifest_digest=chosen.digest(),
+            config=_config(source, manifest.config, chosen.description),
+        )
+
+
+def _config(source: ImageSource, descriptor: Descriptor, image: str) -> Image | None:
+    if descriptor.media_type not in _CONFIGS:
+        return None
+    what = f"config of {image}"
+    if descriptor.size > DOCUMENT_LIMIT:
+        raise LimitExceededError(f"bytes of the {what}", DOCUMENT_LIMIT, descriptor.size)
+    data = descriptor.embedded_content()
+    if data is None:
+        stream, _ = source.get_blob(BlobInfo(digest=descriptor.digest, size=descriptor.size))
+        with stream:
+            data = read_document(stream, what)
+        descriptor.verify(data, what=what)
+    try:
+        return Image.from_json(data)
+    except ParseError as error:
+        raise ManifestError(f"{what}: {error}") from error
+
+
+def list_images(layout: str | os.PathLike[str], sys: SystemContext | None = None) -> tuple[ListedImage, ...]:
+    """List the images in a layout, in the order of its index.json.
+
+    Args:
+        layout: The directory or the archive; or a name of it, ``oci:path`` or ``oci-archive:file``.
+        sys: The circumstances.
+
+    Raises:
+        LayoutError: It is no layout.
+        OSError: It cannot be opened.
+    """
+    path = os.fspath(layout)
+    if isinstance(layout, str):
+        path = _path_of(layout)
+    if Path(path).is_dir():
+        shared = sys.oci_shared_blob_dir_path if sys is not None else None
+        with Layout(os.path.realpath(path), Access.READ, shared_blobs=shared) as opened:
+            return tuple(_listed(opened.index(), path, OCI))
+    archive = ArchiveReader(os.path.realpath(path), sys.big_files_temporary_dir if sys is not None else None)
+    try:
+        return tuple(_listed(archive.index(), path, OCI_ARCHIVE))
+    finally:
+        archive.close()
+
+
+def _path_of(name: str) -> str:
+    for transport in (OCI, OCI_ARCHIVE):
+        if name.startswith(f"{transport.name}:"):
+            return name.partition(":")[2]
+    return name
+
+
+def _listed(index: LayoutIndex, path: str, transport: ImageTransport) -> Iterator[ListedImage]:
+    for position in range(len(index)):
+        descriptor = index.descriptor(position)
+        if descriptor.media_type in mediatypes.MANIFESTS:
+            yield ListedImage(
+                reference=_reference(index, position, path, transport),
+                name=index.name(position),
+                position=position,
+                descriptor=descriptor,
+            )
+
+
+def _reference(index: LayoutIndex, position: int, path: str, transport: ImageTransport) -> ImageReference | None:
+    """Return a reference that leads to this image and to no other."""
+    name = index.name(position)
+    candidates = [f"{path}:{name}"] if name is not None and index.names().count(name) == 1 else []
+    if transport is OCI:
+        candidates.append(f"{path}:@{position}")
+    elif len(index) == 1:
+        candidates.append(path)
+    for candidate in candidates:
+        try:
+            return transport.parse_reference(candidate)
+        except InvalidReferenceError:
+            continue  # other tools write names that are outside the grammar
+    return None
