@@ -118,6 +118,8 @@ def loads(
         LimitExceededError: It is too large or too deep.
     """
     raw, text = _both(data, max_bytes)
+    if text.startswith("\ufeff"):
+        raise ParseError("$", "not JSON: begins with a byte order mark")
     _check_depth(raw, max_depth)
     decoder = _LENIENT if allow_duplicate_keys else _STRICT
     try:
