@@ -153,6 +153,14 @@ def manifest_at(path: Path, name: str | None = None) -> str:
     return str(found[0])
 
 
+def names_in(path: Path) -> list[str]:
+    """Return the names of the images in a layout, none when there is no layout yet."""
+    if not (path / "index.json").exists():
+        return []
+    entries = json.loads((path / "index.json").read_bytes())["manifests"]
+    return [entry.get("annotations", {}).get("org.opencontainers.image.ref.name", "") for entry in entries]
+
+
 def check_layout(path: Path) -> set[str]:
     """Walk a layout from its index; everything that is referred to is there, whole. Return the digests seen."""
     assert json.loads((path / "oci-layout").read_bytes()) == {"imageLayoutVersion": "1.0.0"}

@@ -1,0 +1,129 @@
+"""What a copy may be told, and what it tells back: choices and results, only data."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from attrs import Attribute
+
+    from ocikit.image.copy.progress import ProgressEvent
+    from ocikit.image.types import ImageReference, SystemContext
+    from ocikit.spec import Digest
+
+__all__ = ["BlobOutcome", "CopiedBlob", "CopyOptions", "CopyResult", "ImageListSelection"]
+
+
+class ImageListSelection(enum.Enum):
+    """What to copy of an index; an image that is none is copied whatever is selected."""
+
+    #: The image for the running platform, or for the one that ``source_ctx`` chooses; the index itself is not copied.
+    SYSTEM = "system"
+    #: The index and everything it lists, indexes within it included.
+    ALL = "all"
+    #: The index, and of what it lists only ``instances``. The index stays as it is: it lists manifests that are
+    #: not there.
+    SPECIFIC = "specific"
+
+
+def _at_least_one(_: object, attribute: Attribute[int], value: int) -> None:
+    if value < 1:
+        raise ValueError(f"CopyOptions.{attribute.name} must be at least 1, not {value}")
+
+
+@frozen(kw_only=True)
+class CopyOptions:
+    """How to copy an image."""
+
+    #: What to copy of an index.
+    image_list_selection: ImageListSelection = ImageListSelection.SYSTEM
+    #: The digests of the manifests to copy with :attr:`ImageListSelection.SPECIFIC`.
+    instances: tuple[Digest, ...] = ()
+    #: The circumstances at the source; chooses the platform, and names the policy file when no policy is given.
+    source_ctx: SystemContext | None = None
+    #: The circumstances at the destination.
+    destination_ctx: SystemContext | None = None
+    #: Fail rather than change a byte of a manifest. Manifests are never changed in this version, so it always holds.
+    preserve_digests: bool = False
+    #: Leave the signatures of the source behind.
+    remove_signatures: bool = False
+    #: Called with every event of the copy, in the thread that copies. What it raises ends the copy, with nothing
+    #: visible at the destination, and reaches the caller unchanged.
+    progress: Callable[[ProgressEvent], object] | None = None
+    #: The least time between two events about the reading of one blob, in seconds; 0 for one with every chunk.
+    progress_interval: float = 0.1
+    #: How many blobs are copied at the same time, where source and destination allow that; else one after another.
+    max_parallel: int = field(default=6, validator=_at_least_one)
+
+    def __attrs_post_init__(self) -> None:
+        specific = self.image_list_selection is ImageListSelection.SPECIFIC
+        if specific and not self.instances:
+            raise ValueError("ImageListSelection.SPECIFIC needs instances: the digests of the manifests to copy")
+        if self.instances and not specific:
+            raise ValueError("instances are only for ImageListSelection.SPECIFIC")
+
+
+class BlobOutcome(enum.Enum):
+    """What became of a blob."""
+
+    #: It was copied.
+    COPIED = "copied"
+    #: It was at the destination already.
+    REUSED = "reused"
+    #: It stays where its URLs say (nondistributable layers).
+    SKIPPED = "skipped"
+
+
+@frozen(kw_only=True)
+class CopiedBlob:
+    """A blob of the image and what became of it."""
+
+    #: Its digest.
+    digest: Digest
+    #: Its size in bytes.
+    size: int
+    #: Its media type as the manifest states it.
+    media_type: str
+    #: What became of it.
+    outcome: BlobOutcome
+
+
+@frozen(kw_only=True)
+class CopyResult:
+    """What a copy did."""
+
+    #: Where the image is now.
+    reference: ImageReference
+    #: The manifest (or index) exactly as it was written.
+    manifest: bytes = field(repr=False)
+    #: The media type of that manifest.
+    media_type: str
+    #: The digest of that manifest.
+    digest: Digest
+    #: The digests of the manifests that were written below an index, in the order of the index.
+    instances: tuple[Digest, ...] = ()
+    #: Every blob once, in the order of the manifests.
+    blobs: tuple[CopiedBlob, ...] = ()
+
+    @property
+    def copied(self) -> tuple[CopiedBlob, ...]:
+        """The blobs that were copied."""
+        return self._with(BlobOutcome.COPIED)
+
+    @property
+    def reused(self) -> tuple[CopiedBlob, ...]:
+        """The blobs that were at the destination already."""
+        return self._with(BlobOutcome.REUSED)
+
+    @property
+    def skipped(self) -> tuple[CopiedBlob, ...]:
+        """The blobs that stay where their URLs say."""
+        return self._with(BlobOutcome.SKIPPED)
+
+    def _with(self, outcome: BlobOutcome) -> tuple[CopiedBlob, ...]:
+        return tuple(blob for blob in self.blobs if blob.outcome is outcome)

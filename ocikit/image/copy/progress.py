@@ -1,0 +1,55 @@
+"""What happens during a copy, told while it happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from ocikit.image.types import BlobInfo
+
+__all__ = ["ArtifactDone", "ArtifactRead", "ArtifactSkipped", "NewArtifact", "ProgressEvent"]
+
+
+@frozen(kw_only=True)
+class NewArtifact:
+    """The copy of a blob begins."""
+
+    #: The blob.
+    artifact: BlobInfo
+
+
+@frozen(kw_only=True)
+class ArtifactRead:
+    """Some of a blob was read."""
+
+    #: The blob.
+    artifact: BlobInfo
+    #: How much of it was read so far, in bytes.
+    offset: int
+    #: How much of it was read since the event before, in bytes.
+    offset_update: int
+
+
+@frozen(kw_only=True)
+class ArtifactDone:
+    """A blob is at the destination, verified."""
+
+    #: The blob as it is there.
+    artifact: BlobInfo
+    #: Its size in bytes.
+    offset: int
+    #: How much of it was read since the event before, in bytes.
+    offset_update: int
+
+
+@frozen(kw_only=True)
+class ArtifactSkipped:
+    """A blob is not copied: it is at the destination already, or stays where its URLs say."""
+
+    #: The blob.
+    artifact: BlobInfo
+
+
+ProgressEvent = NewArtifact | ArtifactRead | ArtifactDone | ArtifactSkipped

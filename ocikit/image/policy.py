@@ -1,0 +1,105 @@
+"""Policies as users meet them: one class that knows where policies are kept and which transports there are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from attrs import frozen
+
+from ocikit.errors import InvalidPolicyError, PolicyNotFoundError
+from ocikit.image import transports
+from ocikit.image.signature.rules import PolicyRules
+from ocikit.spec._json import MAX_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ocikit.image.signature.document import ScopeValidator
+    from ocikit.image.types import SystemContext
+
+__all__ = ["Policy"]
+
+_USER_FILE: Final = ".config/containers/policy.json"
+_SYSTEM_FILE: Final = "/etc/containers/policy.json"
+
+
+def _scope_validators() -> Mapping[str, ScopeValidator]:
+    found = {name: transports.get(name) for name in transports.list_names()}
+    return {
+        name: transport.validate_policy_configuration_scope for name, transport in found.items() if transport is not None
+    }
+
+
+@frozen(kw_only=True)
+class Policy(PolicyRules):
+    """Which images may be used: the requirements of a policy.json, by transport and scope.
+
+    There is no implied policy. One that allows everything has to be asked for:
+    :meth:`insecure_accept_anything`.
+    """
+
+    @classmethod
+    def from_bytes(cls, data: bytes | str) -> Self:
+        """Read a policy from the content of a policy.json (containers-policy.json(5)), strictly.
+
+        Args:
+            data: The document; bytes are UTF-8.
+
+        Raises:
+            InvalidPolicyError: The document is malformed: unknown or duplicate keys, wrong types, empty lists,
+                scopes outside the grammar of their transport. The error has the JSON path.
+        """
+        return cls.parse(data, _scope_validators())
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a policy from a file, as :meth:`from_bytes`.
+
+        Args:
+            path: The file.
+
+        Raises:
+            InvalidPolicyError: The document is malformed; the error has the file and the JSON path.
+            PolicyNotFoundError: There is no such file.
+            OSError: The file cannot be read.
+        """
+        name = os.fspath(path)
+        try:
+            with Path(name).open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except FileNotFoundError as error:
+            raise PolicyNotFoundError(f"{name}: there is no such policy file") from error
+        try:
+            return cls.from_bytes(data)
+        except InvalidPolicyError as error:
+            raise InvalidPolicyError(error.path, error.reason, source=name) from error
+
+    @classmethod
+    def default(cls, sys: SystemContext | None = None) -> Self:
+        """Read the policy of the system.
+
+        The first of these that is there: the file that ``sys`` names, ``~/.config/containers/policy.json``,
+        ``/etc/containers/policy.json``.
+
+        Args:
+            sys: ``signature_policy_path`` names the file; ``root_for_implicit_absolute_paths`` is put before the
+                path in ``/etc``.
+
+        Raises:
+            PolicyNotFoundError: There is none; the message says how to give one.
+            InvalidPolicyError: It is malformed.
+            OSError: It cannot be read.
+        """
+        if sys is not None and sys.signature_policy_path is not None:
+            return cls.from_file(sys.signature_policy_path)
+        root = sys.root_for_implicit_absolute_paths if sys is not None else None
+        files = [Path.home() / _USER_FILE, Path(f"{root or ''}{_SYSTEM_FILE}")]
+        for file in files:
+            if os.path.lexists(file):
+                return cls.from_file(file)
+        raise PolicyNotFoundError(
+            f"no signature policy: none was given, and neither {files[0]} nor {files[1]} exists. Pass "
+            "Policy.from_file(path), or, to accept images whoever made them, Policy.insecure_accept_anything()"
+        )
