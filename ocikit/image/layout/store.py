@@ -175,26 +175,28 @@ class Layout:
     def _prepare(self, *, create: bool) -> None:
         with self._index_lock():
             names = {name for name in os.listdir(self._directory.fd) if not name.startswith(TEMPORARY_PREFIX)}
-            if create and IMAGE_LAYOUT_FILE not in names:
-                if names - {IMAGE_INDEX_FILE, IMAGE_BLOBS_DIR}:
-                    raise LayoutError(
-                        f"{self._path}: the directory is not empty and is no layout, as it has no {IMAGE_LAYOUT_FILE} "
-                        "file; name a new or an empty one"
-                    )
+            if create:
                 self._create(names)
             self._check()
             # Nobody writes index.json now, so that its temporary files are leftovers too.
             remove_stale(self._directory.fd, prefix=TEMPORARY_PREFIX)
 
     def _create(self, names: set[str]) -> None:
+        """Make what is missing of a layout, and first make sure that it may become one."""
+        if IMAGE_LAYOUT_FILE not in names and names - {IMAGE_INDEX_FILE, IMAGE_BLOBS_DIR}:
+            raise LayoutError(
+                f"{self._path}: the directory is not empty and is no layout, as it has no {IMAGE_LAYOUT_FILE} "
+                "file; name a new or an empty one"
+            )
         if IMAGE_BLOBS_DIR not in names:
             os.mkdir(IMAGE_BLOBS_DIR, 0o755, dir_fd=self._directory.fd)
         if IMAGE_INDEX_FILE not in names:
             atomic_write(self._directory.fd, IMAGE_INDEX_FILE, LayoutIndex.empty(self._path).to_bytes())
-        version = ImageLayout(image_layout_version=IMAGE_LAYOUT_VERSION).to_json()
-        atomic_write(self._directory.fd, IMAGE_LAYOUT_FILE, version)
-        with Descriptor(os.open(Path(self._path).parent, DIRECTORY)) as parent:
-            fsync_directory(parent.fd)
+        if IMAGE_LAYOUT_FILE not in names:
+            version = ImageLayout(image_layout_version=IMAGE_LAYOUT_VERSION).to_json()
+            atomic_write(self._directory.fd, IMAGE_LAYOUT_FILE, version)
+            with Descriptor(os.open(Path(self._path).parent, DIRECTORY)) as parent:
+                fsync_directory(parent.fd)
 
     def _check(self) -> None:
         data = self._read(IMAGE_LAYOUT_FILE)

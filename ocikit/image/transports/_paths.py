@@ -27,14 +27,19 @@ def resolve(path: str, reference: str) -> str:
         raise InvalidReferenceError(f"{reference!r}: there is a zero byte in the path")
     try:
         if os.path.lexists(path):
-            return os.path.realpath(path, strict=True)
+            return _one_slash(os.path.realpath(path, strict=True))
         parent, name = os.path.split(path.rstrip("/"))
-        return str(Path(os.path.realpath(parent or ".", strict=True), name))
+        return _one_slash(str(Path(os.path.realpath(parent or ".", strict=True), name)))
     except OSError as error:
         raise InvalidReferenceError(
             f"{reference!r}: the path cannot be resolved: {error.strerror}: {error.filename}; "
             "the directory above it must exist"
         ) from error
+
+
+def _one_slash(path: str) -> str:
+    # POSIX lets two slashes at the start mean something else, and Python keeps them; nowhere here do they.
+    return "/" + path.lstrip("/")
 
 
 def with_parents(path: str) -> tuple[str, ...]:
@@ -58,6 +63,6 @@ def validate_scope(scope: str) -> None:
         raise ValueError(f"{scope!r} can never match: expected an absolute path")
     if scope == "/":
         raise ValueError("'/' would mean the same as '': use the empty scope for everything in this transport")
-    cleaned = posixpath.normpath(scope)
+    cleaned = _one_slash(posixpath.normpath(scope))
     if cleaned != scope:
         raise ValueError(f"{scope!r} can never match: expected a path in its shortest form, such as {cleaned!r}")
