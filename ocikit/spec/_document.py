@@ -129,12 +129,15 @@ def fault_of(document: Document) -> Fault | None:
 
 
 def _only_unknown(document: Document, _: object, extra: Mapping[str, Any]) -> None:
-    """Refuse extra fields that the class itself has: one of the two values would be lost."""
+    """Refuse extra fields that the class itself has: readers would take one of the two values or the other."""
     if extra:
-        known = table_of(type(document)).by_name
-        both = [name for name in extra if name in known]
-        if both:
-            raise ValidationError(tuple(f"$.{name}: belongs to {known[name].attribute}, not to extra" for name in both))
+        table = table_of(type(document))
+        known = {name: table.folded.get(name.casefold()) for name in extra if isinstance(name, str)}
+        wrong = [
+            f"$.{name}: belongs to {table.by_name[own].attribute}, not to extra" for name, own in known.items() if own
+        ]
+        if wrong:
+            raise ValidationError(tuple(wrong))
 
 
 @frozen(kw_only=True, repr=False)

@@ -235,11 +235,13 @@ def _remember(pairs: list[tuple[str, Any]]) -> _Pairs:
 
 def _duplicate(text: str) -> ParseError:
     document = json.JSONDecoder(object_pairs_hook=_remember).decode(text)
-    for steps, value in _walk(document, ()):
-        if isinstance(value, _Pairs) and value.repeated is not None:
-            return ParseError(json_path((*steps, value.repeated)), "key appears more than once in its object")
-    # The repeated key lies inside a value that another repeated key replaced.
-    return ParseError("$", "a key appears more than once in its object")
+    # A fault inside a value that was replaced is not seen any more, but the key that replaced it is.
+    steps = next(
+        (*steps, value.repeated)
+        for steps, value in _walk(document, ())
+        if isinstance(value, _Pairs) and value.repeated is not None
+    )
+    return ParseError(json_path(steps), "key appears more than once in its object")
 
 
 def _walk(value: object, steps: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], object]]:

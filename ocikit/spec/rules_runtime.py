@@ -25,6 +25,7 @@ from ocikit.spec.runtime import CPUAffinity, Hook, LinuxIOPriority, Mount, POSIX
 from ocikit.spec.state import CREATED, RUNNING, ContainerProcessState, State
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator, Mapping
 
 __all__ = ["RULES"]
@@ -122,25 +123,21 @@ def _process_state(state: ContainerProcessState) -> Iterator[Finding]:
 
 
 def _features(features: Features) -> Iterator[Finding]:
-    wrong = [
-        *semantic_version(features.oci_version_min, "ociVersionMin"),
-        *semantic_version(features.oci_version_max, "ociVersionMax"),
-    ]
-    yield from wrong
-    if not wrong and _precedence(features.oci_version_max) < _precedence(features.oci_version_min):
+    yield from semantic_version(features.oci_version_min, "ociVersionMin")
+    yield from semantic_version(features.oci_version_max, "ociVersionMax")
+    oldest = SEMANTIC_VERSION.fullmatch(features.oci_version_min)
+    newest = SEMANTIC_VERSION.fullmatch(features.oci_version_max)
+    if oldest and newest and _precedence(newest) < _precedence(oldest):
         yield ["ociVersionMax"], f"must not be less than ociVersionMin, which is {features.oci_version_min}"
     yield from _annotations(features.annotations or {})
 
 
-def _precedence(version: str) -> tuple[object, ...]:
+def _precedence(version: re.Match[str]) -> tuple[object, ...]:
     """What Semantic Versioning compares: numbers before words, a pre-release before its release."""
-    match = SEMANTIC_VERSION.fullmatch(version)
-    if match is None:
-        return ()
-    numbers = tuple(int(match[group]) for group in (1, 2, 3))
-    if match[4] is None:
+    numbers = tuple(int(version[group]) for group in (1, 2, 3))
+    if version[4] is None:
         return (*numbers, 1)
-    parts = tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in match[4].split("."))
+    parts = tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in version[4].split("."))
     return (*numbers, 0, parts)
 
 

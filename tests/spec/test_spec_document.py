@@ -179,6 +179,10 @@ def test_known_fields_are_not_extra() -> None:
     """A field of the class cannot hide in extra, where one of two values would be lost."""
     with pytest.raises(ValidationError, match=r"\$\.hostname: belongs to hostname"):
         Spec(extra={"hostname": "a"})
+    with pytest.raises(ValidationError, match=r"\$\.HostName: belongs to hostname"):
+        Spec(extra={"HostName": "a"})
+    with pytest.raises(ValidationError, match="expected strings as keys"):
+        Spec(extra={1: "a"}).to_dict()  # type: ignore[dict-item]
 
 
 WRONG_VALUES: dict[str, tuple[Document, str]] = {

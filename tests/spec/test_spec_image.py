@@ -189,6 +189,13 @@ def test_docker_fields_of_a_configuration_are_kept() -> None:
     assert written == data
 
 
+def test_a_time_that_is_none_is_refused() -> None:
+    """Go refuses such a document, and so does ocikit, with the path of the time."""
+    with pytest.raises(ParseError, match=r"^\$\.history\[1\]\.created: expected a time") as caught:
+        Image.from_dict({"history": [{"created": "2024-09-26T21:31:42Z"}, {"created": "yesterday"}]})
+    assert caught.value.path == "$.history[1].created"
+
+
 def test_an_empty_configuration_is_left_out() -> None:
     """The config object of an image is written only when it says something (omitzero)."""
     image = Image(architecture="amd64", os="linux", rootfs=RootFS())

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ocikit.errors import NotSupportedError
 from ocikit.spec import (
     Descriptor,
     Digest,
@@ -187,6 +188,14 @@ def test_a_rootless_default_can_be_for_somebody_else() -> None:
     assert other is not None
     assert (own.uid_mappings[0].host_id, own.gid_mappings[0].host_id) == (os.geteuid(), os.getegid())
     assert (other.uid_mappings[0].host_id, other.gid_mappings[0].host_id) == (1000, 0)
+
+
+def test_a_rootless_default_needs_ids_where_the_platform_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off POSIX nobody has numeric ids to map to; stated ones work everywhere."""
+    monkeypatch.delattr(os, "geteuid")
+    with pytest.raises(NotSupportedError, match="give uid and gid"):
+        Spec.default(rootless=True)
+    assert Spec.default(rootless=True, uid=5, gid=6).linux is not None
 
 
 def test_crun_configurations_are_read(tmp_path: Path) -> None:
