@@ -33,8 +33,8 @@ _MALFORMED: Final = {
 _REMEDIES: Final = {
     errno.EPERM: "owners, devices and some attributes need root: run as root, or pass rootless=True to have every "
     "file belong to you",
-    errno.EINVAL: "an owner may have no mapping in this user namespace; pass rootless=True to have every file "
-    "belong to you",
+    errno.EINVAL: "either an attribute has a value that the kernel does not accept, or, in a user namespace, an owner "
+    "has no mapping: rootless=True lets every file belong to you",
     errno.ENOSPC: "free some space, or unpack somewhere else",
     errno.EDQUOT: "free some of your quota, or unpack somewhere else",
     errno.EMFILE: "raise the limit of open files (RLIMIT_NOFILE)",

@@ -46,7 +46,7 @@ def new_directory(path: str | os.PathLike[str], *, keeps_others_out: bool) -> It
     Raises:
         UnpackError: The place is not safe, or taken, or cannot be written.
     """
-    target = Path(os.path.abspath(path))  # noqa: PTH100 (links stay as they are)
+    target = Path(os.path.abspath(path))
     with contextlib.ExitStack() as stack:
         try:
             parent_fd = stack.enter_context(_open_parent(target)).fd
@@ -121,7 +121,7 @@ def _check_free(parent_fd: int, target: Path) -> None:
         if not stat.S_ISDIR(os.stat(target.name, dir_fd=parent_fd, follow_symlinks=False).st_mode):
             raise _refused(target, errno.EEXIST, "there is something else of that name")
         with Descriptor(os.open(target.name, DIRECTORY, dir_fd=parent_fd)) as there:
-            if os.listdir(there.fd):  # noqa: PTH208 (of a descriptor)
+            if os.listdir(there.fd):
                 raise _refused(target, errno.ENOTEMPTY, "an image is unpacked into a new or an empty directory")
     except FileNotFoundError:
         pass

@@ -340,6 +340,6 @@ def _chmod_node(parent: Directory, name: bytes, member: TarMember) -> None:
     try:
         if stat.S_IFMT(os.fstat(fd).st_mode) != _NODES[member.type]:
             raise FileExistsError(errno.EEXIST, "something else was put in the place of a node", os.fsdecode(name))
-        os.chmod(f"/proc/self/fd/{fd}", member.mode)  # noqa: PTH101 (a place, not a path)
+        os.chmod(f"/proc/self/fd/{fd}", member.mode)
     finally:
         os.close(fd)

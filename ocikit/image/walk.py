@@ -63,7 +63,7 @@ class Directory:
         """
         fd = self.open()
         try:
-            return [os.fsencode(name) for name in os.listdir(fd)]  # noqa: PTH208 (of a descriptor)
+            return [os.fsencode(name) for name in os.listdir(fd)]
         finally:
             os.close(fd)
 

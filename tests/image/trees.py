@@ -26,14 +26,13 @@ def snapshot(root: Path) -> dict[bytes, Node]:
     top = os.fsencode(root)
     paths = [b"."]
     for directory, names, files in os.walk(top):
-        paths += [os.path.relpath(os.path.join(directory, name), top) for name in names + files]  # noqa: PTH118
-    status = {path: os.lstat(os.path.join(top, path)) for path in paths}  # noqa: PTH118
+        paths += [os.path.relpath(os.path.join(directory, name), top) for name in names + files]
+    status = {path: os.lstat(os.path.join(top, path)) for path in paths}
     names_of: dict[tuple[int, int], list[bytes]] = {}
     for path, info in status.items():
         names_of.setdefault((info.st_dev, info.st_ino), []).append(path)
     return {
-        path: _node(os.path.join(top, path), info, names_of[info.st_dev, info.st_ino])  # noqa: PTH118
-        for path, info in status.items()
+        path: _node(os.path.join(top, path), info, names_of[info.st_dev, info.st_ino]) for path, info in status.items()
     }
 
 
@@ -42,7 +41,7 @@ def _node(path: bytes, info: os.stat_result, names: list[bytes]) -> Node:
     if stat.S_ISREG(info.st_mode):
         content = hashlib.sha256(Path(os.fsdecode(path)).read_bytes()).hexdigest()
     elif stat.S_ISLNK(info.st_mode):
-        content = os.readlink(path)  # noqa: PTH115 (bytes)
+        content = os.readlink(path)
     elif stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode):
         content = (os.major(info.st_rdev), os.minor(info.st_rdev))
     xattrs = os.listxattr(path, follow_symlinks=False)

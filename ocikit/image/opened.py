@@ -1,0 +1,212 @@
+"""An image opened for use: allowed by the policy, chosen for the platform, its manifest and config verified.
+
+What unpacking starts from. Layers are not touched here; which there are, and what they must be, is known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from ocikit.errors import LimitExceededError, ManifestError, NotSupportedError, ParseError
+from ocikit.image.manifest import LIMIT, parse_manifest
+from ocikit.image.platform import choose_instance
+from ocikit.image.policy import Policy
+from ocikit.image.signature.context import PolicyContext
+from ocikit.image.transports import parse_image_name
+from ocikit.image.types import BlobInfo
+from ocikit.image.unparsed import UnparsedImage
+from ocikit.spec import Digest, DockerManifest, DockerManifestList, Image, Index, Manifest, mediatypes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from ocikit.image.signature.rules import PolicyRules
+    from ocikit.image.types import ByteStream, ImageReference, ImageSource, SystemContext
+    from ocikit.spec import Descriptor
+
+__all__ = ["Layer", "OpenedImage", "open_image"]
+
+_CONFIGS: Final = frozenset({mediatypes.IMAGE_CONFIG, mediatypes.DOCKER_CONFIG})
+_LAYERS: Final = frozenset(
+    {
+        mediatypes.IMAGE_LAYER,
+        mediatypes.IMAGE_LAYER_GZIP,
+        mediatypes.IMAGE_LAYER_ZSTD,
+        mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE,
+        mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE_GZIP,
+        mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE_ZSTD,
+        mediatypes.DOCKER_LAYER,
+        mediatypes.DOCKER_LAYER_GZIP,
+        mediatypes.DOCKER_FOREIGN_LAYER,
+        mediatypes.DOCKER_FOREIGN_LAYER_GZIP,
+    }
+)
+_ENCRYPTED: Final = "+encrypted"
+# Indexes within indexes, on the way to the image of the platform.
+_MAX_DEPTH: Final = 8
+
+
+@frozen(kw_only=True)
+class Layer:
+    """One layer of an image.
+
+    Attributes:
+        number: Its place, from 0 for the lowest.
+        blob: The stored bytes; not verified.
+        diff_id: The digest that the uncompressed bytes must have.
+        content: The stored bytes themselves when the manifest has them in it, verified.
+    """
+
+    number: int
+    blob: BlobInfo
+    diff_id: Digest
+    content: bytes | None = None
+
+
+@frozen(kw_only=True)
+class OpenedImage:
+    """An image whose manifest and config are verified.
+
+    Attributes:
+        source: Where it is; open as long as the context of :func:`open_image`.
+        digest: The digest of its manifest.
+        manifest: The manifest.
+        config: The configuration.
+        layers: The layers, the lowest first.
+    """
+
+    source: ImageSource
+    digest: Digest
+    manifest: Manifest | DockerManifest
+    config: Image
+    layers: tuple[Layer, ...]
+
+    def open_layer(self, layer: Layer) -> ByteStream:
+        """Open the stored bytes of a layer, **not verified**; the caller closes the stream.
+
+        Raises:
+            BlobNotFoundError: The source does not have it.
+        """
+        if layer.content is not None:
+            return io.BytesIO(layer.content)
+        stream, _ = self.source.get_blob(layer.blob)
+        return stream
+
+
+@contextlib.contextmanager
+def open_image(
+    image: str | ImageReference, *, policy: PolicyRules | PolicyContext | None, sys: SystemContext | None
+) -> Iterator[OpenedImage]:
+    """Open an image for use.
+
+    Args:
+        image: A reference, or an image name such as ``"oci:/var/lib/app/images:latest"``.
+        policy: Which images may be used; None for the policy of the system.
+        sys: The circumstances; of an index they choose the platform.
+
+    Raises:
+        PolicyNotFoundError: No policy was given and the system has none.
+        PolicyRequirementError: The policy does not allow the image.
+        ImageNotFoundError: There is no such image, or none for the platform.
+        VerificationError: Manifest or config are not what they are claimed to be.
+        ManifestError: They are malformed, or no image that can be unpacked.
+        OCIKitError: As the source gives it.
+    """
+    reference = parse_image_name(image) if isinstance(image, str) else image
+    with _context(policy, sys) as context, reference.new_image_source(sys) as source:
+        chosen = _chosen(source, sys)
+        context.is_running_image_allowed(chosen)
+        manifest = parse_manifest(*chosen.manifest())
+        if isinstance(manifest, Index | DockerManifestList):
+            raise ManifestError(f"{chosen.description}: expected the manifest of an image, found a list of manifests")
+        config = _config(source, manifest.config, chosen.description)
+        layers = tuple(_layers(source, chosen, manifest, config))
+        yield OpenedImage(source=source, digest=chosen.digest(), manifest=manifest, config=config, layers=layers)
+
+
+def _context(
+    policy: PolicyRules | PolicyContext | None, sys: SystemContext | None
+) -> AbstractContextManager[PolicyContext]:
+    if isinstance(policy, PolicyContext):
+        return contextlib.nullcontext(policy)
+    return PolicyContext(policy if policy is not None else Policy.default(sys))
+
+
+def _chosen(source: ImageSource, sys: SystemContext | None) -> UnparsedImage:
+    """Return the image, or of an index (of indexes) the image for the platform."""
+    image = UnparsedImage(source)
+    for _ in range(_MAX_DEPTH):
+        data, media_type = image.manifest()
+        if media_type not in mediatypes.INDEXES:
+            return image
+        index = parse_manifest(data, media_type)
+        if isinstance(index, Manifest | DockerManifest):
+            raise ManifestError(f"{image.description}: expected a list of manifests, found the manifest of an image")
+        image = UnparsedImage(source, choose_instance(index, sys, what=image.description))
+    raise LimitExceededError(f"{image.description}: indexes nested in each other", _MAX_DEPTH)
+
+
+def _config(source: ImageSource, descriptor: Descriptor, what: str) -> Image:
+    if descriptor.media_type not in _CONFIGS:
+        raise ManifestError(
+            f"{what}: its config is of type {descriptor.media_type!r}; an image that can be unpacked has "
+            f"{' or '.join(sorted(_CONFIGS))}, this is some other kind of artifact"
+        )
+    if descriptor.size > LIMIT:
+        raise LimitExceededError(f"{what}: configuration bytes", LIMIT, descriptor.size)
+    data = descriptor.embedded_content()
+    if data is None:
+        stream, _ = source.get_blob(_blob(descriptor))
+        with stream:
+            data = _read(stream, descriptor.size + 1)
+        descriptor.verify(data, what=f"config of {what}")
+    try:
+        return Image.from_json(data)
+    except ParseError as error:
+        raise ManifestError(f"config of {what}: {error}") from error
+
+
+def _read(stream: ByteStream, size: int) -> bytes:
+    pieces = []
+    while size and (piece := stream.read(size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def _blob(descriptor: Descriptor) -> BlobInfo:
+    return BlobInfo(
+        digest=descriptor.digest,
+        size=descriptor.size,
+        media_type=descriptor.media_type,
+        urls=descriptor.urls,
+        annotations=descriptor.annotations,
+    )
+
+
+def _layers(
+    source: ImageSource, chosen: UnparsedImage, manifest: Manifest | DockerManifest, config: Image
+) -> Iterator[Layer]:
+    what, diff_ids = chosen.description, config.rootfs.diff_ids
+    if config.rootfs.type != "layers":
+        raise ManifestError(f"config of {what}: $.rootfs.type: expected 'layers', found {config.rootfs.type!r}")
+    if len(manifest.layers) != len(diff_ids):
+        raise ManifestError(f"{what}: {len(manifest.layers)} layers in the manifest, {len(diff_ids)} in the config")
+    # A source may keep a layer in another form than the manifest says; the diffID holds for every form.
+    infos = source.layer_infos_for_copy(chosen.instance)
+    if infos is not None and len(infos) != len(diff_ids):
+        raise ManifestError(f"{what}: {len(infos)} layers in the source, {len(diff_ids)} in the config")
+    for number, (descriptor, diff_id) in enumerate(zip(manifest.layers, diff_ids, strict=True)):
+        media_type = descriptor.media_type
+        if media_type.endswith(_ENCRYPTED):
+            raise NotSupportedError(f"{what}: layer {number} is encrypted ({media_type}); decrypt the image first")
+        if media_type not in _LAYERS:
+            raise ManifestError(f"{what}: layer {number} is of the unknown type {media_type!r}")
+        blob = infos[number] if infos is not None else _blob(descriptor)
+        content = descriptor.embedded_content() if infos is None else None
+        yield Layer(number=number, blob=blob, diff_id=diff_id, content=content)
