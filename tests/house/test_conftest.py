@@ -40,7 +40,16 @@ def run(tmp_path: Path) -> Callable[[str], Run]:
         for name in ("conftest.py", "leaks.py", "skips.py"):
             shutil.copy(TESTS / name, tmp_path)
         (tmp_path / "test_it.py").write_text("import os, subprocess, pathlib, pytest\n" + text)
-        command = [sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", tmp_path]
+        command = [
+            sys.executable,
+            "-B",
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            f"--rootdir={tmp_path}",
+            str(tmp_path),
+        ]
         environment = {**os.environ, "PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
         # The file of its own keeps the run from reading the settings of this tree, whatever the directory.
         (tmp_path / "pytest.ini").write_text("[pytest]\n")
