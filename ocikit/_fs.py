@@ -191,7 +191,7 @@ def _remove_or_push(stack: list[tuple[int, str, int, list[str]]], name: str, dir
             os.unlink(name, dir_fd=dir_fd)
         return
     try:
-        stack.append((dir_fd, name, fd, os.listdir(fd)))  # noqa: PTH208 (of a descriptor)
+        stack.append((dir_fd, name, fd, os.listdir(fd)))
     except BaseException:
         os.close(fd)
         raise
@@ -204,7 +204,7 @@ def _open_to_empty(name: str, dir_fd: int) -> int:
     try:
         if os.fstat(place).st_mode & 0o700 != 0o700:
             # fchmod wants a descriptor that was opened for reading, which is what the mode does not allow.
-            os.chmod(f"/proc/self/fd/{place}", 0o700)  # noqa: PTH101 (a place, not a path)
+            os.chmod(f"/proc/self/fd/{place}", 0o700)
         return os.open(".", DIRECTORY, dir_fd=place)
     finally:
         os.close(place)
