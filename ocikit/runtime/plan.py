@@ -96,6 +96,7 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
     rights, warnings = identity(spec.process, around.capabilities)
     steps += rights
     steps += program(spec.process, around.home)
+    _refuse_nul(steps)
     new_user = "user" in namespaces and not namespaces["user"].path
     return Plan(
         tuple(steps),
@@ -103,6 +104,13 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         gid_map=tuple((m.container_id, m.host_id, m.size) for m in spec.linux.gid_mappings) if new_user else (),
         warnings=warnings,
     )
+
+
+def _refuse_nul(steps: list[Step]) -> None:
+    """Refuse strings that the kernel would see end early: a shorter path is another path."""
+    for step in steps:
+        if step.op != Op.GROUPS and any(b"\0" in string for string in step.strings):
+            raise ValidationError((f"$: {step.action}: a string with a NUL byte in it",))
 
 
 def _namespaces(linux: Linux) -> dict[str, LinuxNamespace]:

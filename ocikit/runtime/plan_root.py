@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ocikit.spec import Linux, LinuxDevice, Mount, Spec
 
-__all__ = ["CgroupMount", "root_filesystem"]
+__all__ = ["DEFAULT_DEVICES", "CgroupMount", "root_filesystem"]
 
 _ATTACH_PLAIN = 1
 _ATTACH_IN_PROC = 2
@@ -49,7 +49,7 @@ _TYPE_BITS = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
 _DEFAULT_DEVICE_MODE = 0o666
 
 #: config-linux.md, "Default Devices": path → (major, minor); all of them readable and writable by everybody.
-_DEFAULT_DEVICES = {
+DEFAULT_DEVICES = {
     "/dev/null": (1, 3),
     "/dev/zero": (1, 5),
     "/dev/full": (1, 7),
@@ -180,15 +180,15 @@ class _Mounting:
         yield from self._below()
         yield self._attach(self.target, f"mount {kind}", plain=kind in _PLAIN_TYPES)
 
-    def _make(self, kind: str, source: str, data: Sequence[str], attributes: int) -> Step:
+    def _make(self, kind: str, source: str, data: Sequence[str], attributes: int, slot: Slot = Slot.MOUNT) -> Step:
         strings = tuple(_bytes(text) for text in (kind, source, *data))
         remedy = f"does this kernel know {kind!r}, and does {kind!r} know the options {', '.join(data) or '(none)'}?"
-        return Step(Op.FILESYSTEM, f"mount {kind}", (Slot.MOUNT, attributes), strings, self.target, remedy)
+        return Step(Op.FILESYSTEM, f"mount {kind}", (slot, attributes), strings, self.target, remedy)
 
-    def _attach(self, target: str, action: str, *, plain: bool = False) -> Step:
+    def _attach(self, target: str, action: str, *, plain: bool = False, slot: Slot = Slot.MOUNT) -> Step:
         how = _ATTACH_PLAIN if plain else _ATTACH_IN_PROC if target in _REPLACEABLE_IN_PROC else 0
         remedy = "symbolic links on the way to it are refused" if plain else "it must not lie in a procfs"
-        return Step(Op.ATTACH, action, (Slot.ROOT, Slot.MOUNT, how), (_bytes(target),), target, remedy)
+        return Step(Op.ATTACH, action, (Slot.ROOT, slot, how), (_bytes(target),), target, remedy)
 
     def _bind(self) -> Iterator[Step]:
         if self.options.data:
@@ -217,18 +217,18 @@ class _Mounting:
         if not cgroups[0].name:
             yield from self._hierarchy(cgroups[0], "cgroup2", self.target)
             return
-        tmpfs = self.options.set & ~options_of.READ_ONLY
-        yield self._make("tmpfs", "tmpfs", ("mode=755",), tmpfs)
-        yield self._attach(self.target, "mount tmpfs for cgroups")
+        read_only = self.options.set & options_of.READ_ONLY
+        yield self._make("tmpfs", "tmpfs", ("mode=755",), self.options.set & ~read_only, Slot.CGROUPS)
+        yield self._attach(self.target, "mount tmpfs for cgroups", slot=Slot.CGROUPS)
         for cgroup in cgroups:
             yield from self._hierarchy(cgroup, "cgroup", f"{self.target}/{cgroup.name}")
             for controller in cgroup.name.split(",") if "," in cgroup.name else ():
                 link = f"{self.target}/{controller}"
                 strings = (_bytes(cgroup.name), _bytes(link))
                 yield Step(Op.SYMLINK, "link cgroup controller", (Slot.ROOT,), strings, link)
-        if self.options.set & options_of.READ_ONLY:
-            # By path: the slot holds the last hierarchy. Nothing but our own tmpfs was put at this path.
-            yield Step(Op.READONLY, "make cgroup mount read-only", (Slot.ROOT,), (_bytes(self.target),), self.target)
+        # Only now that the places of the hierarchies are made in it.
+        arguments = (Slot.CGROUPS, 0, read_only, 0, 0)
+        yield Step(Op.SETATTR, "make cgroup mount read-only", arguments, (b"",), self.target)
 
     def _hierarchy(self, cgroup: CgroupMount, kind: str, target: str) -> Iterator[Step]:
         """Yield one hierarchy: its own root in a cgroup namespace, else no more of it than the container's cgroup."""
@@ -246,7 +246,7 @@ def _devices(spec: Spec, *, shared: bool) -> Iterator[Step]:
     if any(_is_bound_dev(mount) for mount in spec.mounts) or linux is None:
         return
     asked = {_inside(device.path): device for device in linux.devices}
-    for path, (major, minor) in _DEFAULT_DEVICES.items():
+    for path, (major, minor) in DEFAULT_DEVICES.items():
         if path not in asked:
             yield from _device(path, 0o020000 | _DEFAULT_DEVICE_MODE, (major, minor), (0, 0), shared=shared)
     for number, (path, device) in enumerate(asked.items()):

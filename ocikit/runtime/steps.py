@@ -76,6 +76,7 @@ class Slot(enum.IntEnum):
     PROC = 3
     SYSCTL = 4
     MOUNT = 5
+    CGROUPS = 6
 
 
 class Sync(enum.IntEnum):

@@ -74,7 +74,7 @@ def test_order_of_privileged_steps() -> None:
         position(plan, Op.WRITE, "net.ipv4.ip_forward"),
         position(plan, Op.READONLY, "make read-only"),
         position(plan, Op.PIVOT),
-        position(plan, Op.SETATTR, "read-only"),
+        position(plan, Op.SETATTR, "make root file system read-only"),
         position(plan, Op.RLIMIT),
         position(plan, Op.BOUND),
         position(plan, Op.IDS),
@@ -250,6 +250,23 @@ def test_fields_that_would_be_ignored_are_refused(changes: dict[str, Any], path:
     with pytest.raises(UnsupportedFieldError) as caught:
         compile_plan(spec(**changes), AROUND)
     assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"process": {"args": ("sh", "a\0b")}},
+        {"process": {"env": ("A=\0",)}},
+        {"process": {"cwd": "/a\0b"}},
+        {"hostname": "a\0b"},
+        {"mounts": (Mount(destination="/x", source="/y\0z", type="bind"),)},
+        {"linux": {"masked_paths": ("/proc/a\0b",)}},
+    ],
+)
+def test_strings_with_a_nul_are_refused(changes: dict[str, Any]) -> None:
+    """The kernel would see the string end where the configuration does not."""
+    with pytest.raises(ValidationError, match="NUL"):
+        compile_plan(spec(**changes), AROUND)
 
 
 def test_terminal_is_refused() -> None:
