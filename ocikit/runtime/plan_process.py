@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ocikit.spec import Process
 
-__all__ = ["DEFAULT_PATH", "identity", "program"]
+__all__ = ["DEFAULT_PATH", "RLIMITS", "identity", "program"]
 
 #: Where programs are looked for when the environment has no PATH.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -23,7 +23,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_UMASK = 0o022
 
 #: RLIMIT_* (setrlimit(2)), by the number that Linux has on x86_64 and aarch64.
-_RLIMITS = {
+RLIMITS = {
     "RLIMIT_CPU": 0,
     "RLIMIT_FSIZE": 1,
     "RLIMIT_DATA": 2,
@@ -84,13 +84,13 @@ def _limits(process: Process) -> Iterator[Step]:
     seen = set()
     for number, limit in enumerate(process.rlimits):
         path = f"$.process.rlimits[{number}]"
-        if limit.type not in _RLIMITS:
+        if limit.type not in RLIMITS:
             raise ValidationError((f"{path}.type: {limit.type!r} is no limit that Linux has",))
         if limit.type in seen:
             raise ValidationError((f"{path}: a second limit of type {limit.type}",))
         seen.add(limit.type)
         remedy = "raising a hard limit takes CAP_SYS_RESOURCE"
-        yield Step(Op.RLIMIT, f"set {limit.type}", (_RLIMITS[limit.type], limit.soft, limit.hard), remedy=remedy)
+        yield Step(Op.RLIMIT, f"set {limit.type}", (RLIMITS[limit.type], limit.soft, limit.hard), remedy=remedy)
 
 
 def _capability_masks(process: Process, available: int) -> tuple[dict[str, int], tuple[str, ...]]:

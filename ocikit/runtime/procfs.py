@@ -3,12 +3,51 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
-__all__ = ["own_capabilities", "start_time"]
+__all__ = ["Stat", "ancestors", "own_capabilities", "read_stat", "start_time"]
 
-_STATE_FIELD = 2  # proc_pid_stat(5) counts from 1 and has two fields before the parenthesis closes
-_START_TIME_FIELD = 21
-_DEAD = frozenset({b"Z", b"X", b"x"})
+_DEAD = frozenset({"Z", "X", "x"})
+
+
+class Stat(NamedTuple):
+    """Some fields of ``/proc/PID/stat`` (proc_pid_stat(5))."""
+
+    #: One letter; ``Z`` for a process that has ended and was not reaped.
+    state: str
+    #: Process id of the parent.
+    parent: int
+    #: When it was started, in clock ticks since boot.
+    start_time: int
+    #: In the form of ``waitpid``; right for state ``Z``, and 0 for whom the kernel does not want to tell.
+    exit_status: int
+
+    @classmethod
+    def parse(cls, text: bytes) -> Stat:
+        """Read the file; the name of the program in it may hold spaces and parentheses, and ends with the last one."""
+        # The manual counts the fields from 1, and the first one after the name is number 3.
+        fields = text[text.rindex(b")") + 2 :].split()
+        return cls(fields[0].decode(), int(fields[1]), int(fields[19]), int(fields[49]))
+
+
+def read_stat(pid: int) -> Stat | None:
+    """Return what the kernel says of a process; None when there is none with this id."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            return Stat.parse(file.read())
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def ancestors() -> frozenset[int]:
+    """Return the ids of process 1, this process, and every process that it descends from."""
+    found = {0, 1}
+    pid = os.getpid()
+    while pid not in found:
+        found.add(pid)
+        stat = read_stat(pid)
+        pid = stat.parent if stat is not None else 0
+    return frozenset(found)
 
 
 def start_time(pid: int) -> int | None:
@@ -17,16 +56,8 @@ def start_time(pid: int) -> int | None:
     Returns:
         None when there is no such process, or it has ended and only waits to be reaped.
     """
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - pathlib costs more than the read
-            text = file.read()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    # The name of the program may hold spaces and parentheses; it ends with the last one.
-    fields = text[text.rindex(b")") + 2 :].split()
-    if fields[0] in _DEAD:
-        return None
-    return int(fields[_START_TIME_FIELD - _STATE_FIELD])
+    stat = read_stat(pid)
+    return None if stat is None or stat.state in _DEAD else stat.start_time
 
 
 def own_capabilities() -> int:

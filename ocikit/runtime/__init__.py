@@ -1,0 +1,66 @@
+"""Create, start, watch, signal and destroy containers, in process, in a state root that is shared with runc.
+
+* :func:`create` makes a container from a bundle, :func:`load` finds one that exists, :func:`run` runs one to its end;
+* :func:`list_containers` and :func:`stop_and_remove` work on all whose id has a prefix;
+* :class:`Container` is what they give.
+
+This room never looks into an image: it meets the rest of the house in a bundle, which is a directory.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ocikit.runtime.container import Container
+    from ocikit.runtime.creation import create
+    from ocikit.runtime.listing import list_containers, load
+    from ocikit.runtime.root import default_root
+    from ocikit.runtime.running import run
+    from ocikit.runtime.status import Completed, ContainerState, ExitStatus, Status
+    from ocikit.runtime.stopping import Outcome, Report, stop_and_remove
+
+__all__ = [
+    "Completed",
+    "Container",
+    "ContainerState",
+    "ExitStatus",
+    "Outcome",
+    "Report",
+    "Status",
+    "create",
+    "default_root",
+    "list_containers",
+    "load",
+    "run",
+    "stop_and_remove",
+]
+
+_HOMES = {
+    "Completed": "status",
+    "Container": "container",
+    "ContainerState": "status",
+    "ExitStatus": "status",
+    "Outcome": "stopping",
+    "Report": "stopping",
+    "Status": "status",
+    "create": "creation",
+    "default_root": "root",
+    "list_containers": "listing",
+    "load": "listing",
+    "run": "running",
+    "stop_and_remove": "stopping",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'ocikit.runtime' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"ocikit.runtime.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

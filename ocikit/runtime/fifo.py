@@ -1,0 +1,96 @@
+"""What a created container waits at: ``exec.fifo``, in the protocol of runc.
+
+Init, all set up, opens the fifo for writing, and that blocks until somebody reads. Who starts the container opens it
+for reading, reads the one byte that init writes, and removes the fifo: its absence is what makes a container started.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+from typing import TYPE_CHECKING
+
+from ocikit._fs import Descriptor
+from ocikit.errors import NotRunningError, RunningError, StateError, SystemCallError
+from ocikit.runtime.state import FIFO_FILE
+
+if TYPE_CHECKING:
+    from ocikit.runtime.uninterrupted import Cancellation
+
+__all__ = ["exists", "make", "release"]
+
+_MODE = 0o622
+_POLL_MILLISECONDS = 200
+
+
+def make(directory: int, owner: tuple[int, int]) -> Descriptor:
+    """Make the fifo, replacing what an interrupted creation left.
+
+    Args:
+        directory: The container's directory.
+        owner: User and group of the container's root, as this host knows them.
+
+    Returns:
+        A descriptor that can neither be read nor written, for init to open again.
+    """
+    try:
+        try:
+            os.mkfifo(FIFO_FILE, _MODE, dir_fd=directory)
+        except FileExistsError:
+            os.unlink(FIFO_FILE, dir_fd=directory)
+            os.mkfifo(FIFO_FILE, _MODE, dir_fd=directory)
+        # The umask may have taken from the mode what init needs to write as the container's user.
+        os.chmod(FIFO_FILE, _MODE, dir_fd=directory)
+        if owner != (os.geteuid(), os.getegid()):
+            os.chown(FIFO_FILE, *owner, dir_fd=directory, follow_symlinks=False)
+        return Descriptor(os.open(FIFO_FILE, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory))
+    except OSError as error:
+        raise SystemCallError("make fifo", error.errno or errno.EIO, FIFO_FILE) from error
+
+
+def exists(directory: int) -> bool:
+    """Tell whether a container still waits for start."""
+    try:
+        return stat.S_ISFIFO(os.stat(FIFO_FILE, dir_fd=directory, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def release(directory: int, pidfd: int, cancellation: Cancellation) -> None:
+    """Let a created container go on to its program.
+
+    Args:
+        directory: Its directory, whose lock is held.
+        pidfd: A descriptor of its init.
+        cancellation: Ends the wait for init.
+
+    Raises:
+        RunningError: Somebody else has started it.
+        NotRunningError: Init has ended before it came to the fifo.
+    """
+    try:
+        fifo = Descriptor(
+            os.open(FIFO_FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        )
+    except FileNotFoundError:
+        raise RunningError("cannot start an already running container") from None
+    with fifo:
+        if not stat.S_ISFIFO(os.fstat(fifo.fd).st_mode):
+            raise StateError(f"{FIFO_FILE}: expected a fifo, found something else")
+        _wait_for_init(fifo.fd, pidfd, cancellation)
+        os.unlink(FIFO_FILE, dir_fd=directory)
+
+
+def _wait_for_init(fifo: int, pidfd: int, cancellation: Cancellation) -> None:
+    waiting = select.poll()
+    waiting.register(fifo, select.POLLIN)
+    waiting.register(pidfd, select.POLLIN)
+    while True:
+        cancellation.check()
+        ready = dict(waiting.poll(_POLL_MILLISECONDS))
+        if ready.get(fifo, 0) & select.POLLIN and os.read(fifo, 1):
+            return
+        if pidfd in ready:
+            raise NotRunningError("cannot start a container that has stopped: its init ended before it was started")

@@ -1,0 +1,269 @@
+"""A configuration as runc keeps it: the ``state.json`` of libcontainer, so that runc manages containers of ours.
+
+Pure. runc joins namespaces, re-applies limits, grants capabilities and deletes by what is in here: what it acts on is
+all there. ``state.py`` reads such files, our own and runc's.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ocikit.runtime.devices import device_rules
+from ocikit.runtime.limits import cpu_weight
+from ocikit.runtime.plan_process import RLIMITS
+from ocikit.runtime.plan_root import DEFAULT_DEVICES
+from ocikit.spec import RUNTIME_SPEC_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ocikit.spec import Linux, LinuxIDMapping, LinuxResources, Mount, Process, Spec
+
+__all__ = ["Created", "state_document"]
+
+_MS_REC: Final = 1 << 14
+
+#: MS_* (mount(2)) by mount option: what it sets and what it clears.
+_MOUNT_FLAGS: Final = {
+    "ro": (1, 0),
+    "rw": (0, 1),
+    "nosuid": (2, 0),
+    "suid": (0, 2),
+    "nodev": (4, 0),
+    "dev": (0, 4),
+    "noexec": (8, 0),
+    "exec": (0, 8),
+    "sync": (16, 0),
+    "async": (0, 16),
+    "dirsync": (128, 0),
+    "nosymfollow": (256, 0),
+    "noatime": (1 << 10, 0),
+    "atime": (0, 1 << 10),
+    "nodiratime": (1 << 11, 0),
+    "diratime": (0, 1 << 11),
+    "bind": (1 << 12, 0),
+    "rbind": (1 << 12 | _MS_REC, 0),
+    "relatime": (1 << 21, 0),
+    "norelatime": (0, 1 << 21),
+    "strictatime": (1 << 24, 0),
+    "nostrictatime": (0, 1 << 24),
+    "lazytime": (1 << 25, 0),
+    "defaults": (0, 0),
+}
+
+_PROPAGATION: Final = {
+    name: flag | (_MS_REC if name.startswith("r") else 0)
+    for base, flag in (("unbindable", 1 << 17), ("private", 1 << 18), ("slave", 1 << 19), ("shared", 1 << 20))
+    for name in (base, f"r{base}")
+}
+
+_NAMESPACES: Final = {
+    "pid": ("NEWPID", "pid"),
+    "network": ("NEWNET", "net"),
+    "ipc": ("NEWIPC", "ipc"),
+    "uts": ("NEWUTS", "uts"),
+    "mount": ("NEWNS", "mnt"),
+    "user": ("NEWUSER", "user"),
+    "cgroup": ("NEWCGROUP", "cgroup"),
+    "time": ("NEWTIME", "time"),
+}
+
+_CAPABILITY_SETS: Final = ("Bounding", "Effective", "Inheritable", "Permitted", "Ambient")
+
+
+class Created(NamedTuple):
+    """What a state says beside the configuration."""
+
+    id: str
+    pid: int
+    start_time: int
+    #: RFC 3339, in UTC.
+    created: str
+    #: Absolute path of the bundle.
+    bundle: str
+    cgroup_paths: Mapping[str, str]
+    #: What the container's standard input, output and error are, as ``readlink`` shows them.
+    descriptors: Sequence[str]
+
+
+def state_document(spec: Spec, created: Created) -> bytes:
+    """Return the text of ``state.json``.
+
+    Args:
+        spec: The configuration of the container.
+        created: What became of it.
+    """
+    document = {
+        "id": created.id,
+        "init_process_pid": created.pid,
+        "init_process_start": created.start_time,
+        "created": created.created,
+        "config": _config(spec, created),
+        "rootless": False,
+        "cgroup_paths": dict(created.cgroup_paths),
+        "namespace_paths": {
+            name: f"/proc/{created.pid}/ns/{file}" for name, file in _NAMESPACES.values() if name != "NEWTIME"
+        },
+        "external_descriptors": list(created.descriptors),
+        "intel_rdt_path": "",
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _config(spec: Spec, created: Created) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "no_pivot_root": False,
+        "parent_death_signal": 0,
+        "hostname": spec.hostname,
+        "mounts": [_mount(mount, created.bundle) for mount in spec.mounts],
+        "mount_label": "",
+        "networks": [],
+        "routes": None,
+        "Hooks": dict.fromkeys(
+            ("createContainer", "createRuntime", "poststart", "poststop", "prestart", "startContainer")
+        ),
+        "version": RUNTIME_SPEC_VERSION,
+        # The bundle last: whoever looks for it takes the last one.
+        "labels": [*(f"{name}={value}" for name, value in spec.annotations.items()), f"bundle={created.bundle}"],
+        "no_new_keyring": False,
+        "seccomp": None,
+    }
+    if spec.domainname:
+        config["domainname"] = spec.domainname
+    if spec.root is not None:
+        config["rootfs"] = posixpath.normpath(posixpath.join(created.bundle, spec.root.path))
+        config["readonlyfs"] = spec.root.readonly
+    if spec.process is not None:
+        config |= _process(spec.process)
+    if spec.linux is not None:
+        config |= _linux(spec.linux, created)
+    return config
+
+
+def _mount(mount: Mount, bundle: str) -> dict[str, Any]:
+    flags, propagation, data = 0, [], []
+    for option in mount.options:
+        if option in _MOUNT_FLAGS:
+            to_set, to_clear = _MOUNT_FLAGS[option]
+            flags = (flags & ~to_clear) | to_set
+        elif option in _PROPAGATION:
+            propagation.append(_PROPAGATION[option])
+        else:
+            data.append(option)
+    is_bind = mount.type == "bind" or bool(flags & 1 << 12)
+    return {
+        "source": posixpath.join(bundle, mount.source) if is_bind else mount.source,
+        "destination": mount.destination,
+        "device": "bind" if is_bind else mount.type,
+        "flags": flags,
+        "propagation_flags": propagation or None,
+        "data": ",".join(data),
+        "extensions": 0,
+    }
+
+
+def _process(process: Process) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "no_new_privileges": process.no_new_privileges,
+        "umask": process.user.umask,
+        "rlimits": [{"type": RLIMITS[limit.type], "hard": limit.hard, "soft": limit.soft} for limit in process.rlimits],
+    }
+    if process.oom_score_adj is not None:
+        config["oom_score_adj"] = process.oom_score_adj
+    if process.capabilities is not None:
+        config["capabilities"] = {name: list(getattr(process.capabilities, name.lower())) for name in _CAPABILITY_SETS}
+    return config
+
+
+def _linux(linux: Linux, created: Created) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "rootPropagation": _PROPAGATION.get(linux.rootfs_propagation, 0),
+        "namespaces": [{"type": _NAMESPACES[one.type][0], "path": one.path} for one in linux.namespaces],
+        "devices": _devices(linux),
+        "cgroups": _cgroups(linux, created.id),
+        "uid_mappings": _mappings(linux.uid_mappings),
+        "gid_mappings": _mappings(linux.gid_mappings),
+        "mask_paths": list(linux.masked_paths),
+        "readonly_paths": list(linux.readonly_paths),
+        "sysctl": dict(linux.sysctl) or None,
+    }
+    if any(one.type == "network" and not one.path for one in linux.namespaces):
+        config["networks"] = [{"type": "loopback"}]
+    if linux.time_offsets:
+        config["time_offsets"] = {
+            clock: {"secs": offset.secs, "nanosecs": offset.nanosecs} for clock, offset in linux.time_offsets.items()
+        }
+    return config
+
+
+def _mappings(ranges: Sequence[LinuxIDMapping]) -> list[dict[str, int]] | None:
+    return [{"container_id": one.container_id, "host_id": one.host_id, "size": one.size} for one in ranges] or None
+
+
+def _devices(linux: Linux) -> list[dict[str, Any]]:
+    asked = {device.path for device in linux.devices}
+    found = [
+        _device(path, "c", numbers, {"file_mode": 0o666, "uid": 0, "gid": 0})
+        for path, numbers in DEFAULT_DEVICES.items()
+        if path not in asked
+    ]
+    for device in linux.devices:
+        mode = 0o666 if device.file_mode is None else device.file_mode
+        numbers = (device.major or 0, device.minor or 0)
+        kind = "c" if device.type == "u" else device.type
+        access = {"file_mode": mode, "uid": device.uid or 0, "gid": device.gid or 0}
+        found.append(_device(device.path, kind, numbers, access))
+    return found
+
+
+def _device(path: str, kind: str, numbers: tuple[int, int], access: dict[str, int]) -> dict[str, Any]:
+    rule = {"type": ord(kind), "major": numbers[0], "minor": numbers[1], "permissions": "rwm", "allow": True}
+    return rule | {"path": path} | access
+
+
+def _cgroups(linux: Linux, container_id: str) -> dict[str, Any]:
+    asked = linux.resources.devices if linux.resources is not None else ()
+    place = {"path": linux.cgroups_path} if linux.cgroups_path else {"name": container_id, "path": ""}
+    rules = [
+        {"type": ord(rule.type), "major": rule.major, "minor": rule.minor, "permissions": rule.access}
+        | {"allow": rule.allow}
+        for rule in device_rules(asked)
+    ]
+    return place | {
+        "scope_prefix": "",
+        "devices": rules,
+        "Systemd": False,
+        "Rootless": False,
+        **(_resources(linux.resources) if linux.resources is not None else {}),
+    }
+
+
+def _resources(resources: LinuxResources) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if (memory := resources.memory) is not None:
+        found |= {
+            "memory": memory.limit,
+            "memory_reservation": memory.reservation,
+            "memory_swap": memory.swap,
+            "memory_swappiness": memory.swappiness,
+            "oom_kill_disable": memory.disable_oom_killer,
+            "memory_check_before_update": memory.check_before_update,
+        }
+    if (cpu := resources.cpu) is not None:
+        found |= {
+            "cpu_shares": cpu.shares,
+            "cpu_weight": cpu_weight(cpu.shares) if cpu.shares else None,
+            "cpu_quota": cpu.quota,
+            "cpu_burst": cpu.burst,
+            "cpu_period": cpu.period,
+            "cpu_rt_quota": cpu.realtime_runtime,
+            "cpu_rt_period": cpu.realtime_period,
+            "cpuset_cpus": cpu.cpus or None,
+            "cpuset_mems": cpu.mems or None,
+            "cpu_idle": cpu.idle,
+        }
+    if resources.pids is not None:
+        found["pids_limit"] = resources.pids.limit
+    return {name: value for name, value in found.items() if value is not None}

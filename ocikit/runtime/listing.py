@@ -1,0 +1,104 @@
+"""Containers that exist: one by its id, or all of a state root."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from ocikit.errors import ContainerError, NotExistError, OCIKitError, SystemCallError
+from ocikit.runtime import records
+from ocikit.runtime.container import Container
+from ocikit.runtime.root import StateRoot, default_root
+from ocikit.runtime.state import validate_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["list_containers", "load", "root_path", "scan"]
+
+_log = logging.getLogger("ocikit.runtime")
+
+
+def root_path(root: str | os.PathLike[str] | None) -> str:
+    """Return the absolute path of a state root; that of :func:`default_root` for None."""
+    return os.path.abspath(root) if root is not None and os.fspath(root) else default_root()
+
+
+def load(root: str | os.PathLike[str] | None, container_id: str) -> Container:
+    """Find a container, whoever made it.
+
+    Args:
+        root: Its state root; None for :func:`default_root`.
+        container_id: Its id.
+
+    Raises:
+        InvalidIDError: That cannot be an id.
+        NotExistError: There is no such container.
+        StateError: Its state is damaged, or somebody else could have written it.
+        SystemCallError: The state root cannot be opened.
+    """
+    validate_id(container_id)
+    path = root_path(root)
+    try:
+        with StateRoot.open(path) as opened:
+            container = _load(opened, container_id)
+    except FileNotFoundError as error:
+        raise NotExistError(f"container does not exist: {container_id}; there is no state root {path}") from error
+    # Hold on to its process from now on: how it ends can be found out later only by those who had it open.
+    container._init()  # noqa: SLF001 - part of making the object
+    return container
+
+
+def _load(root: StateRoot, container_id: str) -> Container:
+    with root.directory(container_id) as directory:
+        return Container(root.path, records.read_record(root, directory, container_id))
+
+
+def scan(root: StateRoot, prefix: str) -> Iterator[tuple[str, Container | OCIKitError]]:
+    """Yield every id with a prefix, with its container or why that cannot be loaded; what vanishes is left out."""
+    for container_id in root.ids():
+        if container_id.startswith(prefix):
+            try:
+                yield container_id, _load(root, container_id)
+            except NotExistError as error:
+                with contextlib.suppress(NotExistError), root.directory(container_id):
+                    yield container_id, error
+            except (ContainerError, SystemCallError) as error:
+                yield container_id, error
+
+
+def list_containers(
+    root: str | os.PathLike[str] | None = None,
+    *,
+    prefix: str | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> list[Container]:
+    """List the containers of a state root, whoever made them, sorted by id.
+
+    Args:
+        root: The state root; None for :func:`default_root`. One that does not exist has no containers.
+        prefix: Only those whose id begins with it.
+        labels: Only those whose annotations have all of these values.
+
+    Returns:
+        The containers. Those that cannot be loaded are left out, and logged.
+
+    Raises:
+        StateError: Somebody else could have written what is in the state root.
+        SystemCallError: The state root cannot be read.
+    """
+    wanted = (labels or {}).items()
+    found = []
+    try:
+        with StateRoot.open(root_path(root)) as opened:
+            for container_id, container in scan(opened, prefix or ""):
+                if isinstance(container, Container):
+                    if wanted <= container.annotations.items():
+                        found.append(container)
+                elif not isinstance(container, NotExistError):
+                    _log.warning("container %s is left out of the list: %s", container_id, container)
+    except FileNotFoundError:
+        return []
+    return found

@@ -1,0 +1,230 @@
+"""The first process of a container, held by descriptor: is it alive, how did it end, send it a signal.
+
+A process id says nothing: the number may belong to somebody else by now. A process is what a descriptor refers to
+that was opened *before* its start time was compared. What is never touched, whatever a state says: process 1, this
+process, and the processes it descends from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Final
+
+from ocikit import _sys
+from ocikit.errors import NotRunningError, NotSupportedError, SystemCallError
+from ocikit.runtime.procfs import ancestors, read_stat
+from ocikit.runtime.status import ExitStatus
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable
+
+__all__ = ["Init", "adopt_init", "find_init", "open_process"]
+
+_P_PIDFD: Final = 3
+_WALL: Final = 0x4000_0000  # __WALL: wait for the child whatever its exit signal is
+
+# A process that ends shows as ended a moment before the kernel can say how; only when somebody else reaps it.
+_KERNEL_PAUSES: Final = (0.0, 0.001, 0.004, 0.015, 0.05)
+
+
+def open_process(pid: int, start_time: int) -> int | None:
+    """Open the process that was started with this id at this time.
+
+    Returns:
+        A descriptor, which the caller closes; None when that process is gone, or must not be touched.
+    """
+    if pid <= 1:
+        return None
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in {errno.ESRCH, errno.EINVAL}:
+            return None
+        raise SystemCallError("open process", error.errno or errno.EIO, f"/proc/{pid}") from error
+    try:
+        stat = read_stat(pid)
+        if stat is not None and stat.start_time == start_time and pid not in ancestors():
+            kept, pidfd = pidfd, -1
+            return kept
+        return None
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)
+
+
+class Init:
+    """The first process of a container. One object per process, however many containers refer to it.
+
+    Made by :func:`adopt_init` and :func:`find_init`.
+    """
+
+    def __init__(self, pid: int, start_time: int, pidfd: int | None) -> None:
+        #: Its id in the pid namespace of this process.
+        self.pid = pid
+        #: When it was started, in clock ticks since boot.
+        self.start_time = start_time
+        self._pidfd = pidfd
+        self._lock = threading.Lock()
+        self._exit: ExitStatus | None = None
+
+    def __del__(self) -> None:
+        pidfd, self._pidfd = getattr(self, "_pidfd", None), None
+        if pidfd is not None:
+            with contextlib.suppress(OSError):
+                os.close(pidfd)
+
+    @property
+    def exit_status(self) -> ExitStatus | None:
+        """How it ended; None before :meth:`collect`."""
+        return self._exit
+
+    def fileno(self) -> int:
+        """Return a descriptor of the process, which stays ours; -1 when it was gone before it could be opened."""
+        return -1 if self._pidfd is None else self._pidfd
+
+    def alive(self) -> bool:
+        """Tell whether the process runs, or waits to be let run."""
+        return self._exit is None and self._pidfd is not None and not _ended(self._pidfd, 0)
+
+    def signal(self, number: int) -> None:
+        """Send a signal.
+
+        Raises:
+            NotRunningError: The process has ended.
+            SystemCallError: The kernel refused.
+        """
+        if self._pidfd is None or self._exit is not None:
+            raise NotRunningError("container not running")
+        try:
+            signal.pidfd_send_signal(self._pidfd, number)
+        except ProcessLookupError:
+            raise NotRunningError("container not running") from None
+        except OSError as error:
+            raise SystemCallError(f"send signal {number}", error.errno or errno.EIO) from error
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait for the end of the process, at most ``timeout`` seconds (None: as long as it takes).
+
+        Returns:
+            Whether it has ended.
+        """
+        return self._pidfd is None or self._exit is not None or _ended(self._pidfd, timeout)
+
+    def collect(self, written: Callable[[], ExitStatus | None], write: Callable[[ExitStatus], None]) -> ExitStatus:
+        """Find out how the process ended, after it did; reap it if it is a child of ours.
+
+        Several threads may ask; one of them finds out and all get the answer.
+
+        Args:
+            written: Returns what somebody else wrote down about the end.
+            write: Writes down what was found out, before the process is reaped and nobody else can.
+        """
+        with self._lock:
+            if self._exit is None:
+                self._exit = self._find_out(written, write)
+            return self._exit
+
+    def _find_out(self, written: Callable[[], ExitStatus | None], write: Callable[[ExitStatus], None]) -> ExitStatus:
+        if self._pidfd is None:
+            return written() or ExitStatus(None, None)
+        child, status = _peek(self._pidfd)
+        if status is None:
+            status = self._ask_others()
+        if status is None:
+            found = written()
+            if found is not None:
+                return found
+        found = ExitStatus.from_wait_status(status, _now())
+        if status is not None:
+            write(found)
+        if child:
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(_P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | _WALL)
+        return found
+
+    def _ask_others(self) -> int | None:
+        """Ask the kernel how a process ended whose parent is, or was faster than, somebody else."""
+        for pause in _KERNEL_PAUSES:
+            time.sleep(pause)
+            stat = read_stat(self.pid)
+            if stat is not None and stat.start_time == self.start_time and stat.state == "Z":
+                return stat.exit_status
+            with contextlib.suppress(OSError, NotSupportedError):
+                status = _sys.pidfd_exit_status(self._pidfd if self._pidfd is not None else -1)
+                if status is not None:
+                    return status
+        return None
+
+
+def _ended(pidfd: int, timeout: float | None) -> bool:
+    waiting = select.poll()
+    waiting.register(pidfd, select.POLLIN)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        # In pieces: poll takes its time in a C int of milliseconds.
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if waiting.poll(None if left is None else min(left * 1000, 1e9)):
+            return True
+        if left is not None and left <= 0:
+            return False
+
+
+def _peek(pidfd: int) -> tuple[bool, int | None]:
+    """Return whether the process is a child of ours, and how it ended if it is; the child is left to be reaped."""
+    try:
+        result = os.waitid(_P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT | os.WNOHANG | _WALL)
+    except ChildProcessError:
+        return False, None
+    if result is None:
+        return True, None
+    exited = result.si_code == os.CLD_EXITED
+    return True, result.si_status << 8 if exited else result.si_status
+
+
+def _now() -> dt.datetime:
+    import datetime as dt  # noqa: PLC0415 - needed once in the life of a container
+
+    return dt.datetime.now(dt.UTC)
+
+
+# Only the one object of a process may reap it: else two threads that wait for one container could both try, and the
+# slower one would find nothing.
+_registry_lock = threading.Lock()
+_registry: weakref.WeakValueDictionary[tuple[int, int], Init] = weakref.WeakValueDictionary()
+
+
+def adopt_init(pid: int, start_time: int, pidfd: int) -> Init:
+    """Take charge of a process that this process has just started; the descriptor is owned from now on."""
+    init = Init(pid, start_time, pidfd)
+    with _registry_lock:
+        _registry[pid, start_time] = init
+    return init
+
+
+def find_init(pid: int, start_time: int) -> Init:
+    """Return the process that a state names; one that has ended if it cannot be found, or must not be touched."""
+    with _registry_lock:
+        known = _registry.get((pid, start_time))
+        if known is None:
+            known = Init(pid, start_time, open_process(pid, start_time))
+            _registry[pid, start_time] = known
+        return known
+
+
+def _after_fork_in_child() -> None:
+    """Forget locks that threads held which do not exist here."""
+    global _registry_lock  # noqa: PLW0603 - the old lock may be held for ever
+    _registry_lock = threading.Lock()
+    for init in list(_registry.values()):
+        init._lock = threading.Lock()  # noqa: SLF001 - this module's own
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

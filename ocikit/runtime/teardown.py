@@ -1,0 +1,161 @@
+"""The end of a container: what is left of it is killed, its cgroups and its directory are removed.
+
+The same code ends a container of ours, one that runc made, and what an interrupted creation left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from ocikit.errors import NotRunningError, PausedError, RunningError, StateError
+from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, records
+from ocikit.runtime.state import OWN_FILE, STATE_FILE
+from ocikit.runtime.status import Status
+
+if TYPE_CHECKING:
+    from ocikit.runtime.process import Init
+    from ocikit.runtime.root import StateRoot
+    from ocikit.runtime.state import OwnRecord, Record
+
+__all__ = ["remove_container", "remove_interrupted", "remove_remains"]
+
+_log = logging.getLogger("ocikit.runtime")
+
+# How long a process may take to die of SIGKILL. It takes longer only when the kernel is waiting for a device.
+_DEATH_SECONDS = 10.0
+
+_SIGKILL = 9
+
+
+def remove_container(root: StateRoot, fd: int, record: Record, init: Init, status: Status, *, force: bool) -> None:
+    """Remove a container, whose lock is held.
+
+    Args:
+        root: Its state root.
+        fd: Its directory.
+        record: Its state.
+        init: Its first process.
+        status: Its status.
+        force: Kill it if it runs, and end also what does not belong to its pid namespace.
+
+    Raises:
+        RunningError: It runs, and is not to be killed; or it was killed, and does not end.
+        PausedError: It is paused, and is not to be killed.
+        CgroupError: Processes in its cgroups do not end, or are not known to be its own.
+    """
+    alive = init.alive()
+    if alive and not force and status is not Status.CREATED:
+        message = f"cannot delete container {record.id} that is not stopped: {status}"
+        raise PausedError(message) if status is Status.PAUSED else RunningError(message)
+    own = _own(root, fd, record.id)
+    claims = cgroup_ownership.judge(
+        dict(own.cgroup_paths if own is not None else {}) | dict(record.cgroup_paths),
+        cgroups.detect(),
+        container_id=record.id,
+        planned=own.cgroup_paths if own is not None else {},
+        lived_in=cgroup_ownership.members(init.pid) if alive else {},
+    )
+    if alive:
+        _end(init, claims, record.id)
+    init.collect(lambda: records.read_exit(root, fd, record.id), lambda _: None)
+    cgroup_tree.thaw(claims.proven)
+    if force or not record.private_pids:
+        cgroup_tree.kill(claims.proven)
+    _remove_cgroups(claims, own, record.id)
+    if record.has_poststop_hooks:
+        _log.warning("container %s: its poststop hooks were not run: hooks are not supported", record.id)
+    root.remove(record.id, fd)
+
+
+def remove_interrupted(root: StateRoot, fd: int, container_id: str) -> None:
+    """Remove what an interrupted creation left in a directory, whose lock is held; the directory stays.
+
+    Raises:
+        CgroupError: Its cgroups have processes in them that do not end.
+    """
+    own = _own(root, fd, container_id)
+    if own is None:
+        return
+    _log.info("container %s: removing what an interrupted creation left", container_id)
+    claims = cgroup_ownership.judge(
+        own.cgroup_paths, cgroups.detect(), container_id=container_id, planned=own.cgroup_paths, lived_in={}
+    )
+    cgroup_tree.thaw(claims.proven)
+    cgroup_tree.kill(claims.proven)
+    _remove_cgroups(claims, own, container_id)
+
+
+def remove_remains(root: StateRoot, container_id: str, stale_seconds: float) -> bool:
+    """Remove a directory that is no container: left by an interrupted creation, or empty and old.
+
+    Args:
+        root: The state root.
+        container_id: The name of the directory.
+        stale_seconds: For how long an empty directory may still become a container, by runc's hands.
+
+    Returns:
+        Whether it was removed; False when it has become a container, or may still become one.
+
+    Raises:
+        NotExistError: It is gone.
+        StateError: There is something in it that ocikit did not put there.
+        CgroupError: The cgroups of the interrupted creation have processes in them that do not end.
+    """
+    with root.lock(container_id) as fd:
+        names = set(os.listdir(fd))
+        if STATE_FILE in names:
+            return False
+        if OWN_FILE in names:
+            remove_interrupted(root, fd, container_id)
+            root.remove(container_id, fd)
+            return True
+        if names:
+            raise StateError(
+                f"{root.path}/{container_id}: no {STATE_FILE}; another program is making this container, or failed to"
+            )
+        return time.time() - os.fstat(fd).st_mtime > stale_seconds and root.remove_empty(container_id)
+
+
+def _own(root: StateRoot, fd: int, container_id: str) -> OwnRecord | None:
+    try:
+        return records.read_own(root, fd, container_id)
+    except StateError as error:
+        _log.warning("container %s: %s", container_id, error)
+        return None
+
+
+def _end(init: Init, claims: cgroup_ownership.Claims, container_id: str) -> None:
+    with contextlib.suppress(NotRunningError):
+        init.signal(_SIGKILL)
+    # A frozen process of v1 dies when it is thawed.
+    cgroup_tree.thaw(claims.proven)
+    if not init.wait(_DEATH_SECONDS):
+        raise RunningError(
+            f"container {container_id} was killed, and process {init.pid} has not ended after {_DEATH_SECONDS:.0f} "
+            "seconds: the kernel waits for something, such as a device or a network file system"
+        )
+
+
+def _remove_cgroups(claims: cgroup_ownership.Claims, own: OwnRecord | None, container_id: str) -> None:
+    parents = own.cgroup_parents if own is not None else ()
+    cgroup_tree.remove(claims.proven.values(), _of(parents, claims.proven))
+    for path in claims.unproven.values():
+        if cgroup_tree.populated(path):
+            pids = cgroup_tree.processes(path)[:10]
+            _log.warning(
+                "container %s: cgroup %s has processes %s, which nothing shows to be the container's; it is left alone",
+                container_id, path, pids,
+            )  # fmt: skip
+        else:
+            cgroup_tree.remove([path])
+    for path, reason in claims.refused.items():
+        _log.warning("container %s: its state names cgroup %s, which is left alone: %s", container_id, path, reason)
+
+
+def _of(parents: tuple[str, ...], proven: dict[str, str]) -> list[str]:
+    """Return those parents that are above cgroups of the container."""
+    return [parent for parent in parents if any(cgroups.is_below(path, parent) for path in proven.values())]
