@@ -42,7 +42,7 @@ while read -r key value; do
 done < /proc/self/status
 """
 
-WAIT_FOR_SIGNAL = "trap 'echo got SIGTERM; exit 7' TERM; echo ready; while :; do sleep 1; done"
+WAIT_FOR_SIGNAL = "trap 'echo got SIGTERM; exit 7' TERM; echo ready; while :; do sleep 0.1; done"
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def main(work: Path, source: str | None) -> None:
             "ocikit-demo-wait",
             bundle,
             spec=attrs.evolve(bundle.spec, process=waiting),
-            stdout=runtime.PIPE,
+            stdout="pipe",
         )
     with container:
         assert container.stdout is not None
