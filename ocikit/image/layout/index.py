@@ -152,19 +152,19 @@ class LayoutIndex:
             descriptor: The manifest; only its type, digest and size are written.
             name: The name it gets; None for none.
         """
-        if name is not None:
-            for entry in self._entries:
-                if _name(entry) == name:
-                    _remove_name(entry)
-        fields = {"mediaType": descriptor.media_type, "digest": str(descriptor.digest), "size": descriptor.size}
-        for entry in self._entries:
-            if entry.get("digest") == descriptor.digest and _name(entry) is None:
-                break
-        else:
+        same = [entry for entry in self._entries if entry.get("digest") == descriptor.digest]
+        # The entry that has the name already stays where it is.
+        entry = next((entry for entry in same if _name(entry) == name), None)
+        for other in self._entries if name is not None else ():
+            if other is not entry and _name(other) == name:
+                _remove_name(other)
+        if entry is None:
+            entry = next((entry for entry in same if _name(entry) is None), None)
+        if entry is None:
             entry = {}
             self._entries.append(entry)
-        entry.update(fields)
-        if name is not None:
+        entry.update(mediaType=descriptor.media_type, digest=str(descriptor.digest), size=descriptor.size)
+        if name is not None and _name(entry) != name:
             noted = entry.get("annotations")
             entry["annotations"] = {**(noted if isinstance(noted, dict) else {}), REF_NAME: name}
 
