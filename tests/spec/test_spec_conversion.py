@@ -119,7 +119,9 @@ def test_an_image_that_says_little_gets_sensible_defaults() -> None:
     assert process.env == ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
     assert spec.root == Root(path="rootfs")
     assert (spec.mounts, spec.linux, spec.hooks) == (default.mounts, default.linux, None)
-    assert process.capabilities == evolve(_process(default).capabilities, ambient=())
+    capabilities = _process(default).capabilities
+    assert capabilities is not None
+    assert process.capabilities == evolve(capabilities, ambient=())
 
 
 def test_the_environment_of_the_base_only_adds() -> None:
