@@ -6,7 +6,7 @@ The names here are loaded when they are first used; nothing heavy is imported be
 * the interfaces: :mod:`ocikit.image.types`
 * looking at them: :func:`inspect`, :func:`list_images`; getting rid of them: :func:`delete`
 * which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
-* from one place to another: :func:`ocikit.image.copy.image`
+* from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ocikit.image import copy, signature, transports
+    from ocikit.image.importing import ImportedImage, ImportReport, import_directory
     from ocikit.image.inspection import ImageInspection, ListedImage, inspect, list_images
     from ocikit.image.policy import Policy
     from ocikit.image.signature import PolicyContext
@@ -39,6 +40,8 @@ __all__ = [
     "ImageReference",
     "ImageSource",
     "ImageTransport",
+    "ImportReport",
+    "ImportedImage",
     "LayerCompression",
     "ListedImage",
     "Policy",
@@ -47,6 +50,7 @@ __all__ = [
     "copy",
     "delete",
     "image_name",
+    "import_directory",
     "inspect",
     "list_images",
     "parse_image_name",
@@ -63,6 +67,8 @@ _HOMES = {
     "ImageReference": "types",
     "ImageSource": "types",
     "ImageTransport": "types",
+    "ImportReport": "importing",
+    "ImportedImage": "importing",
     "LayerCompression": "types",
     "ListedImage": "inspection",
     "Policy": "policy",
@@ -71,6 +77,7 @@ _HOMES = {
     "copy": "copy",
     "delete": "transports",
     "image_name": "transports",
+    "import_directory": "importing",
     "inspect": "inspection",
     "list_images": "inspection",
     "parse_image_name": "transports",

@@ -12,10 +12,9 @@ import io
 import json
 import subprocess
 import tarfile
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pathlib import Path
+import tempfile
+from pathlib import Path
+from typing import Any
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -101,6 +100,7 @@ class Store:
 
     def layout(self, path: Path, names: dict[str, Descriptor]) -> Path:
         """Write everything as an OCI layout, with these images in its index; return the path."""
+        (path / "blobs").mkdir(parents=True, exist_ok=True)
         for digest, data in self.blobs.items():
             algorithm, _, encoded = digest.partition(":")
             file = path / "blobs" / algorithm / encoded
@@ -116,8 +116,8 @@ class Store:
 
     def archive(self, path: Path, names: dict[str, Descriptor], *, compress: str = "") -> Path:
         """Write everything as an OCI archive, compressed by ``gzip`` or ``zstd`` on request; return the path."""
-        layout = self.layout(path.parent / f".{path.name}.layout", names)
-        return pack(layout, path, compress=compress)
+        with tempfile.TemporaryDirectory() as scratch:
+            return pack(self.layout(Path(scratch), names), path, compress=compress)
 
     def directory(self, path: Path, top: Descriptor) -> Path:
         """Write everything as a ``dir`` directory with this image; return the path."""

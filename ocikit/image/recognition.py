@@ -1,0 +1,145 @@
+"""What a file or directory is, seen by its content: an archive, a layout, a ``dir`` image, or nothing of ours."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from ocikit.errors import AmbiguousImageError, CompressionError, ImageNotFoundError, LayoutError
+from ocikit.image.compression import DecompressedStream
+from ocikit.image.inspection import list_images
+from ocikit.image.tar import TarReader
+from ocikit.image.transports.directory import DirectoryReference
+from ocikit.image.transports.oci import LayoutReference
+from ocikit.image.transports.oci_archive import ArchiveReference
+from ocikit.spec import IMAGE_LAYOUT_FILE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ocikit.image.inspection import ListedImage
+    from ocikit.image.types import ImageReference
+    from ocikit.spec import Digest
+
+__all__ = ["FoundImage", "images_in", "is_unfinished", "plain_name"]
+
+_UNFINISHED: Final = re.compile(r"\..*|.*~|#.*#|.*\.(?:tmp|temp|part|partial|crdownload|swp|lock)", re.IGNORECASE)
+_ARCHIVE: Final = re.compile(
+    r"(?P<stem>.+?)(?:\.oci|\.oci-archive|\.tar|\.gz|\.tgz|\.zst|\.zstd|\.tzst|\.bz2|\.xz)+", re.IGNORECASE
+)
+_DIR_VERSION: Final = b"Directory Transport Version: "
+_BETWEEN_RUNS: Final = re.compile(r"[^A-Za-z0-9]+")
+_SEPARATORS: Final = frozenset({"-", ".", "_", "+", "--"})
+
+
+@frozen(kw_only=True)
+class FoundImage:
+    """An image in an archive or directory.
+
+    Attributes:
+        reference: What it is opened by.
+        name: What it is called there; None when it has no name.
+    """
+
+    reference: ImageReference
+    name: str | None
+
+
+def is_unfinished(name: str) -> bool:
+    """Say whether a file is hidden, or is called as files are that somebody still writes or has put aside."""
+    return _UNFINISHED.fullmatch(name) is not None
+
+
+def plain_name(path: Path) -> str:
+    """Return a name for an image after the archive or directory it is in.
+
+    What says that it is an archive (``.tar.gz``) is left out, and what the grammar of names in a layout does not
+    allow is replaced.
+
+    Raises:
+        LayoutError: Nothing is left.
+    """
+    match = _ARCHIVE.fullmatch(path.name) if not path.is_dir() else None
+    stem = match["stem"] if match else path.name
+    name = _BETWEEN_RUNS.sub(lambda gap: gap[0] if gap[0] in _SEPARATORS else "-", stem).strip("-._+")
+    if not name:
+        raise LayoutError(f"{path}: no name for an image can be made of this; rename it")
+    return name
+
+
+def images_in(path: Path) -> tuple[FoundImage, ...]:
+    """List the images in an archive, layout or ``dir`` directory; nothing when ``path`` is none of these.
+
+    A file that is called like an archive counts as one.
+
+    Raises:
+        LayoutError: It is one and is damaged, or is called like one and is none.
+        ImageNotFoundError: It is one, and there is nothing in it.
+        AmbiguousImageError: There are images in it that nothing tells apart.
+        OCIKitError: It is damaged in another way.
+        OSError: It cannot be read.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        if _is_dir_image(path):
+            return (
+                FoundImage(reference=DirectoryReference(path=str(path), resolved=os.path.realpath(path)), name=None),
+            )
+        is_image = (path / IMAGE_LAYOUT_FILE).exists()
+    else:
+        is_image = stat.S_ISREG(mode) and (_ARCHIVE.fullmatch(path.name) is not None or _is_tar(path))
+    return _listed(path, is_layout=stat.S_ISDIR(mode)) if is_image else ()
+
+
+def _listed(path: Path, *, is_layout: bool) -> tuple[FoundImage, ...]:
+    images = list_images(path)
+    if not images:
+        raise ImageNotFoundError(f"{path}: there are no images in it")
+    nameless = sum(image.name is None for image in images)
+    # The same image may be listed twice under one name, by tools that only ever add.
+    found: dict[tuple[str | None, Digest], FoundImage] = {}
+    for image in images:
+        name = image.name
+        if name is None and nameless > 1:
+            name = f"{plain_name(path)}-{image.position}"
+        reference = _in_layout(path, image) if is_layout else _in_archive(path, image, len(images))
+        found.setdefault((name, image.descriptor.digest), FoundImage(reference=reference, name=name))
+    return tuple(found.values())
+
+
+# References are made directly: text would have to be parsed, and a colon in the name of a file would mislead that.
+
+
+def _in_layout(path: Path, image: ListedImage) -> ImageReference:
+    resolved = os.path.realpath(path)
+    if image.name is not None:
+        return LayoutReference(path=str(path), resolved=resolved, name=image.name)
+    return LayoutReference(path=str(path), resolved=resolved, position=image.position)
+
+
+def _in_archive(path: Path, image: ListedImage, count: int) -> ImageReference:
+    if image.name is None and count > 1:
+        raise AmbiguousImageError(
+            f"{path}: of {count} images in the archive some have no name, which is all they go by"
+        )
+    return ArchiveReference(path=str(path), resolved=os.path.realpath(path), name=image.name)
+
+
+def _is_dir_image(path: Path) -> bool:
+    try:
+        with (path / "version").open("rb") as file:
+            return file.read(len(_DIR_VERSION)) == _DIR_VERSION
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+
+
+def _is_tar(path: Path) -> bool:
+    with path.open("rb") as file, DecompressedStream(file, what=str(path)) as stream:
+        try:
+            return next(TarReader(stream), None) is not None
+        except (LayoutError, CompressionError):
+            return False
