@@ -46,6 +46,9 @@ TEMPORARY_PREFIX = ".ocikit-tmp-"
 
 _LOCK_POLL_SECONDS = 0.01
 
+# Linux alone has it. Elsewhere this module is imported for its files and locks, and what asks for it is refused.
+_PLACE = getattr(os, "O_PATH", 0)
+
 # Descriptors that must not live on in a forked child of the host: a child that holds a copy of a lock's
 # descriptor holds the lock, for as long as it runs and without knowing.
 _not_in_children: set[int] = set()
@@ -92,7 +95,7 @@ class Descriptor:
         self.close()
 
 
-def open_in_root(root_fd: int, path: str | bytes, flags: int = os.O_PATH, mode: int = 0) -> int:
+def open_in_root(root_fd: int, path: str | bytes, flags: int = _PLACE, mode: int = 0) -> int:
     """Open ``path`` below the directory ``root_fd`` as if that directory were ``/``.
 
     Absolute paths and absolute symbolic links start at the root, ``..`` stops at it, and links such as those of

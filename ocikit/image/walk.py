@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Directory", "Walker"]
 
-# O_PATH needs no permission to read, and with O_NOFOLLOW and O_DIRECTORY opens directories and nothing else.
-_WALK: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_PATH needs no permission to read, and with O_NOFOLLOW and O_DIRECTORY opens directories and nothing else. Linux
+# alone has it; elsewhere this module can be imported.
+_WALK: Final = getattr(os, "O_PATH", 0) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Directories that are held open. A tar file lists directory by directory, so that few are needed at a time.
 _OPEN_DIRECTORIES: Final = 128
 # Names looked at on the way to one directory, those in the targets of links included.
