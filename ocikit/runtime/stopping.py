@@ -11,7 +11,8 @@ import logging
 import signal as signals
 import sys
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, overload
 
 from ocikit.errors import NotExistError, NotRunningError, OCIKitError
 from ocikit.runtime.uninterrupted import uninterrupted
@@ -47,13 +48,37 @@ class Outcome(NamedTuple):
     error: Exception | None = None
 
 
-class Report(NamedTuple):
-    """What became of all containers with a prefix."""
+class Report(Sequence[Outcome]):
+    """What became of all containers with a prefix: one :class:`Outcome` for each, sorted by id."""
 
-    #: One for each container, sorted by id.
-    outcomes: tuple[Outcome, ...] = ()
-    #: What kept from looking for containers at all.
-    warnings: tuple[str, ...] = ()
+    __slots__ = ("outcomes", "warnings")
+
+    def __init__(self, outcomes: tuple[Outcome, ...] = (), warnings: tuple[str, ...] = ()) -> None:
+        #: One for each container.
+        self.outcomes = outcomes
+        #: What kept from looking for containers at all.
+        self.warnings = warnings
+
+    def __repr__(self) -> str:
+        return f"Report(outcomes={self.outcomes!r}, warnings={self.warnings!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Report):
+            return NotImplemented
+        return (self.outcomes, self.warnings) == (other.outcomes, other.warnings)
+
+    def __hash__(self) -> int:
+        return hash((self.outcomes, self.warnings))
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Outcome, ...]: ...
+    def __getitem__(self, index: int | slice) -> Outcome | tuple[Outcome, ...]:
+        return self.outcomes[index]
 
     @property
     def removed(self) -> tuple[str, ...]:
