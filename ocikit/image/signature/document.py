@@ -33,7 +33,7 @@ class ScopeValidator(Protocol):
         """Check a scope that is not empty."""
 
 
-@frozen
+@frozen(kw_only=True)
 class Document:
     """The content of a policy.json.
 
@@ -65,7 +65,7 @@ def read_document(data: bytes | str, scope_validators: Mapping[str, ScopeValidat
     for name, scopes in _members(members.get("transports", {}), "$.transports").items():
         path = _join("$.transports", name)
         transports[name] = _scopes(scopes, path, scope_validators.get(name))
-    return Document(default, transports)
+    return Document(default=default, transports=transports)
 
 
 def write_document(document: Document) -> bytes:

@@ -95,7 +95,7 @@ class PolicyRules:
     def to_json(self) -> bytes:
         """Write the policy as policy.json, UTF-8; reading it gives an equal policy."""
         transports = {name: dict(scopes) for name, scopes in self.transports.items()}
-        return write_document(Document(self.requirements, transports))
+        return write_document(Document(default=self.requirements, transports=transports))
 
     def requirements_for(self, reference: ImageReference) -> Match:
         """Find what holds for an image: its identity, then each namespace, the transport's and the policy's default.

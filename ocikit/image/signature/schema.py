@@ -6,9 +6,7 @@ cannot drift apart.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
-
-from attrs import frozen
+from typing import Any, Final, Literal, NamedTuple
 
 from ocikit.image.signature import identity, requirements
 
@@ -18,8 +16,7 @@ __all__ = ["IDENTITIES", "KEYS", "NESTED", "REQUIREMENTS", "Key", "Kind"]
 Kind = Literal["string", "bytes", "strings", "byte lists", "identity", "fulcio", "pki"]
 
 
-@frozen
-class Key:
+class Key(NamedTuple):
     """One key of an object.
 
     Attributes:
