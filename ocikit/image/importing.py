@@ -6,7 +6,6 @@ the others.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from pathlib import Path
@@ -17,15 +16,15 @@ from attrs import evolve, frozen
 from ocikit import _fs
 from ocikit.errors import AmbiguousImageError, LayoutError, OCIKitError
 from ocikit.image.copy import CopyOptions, CopyResult, ProgressEvent, image
-from ocikit.image.policy import Policy
+from ocikit.image.policy import policy_context
 from ocikit.image.recognition import images_in, is_unfinished, plain_name
-from ocikit.image.signature.context import PolicyContext
 from ocikit.image.transports.oci import TRANSPORT as OCI
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ocikit.image.recognition import FoundImage
+    from ocikit.image.signature.context import PolicyContext
     from ocikit.image.signature.rules import PolicyRules
     from ocikit.image.types import ImageReference
     from ocikit.spec import Digest
@@ -124,13 +123,10 @@ def import_directory(
     """
     options = options or CopyOptions()
     there = Path(os.path.realpath(dest))
-    with contextlib.ExitStack() as stack:
-        if not isinstance(policy, PolicyContext):
-            rules = policy if policy is not None else Policy.default(options.source_ctx)
-            policy = stack.enter_context(PolicyContext(rules))
+    with policy_context(policy, options.source_ctx) as context:
         names = sorted(os.listdir(directory))
         (there if into == "each" else there.parent).mkdir(parents=True, exist_ok=True)
-        job = _Import(policy, there, into, options, remove_source=remove_source)
+        job = _Import(context, there, into, options, remove_source=remove_source)
         images: list[ImportedImage] = []
         ignored: list[Path] = []
         for path in (Path(directory, name) for name in names):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -10,16 +11,18 @@ from attrs import frozen
 
 from ocikit.errors import InvalidPolicyError, PolicyNotFoundError
 from ocikit.image import transports
+from ocikit.image.signature.context import PolicyContext
 from ocikit.image.signature.rules import PolicyRules
 from ocikit.spec._json import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from ocikit.image.signature.document import ScopeValidator
     from ocikit.image.types import SystemContext
 
-__all__ = ["Policy"]
+__all__ = ["Policy", "policy_context"]
 
 _USER_FILE: Final = ".config/containers/policy.json"
 _SYSTEM_FILE: Final = "/etc/containers/policy.json"
@@ -28,7 +31,9 @@ _SYSTEM_FILE: Final = "/etc/containers/policy.json"
 def _scope_validators() -> Mapping[str, ScopeValidator]:
     found = {name: transports.get(name) for name in transports.list_names()}
     return {
-        name: transport.validate_policy_configuration_scope for name, transport in found.items() if transport is not None
+        name: transport.validate_policy_configuration_scope
+        for name, transport in found.items()
+        if transport is not None
     }
 
 
@@ -103,3 +108,22 @@ class Policy(PolicyRules):
             f"no signature policy: none was given, and neither {files[0]} nor {files[1]} exists. Pass "
             "Policy.from_file(path), or, to accept images whoever made them, Policy.insecure_accept_anything()"
         )
+
+
+def policy_context(
+    policy: PolicyRules | PolicyContext | None, sys: SystemContext | None = None
+) -> AbstractContextManager[PolicyContext]:
+    """Return the context for whatever a call takes as a policy, for the length of a ``with`` block.
+
+    Args:
+        policy: A policy; a context, which is left open; None for the policy of the system.
+        sys: As for :meth:`Policy.default`.
+
+    Raises:
+        PolicyNotFoundError: None was given and the system has none.
+        InvalidPolicyError: The policy of the system is malformed.
+        OSError: It cannot be read.
+    """
+    if isinstance(policy, PolicyContext):
+        return contextlib.nullcontext(policy)
+    return PolicyContext(policy if policy is not None else Policy.default(sys))

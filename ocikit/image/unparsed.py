@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from ocikit.errors import ManifestError, SizeMismatchError
-from ocikit.image.manifest import check_size, normalise_media_type
-from ocikit.spec import Digest
+from ocikit.errors import LimitExceededError, ManifestError, SizeMismatchError
+from ocikit.image.manifest import check_size, normalise_media_type, parse_manifest
+from ocikit.image.platform import choose_instance
+from ocikit.spec import Digest, DockerManifestList, Index, mediatypes
 
 if TYPE_CHECKING:
-    from ocikit.image.types import ImageReference, ImageSource
+    from ocikit.image.manifest import AnyIndex
+    from ocikit.image.types import ImageReference, ImageSource, SystemContext
     from ocikit.spec import Descriptor
 
-__all__ = ["UnparsedImage"]
+__all__ = ["MAX_DEPTH", "UnparsedImage"]
+
+#: How many indexes may be nested in each other.
+MAX_DEPTH: Final = 8
 
 
 class UnparsedImage:
@@ -72,6 +77,46 @@ class UnparsedImage:
     def signatures(self) -> tuple[bytes, ...]:
         """Return the signatures of the manifest as they are stored; not verified."""
         return self._source.get_signatures(self.instance)
+
+    def is_index(self) -> bool:
+        """Say whether this is a list of manifests rather than an image.
+
+        Raises:
+            Exception: As :meth:`manifest`.
+        """
+        return self.manifest()[1] in mediatypes.INDEXES
+
+    def index(self) -> AnyIndex:
+        """Parse the list of manifests that this is.
+
+        Raises:
+            ManifestError: It is none, or malformed.
+            Exception: As :meth:`manifest`.
+        """
+        index = parse_manifest(*self.manifest())
+        if isinstance(index, Index | DockerManifestList):
+            return index
+        raise ManifestError(f"{self.description}: expected a list of manifests, found the manifest of an image")
+
+    def for_platform(self, sys: SystemContext | None = None) -> UnparsedImage:
+        """Return the image, or of an index (of indexes) the image for a platform.
+
+        Args:
+            sys: Chooses the platform, see :func:`~ocikit.image.platform.choose_instance`.
+
+        Raises:
+            ImageNotFoundError: There is none for the platform.
+            AmbiguousImageError: Nothing says which it would be.
+            LimitExceededError: More than :data:`MAX_DEPTH` indexes are nested in each other.
+            Exception: As :meth:`manifest`.
+        """
+        image = self
+        for _ in range(MAX_DEPTH + 1):
+            if not image.is_index():
+                return image
+            entry = choose_instance(image.index(), sys, what=image.description)
+            image = UnparsedImage(self._source, entry)
+        raise LimitExceededError(f"{self.description}: indexes nested in each other", MAX_DEPTH)
 
     def _claimed(self) -> Digest | None:
         if self._entry is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -10,16 +9,14 @@ from ocikit.errors import ManifestTypeRejectedError, NotSupportedError
 from ocikit.image.copy.blobs import copy_blobs, unchanged
 from ocikit.image.copy.options import CopyOptions, CopyResult
 from ocikit.image.copy.plan import make_plan
-from ocikit.image.policy import Policy
-from ocikit.image.signature.context import PolicyContext
+from ocikit.image.policy import policy_context
 from ocikit.image.transports import parse_image_name
 from ocikit.image.types import LayerCompression
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from ocikit.image.copy.options import CopiedBlob
     from ocikit.image.copy.plan import PlannedManifest
+    from ocikit.image.signature.context import PolicyContext
     from ocikit.image.signature.rules import PolicyRules
     from ocikit.image.types import ImageDestination, ImageReference, SystemContext
 
@@ -68,7 +65,10 @@ def image(
     options = options or CopyOptions()
     source_reference, destination_reference = _reference(src), _reference(dest)
     _check_compression(options.destination_ctx)
-    with _context(policy, options) as context, source_reference.new_image_source(options.source_ctx) as source:
+    with (
+        policy_context(policy, options.source_ctx) as context,
+        source_reference.new_image_source(options.source_ctx) as source,
+    ):
         plan = make_plan(source, context, options)
         if source_reference == destination_reference and _is_there(plan, options):
             return _result(destination_reference, plan, unchanged(blob for manifest in plan for blob in manifest.blobs))
@@ -102,12 +102,6 @@ def _is_there(plan: tuple[PlannedManifest, ...], options: CopyOptions) -> bool:
 
 def _reference(name: str | ImageReference) -> ImageReference:
     return parse_image_name(name) if isinstance(name, str) else name
-
-
-def _context(policy: PolicyRules | PolicyContext | None, options: CopyOptions) -> AbstractContextManager[PolicyContext]:
-    if isinstance(policy, PolicyContext):
-        return contextlib.nullcontext(policy)
-    return PolicyContext(policy if policy is not None else Policy.default(options.source_ctx))
 
 
 def _check_compression(sys: SystemContext | None) -> None:

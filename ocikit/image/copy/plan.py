@@ -9,8 +9,7 @@ from attrs import frozen
 from ocikit.errors import ImageNotFoundError, LimitExceededError, ManifestError, NotSupportedError
 from ocikit.image.copy.options import ImageListSelection
 from ocikit.image.manifest import LIMIT, parse_manifest
-from ocikit.image.platform import choose_instance
-from ocikit.image.unparsed import UnparsedImage
+from ocikit.image.unparsed import MAX_DEPTH, UnparsedImage
 from ocikit.spec import DockerManifestList, Index, mediatypes
 
 if TYPE_CHECKING:
@@ -22,12 +21,10 @@ if TYPE_CHECKING:
     from ocikit.image.types import ImageSource
     from ocikit.spec import Descriptor, Digest
 
-__all__ = ["MAX_DEPTH", "MAX_MANIFEST_BYTES", "PlannedBlob", "PlannedManifest", "make_plan"]
+__all__ = ["MAX_MANIFEST_BYTES", "PlannedBlob", "PlannedManifest", "make_plan"]
 
 #: The size of all manifests of one copy together, in bytes.
 MAX_MANIFEST_BYTES: Final = 32 * 1024 * 1024
-#: How many indexes may be nested in each other.
-MAX_DEPTH: Final = 8
 
 _CONFIGS: Final = frozenset({mediatypes.IMAGE_CONFIG, mediatypes.DOCKER_CONFIG})
 
@@ -102,25 +99,15 @@ class _Planner:
         if not self._is_index(image):
             yield self._image(image, instance=None)
         elif self._options.image_list_selection is ImageListSelection.SYSTEM:
-            yield self._image(self._for_system(image), instance=None)
+            yield self._image(image.for_platform(self._options.source_ctx), instance=None)
         else:
-            index = _parse_index(image)
-            yield from self._index(image, self._selected(image, index), depth=1)
+            yield from self._index(image, self._selected(image, image.index()), depth=1)
 
     def _is_index(self, image: UnparsedImage) -> bool:
-        data, media_type = image.manifest()
-        self._bytes += len(data)
+        self._bytes += len(image.manifest()[0])
         if self._bytes > MAX_MANIFEST_BYTES:
             raise LimitExceededError(f"bytes of all manifests of {image.reference}", MAX_MANIFEST_BYTES)
-        return media_type in mediatypes.INDEXES
-
-    def _for_system(self, image: UnparsedImage) -> UnparsedImage:
-        for _ in range(MAX_DEPTH):
-            entry = choose_instance(_parse_index(image), self._options.source_ctx, what=image.description)
-            image = UnparsedImage(self._source, entry)
-            if not self._is_index(image):
-                return image
-        raise _too_deep(image)
+        return image.is_index()
 
     def _selected(self, image: UnparsedImage, index: AnyIndex) -> tuple[Descriptor, ...]:
         if self._options.image_list_selection is ImageListSelection.ALL:
@@ -134,7 +121,7 @@ class _Planner:
 
     def _index(self, image: UnparsedImage, entries: tuple[Descriptor, ...], *, depth: int) -> Iterator[PlannedManifest]:
         if depth > MAX_DEPTH:
-            raise _too_deep(image)
+            raise LimitExceededError(f"{image.description}: indexes nested in each other", MAX_DEPTH)
         if not entries:
             self._context.is_running_image_allowed(image)
         for entry in entries:
@@ -154,7 +141,7 @@ class _Planner:
 
     def _entry(self, image: UnparsedImage, *, depth: int) -> Iterator[PlannedManifest]:
         if self._is_index(image):
-            yield from self._index(image, _parse_index(image).manifests, depth=depth + 1)
+            yield from self._index(image, image.index().manifests, depth=depth + 1)
         else:
             yield self._image(image, instance=image.instance)
 
@@ -200,14 +187,3 @@ def _checked(descriptor: Descriptor) -> Descriptor:
     descriptor.digest.hasher()
     descriptor.embedded_content()
     return descriptor
-
-
-def _parse_index(image: UnparsedImage) -> AnyIndex:
-    manifest = parse_manifest(*image.manifest())
-    if not isinstance(manifest, Index | DockerManifestList):
-        raise ManifestError(f"{image.description}: expected a list of manifests, found the manifest of an image")
-    return manifest
-
-
-def _too_deep(image: UnparsedImage) -> LimitExceededError:
-    return LimitExceededError(f"{image.description}: indexes nested in each other", MAX_DEPTH)
