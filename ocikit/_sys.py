@@ -78,10 +78,14 @@ def openat2(directory: int, path: str | bytes, flags: int, mode: int, resolve: i
 
     Raises:
         OSError: As the kernel gives it.
+        ValueError: There is a NUL in the path, which C would take for its end.
         NotSupportedError: The compiled part is missing.
     """
     lib, _ = _native()
-    return _check(lib.ocikit_openat2(directory, os.fsencode(path), flags, mode, resolve), path)
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError(f"{path!r}: a path has no NUL in it")
+    return _check(lib.ocikit_openat2(directory, name, flags, mode, resolve), path)
 
 
 def pidfd_exit_status(pidfd: int) -> int | None:
