@@ -201,7 +201,7 @@ def test_blobs_that_are_not_what_they_should_be(layout: Path) -> None:
             with pytest.raises(SizeMismatchError):
                 put(io.BytesIO(data), BlobInfo(digest=Digest(digest_of(data)), size=size))
         with pytest.raises(SizeMismatchError):
-            put(endless, BlobInfo(size=5_000_000))  # type: ignore[arg-type]
+            put(endless, BlobInfo(size=5_000_000))
         with pytest.raises(NotSupportedError):
             put(io.BytesIO(data), BlobInfo(digest=Digest("blake3:" + "0" * 64)))
         assert tree(layout) == before
