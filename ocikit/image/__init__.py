@@ -7,6 +7,7 @@ The names here are loaded when they are first used; nothing heavy is imported be
 * looking at them: :func:`inspect`, :func:`list_images`; getting rid of them: :func:`delete`
 * which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
 * from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`
+* as a root file system: :func:`unpack`, within :class:`Limits`
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ocikit.image import copy, signature, transports
     from ocikit.image.importing import ImportedImage, ImportReport, import_directory
     from ocikit.image.inspection import ImageInspection, ListedImage, inspect, list_images
+    from ocikit.image.limits import Limits
     from ocikit.image.policy import Policy
     from ocikit.image.signature import PolicyContext
     from ocikit.image.transports import delete, image_name, parse_image_name
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         LayerCompression,
         SystemContext,
     )
+    from ocikit.image.unpacking import UnpackResult, unpack
 
 __all__ = [
     "BlobInfo",
@@ -43,10 +46,12 @@ __all__ = [
     "ImportReport",
     "ImportedImage",
     "LayerCompression",
+    "Limits",
     "ListedImage",
     "Policy",
     "PolicyContext",
     "SystemContext",
+    "UnpackResult",
     "copy",
     "delete",
     "image_name",
@@ -56,6 +61,7 @@ __all__ = [
     "parse_image_name",
     "signature",
     "transports",
+    "unpack",
 ]
 
 # Each public name and the module of this room that holds it; a name that is a module of its own maps to itself.
@@ -70,10 +76,12 @@ _HOMES = {
     "ImportReport": "importing",
     "ImportedImage": "importing",
     "LayerCompression": "types",
+    "Limits": "limits",
     "ListedImage": "inspection",
     "Policy": "policy",
     "PolicyContext": "signature",
     "SystemContext": "types",
+    "UnpackResult": "unpacking",
     "copy": "copy",
     "delete": "transports",
     "image_name": "transports",
@@ -83,6 +91,7 @@ _HOMES = {
     "parse_image_name": "transports",
     "signature": "signature",
     "transports": "transports",
+    "unpack": "unpacking",
 }
 
 
