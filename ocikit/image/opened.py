@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from ocikit.errors import LimitExceededError, ManifestError, NotSupportedError, ParseError
+from ocikit.image.layout.blobs import read_document
 from ocikit.image.manifest import LIMIT, parse_manifest
-from ocikit.image.platform import choose_instance
-from ocikit.image.policy import Policy
-from ocikit.image.signature.context import PolicyContext
+from ocikit.image.policy import policy_context
 from ocikit.image.transports import parse_image_name
 from ocikit.image.types import BlobInfo
 from ocikit.image.unparsed import UnparsedImage
@@ -23,8 +22,8 @@ from ocikit.spec import Digest, DockerManifest, DockerManifestList, Image, Index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
+    from ocikit.image.signature.context import PolicyContext
     from ocikit.image.signature.rules import PolicyRules
     from ocikit.image.types import ByteStream, ImageReference, ImageSource, SystemContext
     from ocikit.spec import Descriptor
@@ -47,8 +46,6 @@ _LAYERS: Final = frozenset(
     }
 )
 _ENCRYPTED: Final = "+encrypted"
-# Indexes within indexes, on the way to the image of the platform.
-_MAX_DEPTH: Final = 8
 
 
 @frozen(kw_only=True)
@@ -118,8 +115,8 @@ def open_image(
         OCIKitError: As the source gives it.
     """
     reference = parse_image_name(image) if isinstance(image, str) else image
-    with _context(policy, sys) as context, reference.new_image_source(sys) as source:
-        chosen = _chosen(source, sys)
+    with policy_context(policy, sys) as context, reference.new_image_source(sys) as source:
+        chosen = UnparsedImage(source).for_platform(sys)
         context.is_running_image_allowed(chosen)
         manifest = parse_manifest(*chosen.manifest())
         if isinstance(manifest, Index | DockerManifestList):
@@ -127,28 +124,6 @@ def open_image(
         config = _config(source, manifest.config, chosen.description)
         layers = tuple(_layers(source, chosen, manifest, config))
         yield OpenedImage(source=source, digest=chosen.digest(), manifest=manifest, config=config, layers=layers)
-
-
-def _context(
-    policy: PolicyRules | PolicyContext | None, sys: SystemContext | None
-) -> AbstractContextManager[PolicyContext]:
-    if isinstance(policy, PolicyContext):
-        return contextlib.nullcontext(policy)
-    return PolicyContext(policy if policy is not None else Policy.default(sys))
-
-
-def _chosen(source: ImageSource, sys: SystemContext | None) -> UnparsedImage:
-    """Return the image, or of an index (of indexes) the image for the platform."""
-    image = UnparsedImage(source)
-    for _ in range(_MAX_DEPTH):
-        data, media_type = image.manifest()
-        if media_type not in mediatypes.INDEXES:
-            return image
-        index = parse_manifest(data, media_type)
-        if isinstance(index, Manifest | DockerManifest):
-            raise ManifestError(f"{image.description}: expected a list of manifests, found the manifest of an image")
-        image = UnparsedImage(source, choose_instance(index, sys, what=image.description))
-    raise LimitExceededError(f"{image.description}: indexes nested in each other", _MAX_DEPTH)
 
 
 def _config(source: ImageSource, descriptor: Descriptor, what: str) -> Image:
@@ -163,20 +138,12 @@ def _config(source: ImageSource, descriptor: Descriptor, what: str) -> Image:
     if data is None:
         stream, _ = source.get_blob(_blob(descriptor))
         with stream:
-            data = _read(stream, descriptor.size + 1)
+            data = read_document(stream, f"config of {what}")
         descriptor.verify(data, what=f"config of {what}")
     try:
         return Image.from_json(data)
     except ParseError as error:
         raise ManifestError(f"config of {what}: {error}") from error
-
-
-def _read(stream: ByteStream, size: int) -> bytes:
-    pieces = []
-    while size and (piece := stream.read(size)):
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
 
 
 def _blob(descriptor: Descriptor) -> BlobInfo:
