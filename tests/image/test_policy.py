@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +39,10 @@ def test_the_most_specific_scope_alone_counts(layout: Path) -> None:
     """Identity, path, each directory above, the transport's default, the policy's default: the first that is there."""
     image = parse_image_name(f"oci:{layout}:a:1")
     path = str(layout.resolve())
-    above = [str(directory) for directory in layout.resolve().parents if str(directory) != "/"]
-    scopes = [f"{path}:a:1", path, *above, ""]
+    identity, namespaces = image.policy_configuration_identity, image.policy_configuration_namespaces
+    scopes = list(dict.fromkeys([identity, *namespaces, ""]))
+    assert path in scopes
+    assert str(layout.resolve().parent) in scopes
     for number, scope in enumerate(scopes):
         there = dict.fromkeys(scopes[number + 1 :], REJECT) | {scope: ACCEPT}
         match = policy_of(oci=there).requirements_for(image)
@@ -55,6 +59,34 @@ def test_scopes_of_dir(tmp_path: Path) -> None:
     image = parse_image_name(f"dir:{directory}")
     for scope in (str(directory), str(directory.parent)):
         assert policy_of(dir={scope: ACCEPT, "": REJECT}).requirements_for(image).scope == f"dir:{scope}"
+
+
+def test_skopeo_decides_alike(layout: Path, tmp_path: Path) -> None:
+    """For every scope that could count, accepting there and rejecting elsewhere, and the other way round."""
+    path = str(layout.resolve())
+    store = Store()
+    directory = str(store.directory(tmp_path / "images" / "dir", store.image()).resolve())
+    images = {"oci": f"{path}:a:1", "dir": directory}
+    scopes = {
+        "oci": [path, str(layout.resolve().parent), ""],
+        "dir": [directory, str(tmp_path.resolve()), ""],
+    }
+    file = tmp_path / "policy.json"
+    for transport, name in images.items():
+        for number, scope in enumerate(scopes[transport]):
+            for there, elsewhere in ((ACCEPT, REJECT), (REJECT, ACCEPT)):
+                rules = dict.fromkeys(scopes[transport][number + 1 :], elsewhere) | {scope: there}
+                policy = policy_of(elsewhere, **{transport: rules})
+                file.write_bytes(policy.to_json())
+                skopeo = subprocess.run(
+                    ["skopeo", "--policy", str(file), "copy", f"{transport}:{name}", f"dir:{tmp_path}/out"],
+                    capture_output=True,
+                    check=False,
+                )
+                match = policy.requirements_for(parse_image_name(f"{transport}:{name}"))
+                assert match.scope == f"{transport}:{scope}"
+                allowed = match.requirements == Policy.insecure_accept_anything().requirements
+                assert allowed == (skopeo.returncode == 0) == (there is ACCEPT), skopeo.stderr
 
 
 def test_accept_and_reject(layout: Path) -> None:
@@ -135,15 +167,15 @@ def test_a_closed_context_answers_nothing(layout: Path) -> None:
 
 def test_a_context_serves_many_threads(layout: Path) -> None:
     """Several threads may ask one context at the same time, and each gets its own answer."""
-    path = layout.resolve()
-    policy = policy_of(oci={f"{path}:a:1": ACCEPT, str(path): REJECT})
+    other = shutil.copytree(layout, layout.with_name("other"))
+    policy = policy_of(oci={str(layout.resolve()): ACCEPT, str(other.resolve()): REJECT})
     answers: list[tuple[str, bool]] = []
     with PolicyContext(policy) as context, parse_image_name(f"oci:{layout}:a:1").new_image_source() as source:
 
         class Renamed(UnparsedImage):
             """The image under another name."""
 
-            reference = parse_image_name(f"oci:{layout}:b")
+            reference = parse_image_name(f"oci:{other}:b")
 
         def ask(image: UnparsedImage) -> None:
             for _ in range(200):
@@ -158,7 +190,7 @@ def test_a_context_serves_many_threads(layout: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    assert set(answers) == {(f"oci:{layout}:a:1", True), (f"oci:{layout}:b", False)}
+    assert set(answers) == {(f"oci:{layout}:a:1", True), (f"oci:{other}:b", False)}
     assert len(answers) == 1200
 
 
