@@ -28,6 +28,7 @@ check: .make/tools ## format, lint, types, layers, public face: seconds, no root
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
+	$(foreach conftest,$(wildcard tests/*/conftest.py),$(BIN)/mypy --cache-dir=.mypy_cache/$(conftest) $(conftest) &&) true
 	$(BIN)/python -m pytest -q tests/house/test_architecture.py tests/house/test_face.py tests/house/test_clean.py
 
 .PHONY: demo
