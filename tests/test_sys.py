@@ -13,6 +13,7 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 
 from ocikit import _sys
@@ -62,6 +63,13 @@ def test_both_sides_know_the_same_steps() -> None:
     assert [op.value for op in sorted(Op)] == list(range(len(Op)))
 
 
+def without_terminal(rootless: bool) -> Spec:  # noqa: FBT001
+    """Return the default configuration, whose program has no terminal."""
+    spec = Spec.default(rootless=rootless)
+    assert spec.process is not None
+    return attrs.evolve(spec, process=attrs.evolve(spec.process, terminal=False))
+
+
 def test_the_planner_gives_each_step_its_strings() -> None:
     """Every step of a plan has as many strings as the helper takes for it, and no more than five numbers."""
     takes = {Op[name]: strings for name, strings in _sys.wire_operations()}
@@ -71,7 +79,7 @@ def test_the_planner_gives_each_step_its_strings() -> None:
         cgroup_join=("/sys/fs/cgroup/pids/a/tasks",),
         cgroup_mounts=(CgroupMount(name="pids", path="/sys/fs/cgroup/pids/a", options=("pids",)),),
     )
-    steps = [*compile_plan(Spec.default(), around).steps, *compile_plan(Spec.default(rootless=True), around).steps]
+    steps = [step for rootless in (False, True) for step in compile_plan(without_terminal(rootless), around).steps]
     assert len({step.op for step in steps}) > len(Op) // 2
     for step in steps:
         assert len(step.strings) == takes[step.op] or (takes[step.op] == ANY and step.strings), step
