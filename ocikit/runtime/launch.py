@@ -17,7 +17,7 @@ import os
 import select
 import signal
 import socket
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ocikit import _sys
 from ocikit._fs import Descriptor
@@ -63,6 +63,14 @@ def launch(plan: Plan, *, fifo_fd: int, stdio: tuple[int, int, int], cgroup_fd: 
     return started
 
 
+class _Message(NamedTuple):
+    """What helper or init said: what, about which step of the plan, and a pid, a tag or an errno."""
+
+    said: int
+    step: int
+    answer: int
+
+
 class Launch:
     """A container's init on its way; made by :func:`launch`.
 
@@ -73,6 +81,7 @@ class Launch:
         self._plan = plan
         self._helper = _sys.Spawned()
         self._inbox = _sys.Inbox()
+        self._early: _Message | None = None
         self._channel: Descriptor | None = None
         self._committed = False
         #: The process id of init, in the pid namespace of this process.
@@ -106,11 +115,19 @@ class Launch:
                 passed.append(cgroup_fd)
             _sys.spawn(self._helper, _sys.helper_executable(), passed)
         # Our copy of their end is closed: when helper and init are gone, we read the end of the conversation.
-        if self._receive() != _SAID_PID:
-            raise SetupError("clone init", errno.ESRCH, remedy="the helper was killed before it could")
-        self.pid = self._inbox.answer
+        self.pid = self._hear_of_init()
         self.start_time = start_time(self.pid) or 0
         self._end_helper()
+
+    def _hear_of_init(self) -> int:
+        """Wait for the process id; what init says before its helper has introduced it is kept for later."""
+        while (message := self._next()) is not None:
+            if message.said == _SAID_PID:
+                return message.answer
+            self._early = message
+        if self._early is not None and self._early.said == _SAID_FAILED:
+            raise self._failure(self._early)
+        raise SetupError("clone init", errno.ESRCH, remedy="the helper was killed before it could")
 
     def ready(self) -> None:
         """Wait until init is set up completely.
@@ -118,11 +135,11 @@ class Launch:
         Raises:
             SetupError: A step failed; the error says which, why, and where.
         """
-        while (said := self._receive()) is not None:
-            if said == _SAID_READY:
+        while (message := self._receive()) is not None:
+            if message.said == _SAID_READY:
                 return
-            if said == _SAID_SYNC:
-                self._answer(Sync(self._inbox.answer))
+            if message.said == _SAID_SYNC:
+                self._answer(Sync(message.answer))
         raise SetupError("set up the container", errno.ESRCH, remedy="its init was killed while it was being set up")
 
     def commit(self) -> None:
@@ -175,33 +192,39 @@ class Launch:
         except BrokenPipeError:
             raise SetupError("release init", errno.ESRCH, remedy="it was killed in the meantime") from None
 
-    def _receive(self) -> int | None:
-        """Wait for the next message; None when there is nobody left to send one.
+    def _receive(self) -> _Message | None:
+        """Return the next message of init; None when there is nobody left to send one.
 
         Raises:
             SetupError: The message says that a step failed.
         """
+        early, self._early = self._early, None
+        message = early or self._next()
+        if message is not None and message.said == _SAID_FAILED:
+            raise self._failure(message)
+        return message
+
+    def _next(self) -> _Message | None:
+        """Wait for the next message of helper or init."""
         if self._channel is None:
             return None
         channel = self._channel.fd
         waiting = select.poll()
         waiting.register(channel, select.POLLIN)
-        # The wait is Python's, so that Ctrl-C ends it. The message itself goes where no interrupt can lose it.
+        # The wait is Python's, so that Ctrl-C ends it. A descriptor that comes along goes where no interrupt loses it.
         waiting.poll()
         try:
-            if not self._inbox.receive(channel):
-                return None
+            if self._inbox.receive(channel):
+                return _Message(self._inbox.said, self._inbox.step, self._inbox.answer)
         except ConnectionResetError:
-            return None  # they ended with something of ours unread
-        if self._inbox.said == _SAID_FAILED:
-            raise self._failure(self._inbox.step, self._inbox.answer)
-        return self._inbox.said
+            pass  # they ended with something of ours unread
+        return None
 
-    def _failure(self, number: int, error: int) -> SetupError:
-        if number == _PLAN_ITSELF:
-            return SetupError("read the plan", error, remedy="helper and library are of different versions")
-        step = self._plan.steps[number]
-        return SetupError(step.action, error, step.path, step.remedy)
+    def _failure(self, message: _Message) -> SetupError:
+        if message.step == _PLAN_ITSELF:
+            return SetupError("read the plan", message.answer, remedy="helper and library are of different versions")
+        step = self._plan.steps[message.step]
+        return SetupError(step.action, message.answer, step.path, step.remedy)
 
     def _answer(self, what: Sync) -> None:
         if what == Sync.ID_MAPS:

@@ -308,3 +308,19 @@ def test_init_shows_nothing_of_the_host(bundle: Path) -> None:
             os.open(exe, os.O_WRONLY)
         assert stat.S_ISREG(os.stat(exe).st_mode)
     os.close(fifo_fd)
+
+
+def test_init_that_speaks_before_it_is_introduced(bundle: Path) -> None:
+    """An init that fails at once may be faster than its helper: the error is still its own, and nobody stays behind."""
+    around = Surroundings(bundle=str(bundle), cgroup_join=("/no/such/cgroup",))
+    plan = compile_plan(default_spec("true"), around)
+    fifo_fd = os.open("/dev/null", os.O_PATH)
+    for _ in range(100):
+        with (
+            pytest.raises(SetupError, match="join cgroup at /no/such/cgroup"),
+            launch(plan, fifo_fd=fifo_fd, stdio=(0, 1, 2)) as init,
+        ):
+            init.ready()
+    os.close(fifo_fd)
+    with pytest.raises(ChildProcessError):
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)

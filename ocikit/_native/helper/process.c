@@ -31,14 +31,11 @@ long step_UNSHARE(struct step *step)
  * The child becomes a child of the launcher, which can then wait for it like for any other; the helper is done when it
  * has said who the child is. The exit signal is the helper's own, clone3(2) asks for 0 here.
  *
- * The child says nothing before that: on a busy machine it would be faster, and the launcher would hear of an init that
- * it cannot reap. It waits for the end of a pipe that the helper holds open as long as it lives.
+ * The child does not wait for that: on a busy machine it may speak before it is introduced, and the launcher listens.
  */
 long step_CLONE(struct step *step)
 {
 	int pidfd = NO_FD;
-	int turn[2];
-	char nothing;
 	struct clone_args how = {
 		.flags = step->arg[0] | CLONE_PARENT | CLONE_PIDFD,
 		.pidfd = (uint64_t)(uintptr_t)&pidfd,
@@ -49,18 +46,9 @@ long step_CLONE(struct step *step)
 		how.flags |= CLONE_INTO_CGROUP;
 		how.cgroup = (uint32_t)slot_get(step->arg[1]);
 	}
-	pid = SYS2(pipe2, turn, O_CLOEXEC);
-	if (pid < 0)
-		return pid;
 	pid = SYS2(clone3, &how, sizeof(how));
-	if (pid < 0)
+	if (pid <= 0)
 		return pid;
-	if (pid == 0) {
-		sys_close(turn[1]);
-		SYS3(read, turn[0], &nothing, sizeof(nothing));
-		sys_close(turn[0]);
-		return 0;
-	}
 	sys_exit(channel_say(WIRE_SAID_PID, step->index, (int)pid, pidfd) < 0);
 }
 
