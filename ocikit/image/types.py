@@ -123,7 +123,8 @@ class SystemContext:
     #: The time of the files in an archive that is written, in seconds since the epoch. A constant, so that
     #: equal images give equal archives.
     destination_timestamp: int = 0
-    #: The format that layers are to have at a destination (``gzip``, ``zstd``); None keeps them as they are.
+    #: The format that layers are to have at a destination (``gzip``, ``zstd``); None keeps them as they are. A
+    #: destination asks for it; whoever copies does it or refuses.
     compression_format: str | None = None
     #: The level for that format; None for the format's default.
     compression_level: int | None = None

@@ -10,7 +10,9 @@ import subprocess
 import tarfile
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from ocikit.errors import LayerError, LayoutError, LimitExceededError
 from ocikit.image.tar import TarLimits, TarMember, TarReader, TarType
@@ -355,3 +357,44 @@ def test_limits(data: bytes, what: str) -> None:
     limits = TarLimits(members=10, extended_header_bytes=1000, file_bytes=1000, sparse_segments=2)
     with pytest.raises(LimitExceededError, match=what):
         members(data, limits=limits)
+
+
+def _everything() -> bytes:
+    """Return an archive with one of everything."""
+    sparse = pax((b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.realsize", b"900"))
+    return b"".join(
+        (
+            pax((b"path", b"p" * 120), (b"mtime", b"1.5"), (b"SCHILY.xattr.user.x", b"\0\xff")) + header(size=octal(3)),
+            padded(b"abc"),
+            header(type=b"L", size=octal(3)) + padded(b"nm\0") + header(type=b"2", linkname=b"to"),
+            sparse + header(size=octal(512 + 3)) + padded(b"1\n10\n3\n") + padded(b"xyz"),
+            pax((b"comment", b"c"), kind=b"g"),
+            header(type=b"3", major=b"0000005\0", minor=b"0000001\0"),
+            END,
+        )
+    )
+
+
+@hypothesis.given(st.data())
+def test_damage_anywhere_is_an_error_or_harmless(data: st.DataObject) -> None:
+    """However bytes are changed, cut out or repeated: the reader ends, with members or with an error of its own."""
+    archive = bytearray(_everything())
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(archive) - 1))
+        length = data.draw(st.sampled_from([0, 1, 2, 12, 512]))
+        archive[start : start + length] = data.draw(st.binary(max_size=16))
+        if data.draw(st.booleans()) and len(archive) >= BLOCK:
+            block = start // BLOCK * BLOCK
+            archive[block : block + BLOCK] = _resummed(bytes(archive[block : block + BLOCK]).ljust(BLOCK, b"\0"))
+    try:
+        reader = TarReader(io.BytesIO(archive), limits=TarLimits(members=100, extended_header_bytes=4096))
+        for member in reader:
+            assert sum(len(piece) for _, piece in reader.data()) == member.stored_size <= len(archive)
+    except (LayoutError, LimitExceededError):
+        pass
+
+
+def _resummed(block: bytes) -> bytes:
+    """Return a header with the right checksum."""
+    blank = block[:148] + b" " * 8 + block[156:]
+    return block[:148] + b"%06o\0 " % sum(blank) + block[156:]

@@ -31,6 +31,7 @@ from ocikit.errors import (
 from ocikit.image import BlobInfo, SystemContext, parse_image_name
 from ocikit.image.compression import CompressedStream, Compression, ExpansionLimits
 from ocikit.image.layout import archive as archive_module
+from ocikit.image.tar import TarLimits
 from ocikit.spec import Digest
 
 if TYPE_CHECKING:
@@ -298,6 +299,11 @@ def test_bombs(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(archive_module, "EXPANSION", ExpansionLimits(ratio=100, ratio_from_bytes=4 << 20))
     with pytest.raises(LimitExceededError, match="for each compressed byte"):
         parse_image_name(f"oci-archive:{tmp_path}/a").new_image_source()
+    monkeypatch.setattr(archive_module, "_MEMBERS", TarLimits(members=3))
+    (tmp_path / "a").write_bytes(tar(files))
+    with pytest.raises(LimitExceededError, match="members of a tar file: limit 3"):
+        parse_image_name(f"oci-archive:{tmp_path}/a").new_image_source()
+    monkeypatch.undo()
     (tmp_path / "a").write_bytes(tar(broken(files, "index.json", b" " * ((4 << 20) + 1))))
     with pytest.raises(LimitExceededError, match=r"index\.json"):
         parse_image_name(f"oci-archive:{tmp_path}/a").new_image_source()

@@ -27,7 +27,7 @@ from ocikit.image.layout.blobs import read_document, receive
 from ocikit.image.layout.index import LayoutIndex
 from ocikit.image.layout.store import check_version
 from ocikit.image.layout.temporary import TemporaryFile, remove_stale
-from ocikit.image.tar import TarReader, TarType
+from ocikit.image.tar import TarLimits, TarReader, TarType
 from ocikit.image.tar_writer import TAR_END, padding, tar_header
 from ocikit.spec import IMAGE_BLOBS_DIR, IMAGE_INDEX_FILE, IMAGE_LAYOUT_FILE, Digest
 
@@ -44,6 +44,8 @@ __all__ = ["EXPANSION", "ArchiveReader", "Region", "Spool", "write_archive"]
 #: How much may come out of a compressed archive. What is in it is mostly compressed already.
 EXPANSION: Final = ExpansionLimits(total_bytes=256 << 30)
 
+# Names and places of all members are kept in memory; no image has nearly so many blobs.
+_MEMBERS: Final = TarLimits(members=100_000)
 _CHUNK: Final = 1 << 20
 _DIRECTORY: Final = "/var/tmp"  # noqa: S108 (for large files, as containers/image has it)
 
@@ -246,9 +248,9 @@ class ArchiveReader:
         stream = DecompressedStream(file, limits=EXPANSION, what=self._path)
         if stream.compression is None and stat.S_ISREG(status.st_mode):
             file.seek(0)
-            self._index(TarReader(file, seekable_size=status.st_size), in_place=True)
+            self._index(TarReader(file, limits=_MEMBERS, seekable_size=status.st_size), in_place=True)
         else:
-            self._index(TarReader(stream), in_place=False)
+            self._index(TarReader(stream, limits=_MEMBERS), in_place=False)
 
     def _index(self, reader: TarReader, *, in_place: bool) -> None:
         try:
