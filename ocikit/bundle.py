@@ -41,6 +41,8 @@ __all__ = ["Bundle", "create"]
 
 _ROOTFS: Final = "rootfs"
 _CONFIG: Final = "config.json"
+# The oldest that has all that is in the configuration: runtimes refuse versions that came after them.
+_OCI_VERSION: Final = "1.0.2"
 # Users and groups of an image; real files have a few kilobytes.
 _ACCOUNTS_LIMIT: Final = 4 << 20
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
@@ -218,7 +220,7 @@ def _base(wishes: _Wishes) -> Spec:
     if process is not None:
         # A program that is run by a program has no terminal unless it is given one.
         process = evolve(process, terminal=False, args=(), env=(DEFAULT_PATH,))
-    return evolve(spec, process=process, root=Root(path=_ROOTFS), hostname=wishes.hostname)
+    return evolve(spec, oci_version=_OCI_VERSION, process=process, root=Root(path=_ROOTFS), hostname=wishes.hostname)
 
 
 def _users(root_fd: int, image: Image) -> UserDatabase:
