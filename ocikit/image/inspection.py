@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from ocikit.errors import InvalidReferenceError, LimitExceededError, ManifestError, ParseError
+from ocikit.errors import LimitExceededError, ManifestError, ParseError
 from ocikit.image.layout.archive import ArchiveReader
 from ocikit.image.layout.blobs import DOCUMENT_LIMIT, read_document
 from ocikit.image.layout.store import Access, Layout
 from ocikit.image.manifest import parse_manifest
 from ocikit.image.platform import choose_instance
 from ocikit.image.transports import parse_image_name
+from ocikit.image.transports._layout_image import is_name
 from ocikit.image.transports.oci import TRANSPORT as OCI
+from ocikit.image.transports.oci import LayoutReference
 from ocikit.image.transports.oci_archive import TRANSPORT as OCI_ARCHIVE
+from ocikit.image.transports.oci_archive import ArchiveReference
 from ocikit.image.types import BlobInfo
 from ocikit.image.unparsed import UnparsedImage
 from ocikit.spec import Digest, DockerManifestList, Image, Index, mediatypes
@@ -194,16 +197,16 @@ def _listed(index: LayoutIndex, path: str, transport: ImageTransport) -> Iterato
 
 
 def _reference(index: LayoutIndex, position: int, path: str, transport: ImageTransport) -> ImageReference | None:
-    """Return a reference that leads to this image and to no other."""
+    """Return a reference that leads to this image and to no other; None when an archive has no such.
+
+    It is made, not parsed: a colon in the path would be read as the beginning of the name.
+    """
     name = index.name(position)
-    candidates = [f"{path}:{name}"] if name is not None and index.names().count(name) == 1 else []
+    if name is not None and (index.names().count(name) > 1 or not is_name(name)):
+        name = None
+    resolved = os.path.realpath(path)
     if transport is OCI:
-        candidates.append(f"{path}:@{position}")
-    elif len(index) == 1:
-        candidates.append(path)
-    for candidate in candidates:
-        try:
-            return transport.parse_reference(candidate)
-        except InvalidReferenceError:
-            continue  # other tools write names that are outside the grammar
+        return LayoutReference(path=path, resolved=resolved, name=name, position=position if name is None else None)
+    if name is not None or len(index) == 1:
+        return ArchiveReference(path=path, resolved=resolved, name=name)
     return None

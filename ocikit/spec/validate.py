@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Violation", "violations"]
 
 
-@frozen
+@frozen(kw_only=True)
 class Violation:
     """A MUST of the specification that a document violates."""
 
@@ -58,8 +58,8 @@ def violations(document: Document) -> tuple[Violation, ...]:
     """
     fault = fault_of(document)
     if fault is not None:
-        return (Violation(fault.path, fault.reason),)
-    return tuple(Violation(json_path(steps), reason) for steps, reason in _walk(document, ()))
+        return (Violation(path=fault.path, reason=fault.reason),)
+    return tuple(Violation(path=json_path(steps), reason=reason) for steps, reason in _walk(document, ()))
 
 
 def _walk(document: Document, steps: tuple[str | int, ...]) -> Iterator[Finding]:

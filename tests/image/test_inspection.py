@@ -173,3 +173,12 @@ def test_listing_with_shared_blobs(tmp_path: Path) -> None:
         list_images(layout)
     (image,) = list_images(layout, SystemContext(oci_shared_blob_dir_path=str(tmp_path / "shared")))
     assert image.name == "x"
+
+
+def test_a_colon_in_the_path_does_not_mislead(tmp_path: Path) -> None:
+    """References of a listing lead to the listed place, whatever its name looks like."""
+    store = Store()
+    place = store.layout(tmp_path / "busy:box", {"one": store.image()})
+    (found,) = list_images(place)
+    assert found.reference is not None
+    assert found.reference.policy_configuration_identity == str(place.resolve())

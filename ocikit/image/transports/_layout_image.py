@@ -27,6 +27,11 @@ _NAME: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _ACCEPTED: Final = (mediatypes.IMAGE_MANIFEST, mediatypes.IMAGE_INDEX)
 
 
+def is_name(name: str) -> bool:
+    """Tell whether an image can be asked for by this name; other tools write names that are outside the grammar."""
+    return _NAME.fullmatch(name) is not None
+
+
 def split_reference(reference: str) -> tuple[str, str | None]:
     """Split ``path[:name]`` at its first colon; a name that is empty is none.
 
@@ -34,7 +39,7 @@ def split_reference(reference: str) -> tuple[str, str | None]:
         InvalidReferenceError: The name is outside its grammar; names that begin with ``@`` are not checked.
     """
     path, _, name = reference.partition(":")
-    if name and not name.startswith("@") and not _NAME.fullmatch(name):
+    if name and not name.startswith("@") and not is_name(name):
         raise InvalidReferenceError(
             f"{reference!r}: {name!r} is no name of an image: expected letters and digits in runs, separated by one of "
             "- . _ : @ + or by --, in components separated by /"

@@ -82,13 +82,13 @@ class LayoutReference(ImageReference):
 
     @property
     def policy_configuration_identity(self) -> str:
-        """``path:name`` with the resolved path; the name is empty for an image without or by position."""
-        return f"{self.resolved}:{self.name or ''}"
+        """The resolved path. The name is no part of it: one image can be reached by several, and by none."""
+        return self.resolved
 
     @property
     def policy_configuration_namespaces(self) -> tuple[str, ...]:
-        """The layout, then the directories above it."""
-        return with_parents(self.resolved)
+        """The directories above it."""
+        return with_parents(self.resolved)[1:]
 
     def new_image_source(self, sys: SystemContext | None = None) -> LayoutSource:
         """See :class:`ImageReference`."""

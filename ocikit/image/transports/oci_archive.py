@@ -73,13 +73,13 @@ class ArchiveReference(ImageReference):
 
     @property
     def policy_configuration_identity(self) -> str:
-        """``file:name`` with the resolved file; the name is empty for an image without."""
-        return f"{self.resolved}:{self.name or ''}"
+        """The resolved file. The name is no part of it: one image can be reached by several, and by none."""
+        return self.resolved
 
     @property
     def policy_configuration_namespaces(self) -> tuple[str, ...]:
-        """The file, then the directories above it."""
-        return with_parents(self.resolved)
+        """The directories above it."""
+        return with_parents(self.resolved)[1:]
 
     def new_image_source(self, sys: SystemContext | None = None) -> LayoutSource:
         """See :class:`ImageReference`."""
