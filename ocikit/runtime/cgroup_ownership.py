@@ -58,12 +58,7 @@ def judge(
             claims.refused[path] = f"it is not below {hierarchy.mountpoint}"
         elif hierarchy.touches_own(path):
             claims.refused[path] = "this process is in it"
-        elif (
-            planned.get(key) == path
-            or _inside(lived_in.get(key), path)
-            or posixpath.basename(path) == container_id
-            or (is_below(hierarchy.own, hierarchy.mountpoint) and is_below(path, hierarchy.own))
-        ):
+        elif planned.get(key) == path or _inside(lived_in.get(key), path) or posixpath.basename(path) == container_id:
             claims.proven[key] = path
         else:
             claims.unproven[key] = path

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.uninterrupted import Cancellation
     from ocikit.spec import State
 
-__all__ = ["Container", "hold"]
+__all__ = ["Container", "assemble"]
 
 _log = logging.getLogger("ocikit.runtime")
 
@@ -281,7 +281,7 @@ class Container:
         """
         if not self._init().wait(timeout):
             raise TimeoutError(f"container {self.id} has not ended after {timeout} seconds")
-        return self._collect()
+        return uninterrupted(lambda _: self._collect(), finish=True)
 
     def _collect(self) -> ExitStatus:
         def write(status: ExitStatus) -> None:
@@ -363,7 +363,7 @@ class Container:
             CgroupError: Processes in its cgroups do not end.
             TimeoutError: Another process or thread has been busy with it for a minute.
         """
-        uninterrupted(lambda _: self._destroy(force=force))
+        uninterrupted(lambda _: self._destroy(force=force), finish=True)
 
     def _let_end(self, number: int) -> None:
         """Send a signal and see to it that it arrives, even if the container is paused."""
@@ -411,11 +411,26 @@ class Container:
             self.destroy(force=True)
 
 
-def hold(container: Container) -> Container:
-    """Tie the life of a container to its object: it is destroyed when the object is forgotten."""
-    owner = container._owner = os.getpid()  # noqa: SLF001 - this module's own
-    root, record = container._root, container._record  # noqa: SLF001
-    container._finalizer = weakref.finalize(container, _forgotten, root, record, owner)  # noqa: SLF001
+def assemble(
+    root: str, record: Record, init: Init, launch: Launch, files: Mapping[int, BinaryIO], *, scope: bool
+) -> Container:
+    """Make the object of a container that was just created.
+
+    Args:
+        root: Its state root.
+        record: Its state.
+        init: Its first process.
+        launch: What says whether its program can be executed.
+        files: Our ends of its pipes, by number of the stream.
+        scope: Tie its life to the object: it is destroyed when the object is forgotten.
+    """
+    container = Container(root, record, init=init)
+    container._launch = launch  # noqa: SLF001 - this module's own
+    container.stdin, container.stdout, container.stderr = (files.get(number) for number in range(3))
+    weakref.finalize(container, launch.close_channel).atexit = False
+    if scope:
+        owner = container._owner = os.getpid()  # noqa: SLF001
+        container._finalizer = weakref.finalize(container, _forgotten, root, record, owner)  # noqa: SLF001
     return container
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ocikit import _fs
 from ocikit.errors import BundleError, CgroupError, LimitExceededError, OCIKitError, SystemCallError
 from ocikit.runtime import cgroup_tree, cgroups, fifo, records, teardown
-from ocikit.runtime.container import Container, hold
+from ocikit.runtime.container import assemble
 from ocikit.runtime.libcontainer import Created, state_document
 from ocikit.runtime.limits import limits
 from ocikit.runtime.listing import root_path
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from ocikit.runtime.cgroups import Hierarchies
+    from ocikit.runtime.container import Container
     from ocikit.runtime.launch import Launch
     from ocikit.runtime.limits import Write
     from ocikit.runtime.plan import CgroupMount
@@ -255,10 +256,8 @@ class _Creation(NamedTuple):
             records.write_file(directory, STATE_FILE, document)
             started.commit()
             init = adopt_init(started.pid, started.start_time, started.take_pidfd())
-            container = Container(self.root, parse_state(document, self.id), init=init)
-            container._launch = started  # noqa: SLF001 - part of making the object
-            container.stdin, container.stdout, container.stderr = (stdio.files.get(number) for number in range(3))
-            return hold(container) if self.lifetime == "scope" else container
+            record = parse_state(document, self.id)
+            return assemble(self.root, record, init, started, stdio.files, scope=self.lifetime == "scope")
 
     def _created(self, started: Launch, paths: Mapping[str, str], descriptors: Sequence[str]) -> Created:
         import datetime as dt  # noqa: PLC0415 - needed once in the life of a container

@@ -158,8 +158,11 @@ def _memory_v1(memory: LinuxMemory) -> Iterator[Write]:
 
 def _memory_v2(memory: LinuxMemory) -> Iterator[Write]:
     _check_swap(memory)
-    for attribute, name in (("swappiness", "swappiness"), ("disable_oom_killer", "disableOOMKiller")):
-        if getattr(memory, attribute) not in {None, False}:
+    for name, is_set in (
+        ("swappiness", memory.swappiness is not None),
+        ("disableOOMKiller", memory.disable_oom_killer),
+    ):
+        if is_set:
             raise UnsupportedFieldError(f"{_PATH}.memory.{name}", "cgroup v2 does not have it; remove it")
     if memory.limit:
         yield Write(UNIFIED, "memory.max", _amount(memory.limit), f"{_PATH}.memory.limit")

@@ -83,11 +83,25 @@ class _Job(Generic[T]):
             return  # the thread had not come to it, and now never will
         self.cancellation.cancel()
         _wait_regardless(self.done)
+        self._failures.clear()  # of no interest any more; its traceback would keep everything alive that it refers to
         if self._results and self._undo is not None:
             undo, result = self._undo, self._results.pop()
             rest: _Job[object] = _Job(lambda _: undo(result), None)
-            threading.Thread(target=rest.run, name="ocikit-undo").start()
-            _wait_regardless(rest.done)
+            rest.finish()
+
+    def finish(self) -> None:
+        """Do the work to its end, whatever interrupts."""
+        while True:
+            try:
+                # It may have been started before, and be started twice: only one of the threads does the work.
+                threading.Thread(target=self.run, name="ocikit").start()
+                break
+            except RuntimeError:  # no threads any more: the interpreter is shutting down
+                self.run()
+                break
+            except BaseException:  # noqa: BLE001, S112 - whoever is impatient has to wait
+                continue
+        _wait_regardless(self.done)
 
     def result(self) -> T:
         if self._failures:
@@ -104,12 +118,15 @@ def _wait_regardless(event: threading.Event) -> None:
             continue
 
 
-def uninterrupted(work: Callable[[Cancellation], T], undo: Callable[[T], object] | None = None) -> T:
+def uninterrupted(
+    work: Callable[[Cancellation], T], undo: Callable[[T], object] | None = None, *, finish: bool = False
+) -> T:
     """Do some work as a whole.
 
     Args:
         work: The work. It undoes itself when it raises.
         undo: Undoes the work after it is done, if the interrupt comes between its end and our return.
+        finish: Do it to its end also when interrupted, because it cleans up; the interrupt comes after it.
 
     Raises:
         BaseException: What the work raises, or what interrupted this thread.
@@ -117,14 +134,16 @@ def uninterrupted(work: Callable[[Cancellation], T], undo: Callable[[T], object]
     if threading.current_thread() is not threading.main_thread():
         return work(Cancellation())
     job = _Job(work, undo)
-    thread = threading.Thread(target=job.run, name="ocikit")
     try:
         try:
-            thread.start()
+            threading.Thread(target=job.run, name="ocikit").start()
         except RuntimeError:  # no threads any more: the interpreter is shutting down
             job.run()
         job.done.wait()
         return job.result()
     except BaseException:
-        job.abandon()
+        if finish:
+            job.finish()
+        else:
+            job.abandon()
         raise

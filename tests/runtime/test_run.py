@@ -1,0 +1,76 @@
+"""Running a container to its end: its pipes are served, and nothing of it is left, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ocikit import runtime
+from ocikit.errors import LimitExceededError
+from ocikit.spec import LinuxNamespace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SHARED_PIDS = tuple(LinuxNamespace(type=name) for name in ("network", "ipc", "uts", "mount"))
+
+
+@pytest.fixture
+def run(root: Path, make_bundle: Callable[..., Path], container_id: str) -> Callable[..., runtime.Completed]:
+    """Run a shell script in a container."""
+
+    def shell(script: str, **options: object) -> runtime.Completed:
+        linux = options.pop("linux", None)
+        return runtime.run(root, container_id, make_bundle("sh", "-c", script, linux=linux), **options)  # type: ignore[arg-type]
+
+    return shell
+
+
+def test_what_it_says_and_how_it_ends(run: Callable[..., runtime.Completed], root: Path) -> None:
+    """Output, errors and the exit code are there; the container is not."""
+    assert run("echo out; echo err >&2; exit 7") == (7, None, b"out\n", b"err\n")
+    assert run("kill -9 $$; sleep 10", linux={"namespaces": SHARED_PIDS}) == (None, signal.SIGKILL, b"", b"")
+    assert list(root.iterdir()) == []
+
+
+def test_more_than_a_pipe_holds(run: Callable[..., runtime.Completed]) -> None:
+    """Input and output of any size pass at the same time."""
+    data = os.urandom(1 << 20)
+    assert run("cat", input=data).stdout == data
+    assert run("head -c 10", input=data).stdout == data[:10]
+    assert run("cat", input=b"").stdout == run("cat").stdout == b""
+
+
+def test_a_container_that_closes_its_pipes(run: Callable[..., runtime.Completed]) -> None:
+    """The end of its output is not the end of the container."""
+    assert run("exec >&- 2>&- <&-; sleep 0.1; exit 4", input=b"x" * 100_000).exit_code == 4
+
+
+def test_what_takes_too_long(run: Callable[..., runtime.Completed], root: Path) -> None:
+    """It is killed and removed."""
+    with pytest.raises(TimeoutError, match="was killed"):
+        run("echo; sleep 1000", timeout=0.3)
+    assert list(root.iterdir()) == []
+
+
+def test_what_says_too_much(run: Callable[..., runtime.Completed], root: Path) -> None:
+    """It is killed and removed; nobody's memory is filled by a container."""
+    with pytest.raises(LimitExceededError, match="stdout"):
+        run("while :; do echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done", output_limit=100_000)
+    assert list(root.iterdir()) == []
+    assert len(run("head -c 1000 /dev/zero", output_limit=1000).stdout or b"") == 1000
+
+
+def test_what_outlives_the_first_process(run: Callable[..., runtime.Completed]) -> None:
+    """Who keeps the pipes open without being the container's first process ends with it."""
+    assert run("sleep 1000 & echo started", linux={"namespaces": SHARED_PIDS}).stdout == b"started\n"
+
+
+def test_a_pipe_that_nobody_would_serve(run: Callable[..., runtime.Completed]) -> None:
+    """There is no way to write into it, and so there is none."""
+    with pytest.raises(ValueError, match="stdin"):
+        run("cat", stdin="pipe")
