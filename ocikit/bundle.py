@@ -24,7 +24,7 @@ from ocikit.image.limits import DEFAULT_LIMITS, Limits
 from ocikit.image.opened import OpenedImage, open_image
 from ocikit.image.place import new_directory
 from ocikit.image.unpacking import UnpackResult, unpack_into
-from ocikit.spec import Root, Spec
+from ocikit.spec import LinuxCapabilities, Root, Spec
 from ocikit.spec.conversion import image_to_runtime
 from ocikit.spec.default import DEFAULT_PATH
 from ocikit.spec.users import UserDatabase, parse_id
@@ -218,8 +218,10 @@ def _base(wishes: _Wishes) -> Spec:
     spec = Spec.default(rootless=wishes.rootless)
     process = spec.process
     if process is not None:
-        # A program that is run by a program has no terminal unless it is given one.
-        process = evolve(process, terminal=False, args=(), env=(DEFAULT_PATH,))
+        # A program that is run by a program has no terminal unless it is given one. What `runc spec` asks for as
+        # ambient is not inheritable, and therefore never granted: each start would warn.
+        capabilities = evolve(process.capabilities or LinuxCapabilities(), ambient=())
+        process = evolve(process, terminal=False, args=(), env=(DEFAULT_PATH,), capabilities=capabilities)
     return evolve(spec, oci_version=_OCI_VERSION, process=process, root=Root(path=_ROOTFS), hostname=wishes.hostname)
 
 
