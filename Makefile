@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard ocikit/_native/*.[ch] ocikit/_native/*.py ocikit/_native/helper/*)
+HOUSE := $(patsubst %,tests/house/test_%.py,architecture form face clean import_weight)
 export PYTHON PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 # Tests make containers, which takes root. What root would leave in the tree of somebody else is not written.
@@ -29,7 +30,7 @@ check: .make/tools ## format, lint, types, layers, public face: seconds, no root
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 	$(foreach conftest,$(wildcard tests/*/conftest.py),$(BIN)/mypy --cache-dir=.mypy_cache/$(conftest) $(conftest) &&) true
-	$(BIN)/python -m pytest -q tests/house/test_architecture.py tests/house/test_face.py tests/house/test_clean.py
+	$(BIN)/python -m pytest -q $(HOUSE)
 
 .PHONY: demo
 demo: .make/installed $(if $(REF),,.make/busybox) ## the main job on a real image (REF=… names another than busybox)

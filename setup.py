@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -11,6 +12,11 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 HELPER = Path("ocikit/_native/helper")
+
+# Ours is to compile without a warning; whoever installs it with a compiler of the future shall still get it.
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes"]
+if os.environ.get("OCIKIT_WERROR"):
+    WARNINGS.append("-Werror")
 
 # Freestanding: the helper makes its own system calls. What it has not (a libc, a loader, thread-local storage for a
 # stack protector) is switched off here.
@@ -25,11 +31,7 @@ HELPER_FLAGS = [
     "-no-pie",
     "-fno-stack-protector",
     "-fno-asynchronous-unwind-tables",
-    "-Wall",
-    "-Wextra",
-    "-Wconversion",
-    "-Wshadow",
-    "-Wstrict-prototypes",
+    *WARNINGS,
     "-Wl,-z,noexecstack",
     "-Wl,--build-id=none",
     "-s",
@@ -44,7 +46,7 @@ class BuildExtension(build_ext):
         if ext.name == "ocikit._native._launcher":
             helper = self.build_helper()
             ext.define_macros.append(("OCIKIT_HELPER", f'"{helper}"'))
-            ext.extra_compile_args += ["-std=gnu11", "-Wall", "-Wextra"]
+            ext.extra_compile_args += ["-std=gnu11", *WARNINGS]
             ext.depends += [str(path) for path in HELPER.iterdir()]
         super().build_extension(ext)
 

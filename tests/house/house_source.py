@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -12,7 +13,18 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["PACKAGE", "ROOT", "Import", "Module", "expect_none", "imports", "modules", "reachable", "room_of"]
+__all__ = [
+    "PACKAGE",
+    "ROOT",
+    "Import",
+    "Module",
+    "expect_none",
+    "imports",
+    "modules",
+    "reachable",
+    "repository_files",
+    "room_of",
+]
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "ocikit"
@@ -63,6 +75,13 @@ def modules() -> dict[str, Module]:
 def imports() -> tuple[Import, ...]:
     """Return every import in ocikit."""
     return tuple(one for module in modules().values() for one in _imports_of(module))
+
+
+def repository_files() -> set[str]:
+    """Return the files of the repository: those that git has, and those that it would take."""
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
 
 
 def expect_none(wrong: Iterable[str]) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
-from house_source import ROOT, expect_none
+from house_source import ROOT, expect_none, repository_files
 
 # Each is written in pieces, so that this file keeps its own rule.
 PLACES = "|".join(
@@ -46,17 +45,10 @@ FORBIDDEN = re.compile(
 LARGEST = 256 * 1024
 
 
-def tracked() -> list[str]:
-    """Return the files of the repository: those that git has, and those that it would take."""
-    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return sorted({name for name in listed.split("\0") if name and (ROOT / name).is_file()})
-
-
 def test_no_file_knows_a_machine() -> None:
     """No path of a person or a build host, no package index, no key stands in any file."""
     wrong = []
-    for name in tracked():
+    for name in sorted(repository_files()):
         text = (ROOT / name).read_text(errors="replace")
         for number, line in enumerate(text.splitlines(), 1):
             if found := FORBIDDEN.search(line):
@@ -72,13 +64,13 @@ def test_the_root_is_as_drawn() -> None:
         Makefile .ci .gitignore
         """.split()
     )
-    expect_none({name.partition("/")[0] for name in tracked()} - drawn)
+    expect_none({name.partition("/")[0] for name in repository_files()} - drawn)
 
 
 def test_nothing_large_and_nothing_binary_is_kept() -> None:
     """What tests need they make; the repository holds text that people read."""
     wrong = []
-    for name in tracked():
+    for name in sorted(repository_files()):
         data = (ROOT / name).read_bytes()
         if len(data) > LARGEST:
             wrong.append(f"{name}: {len(data):,} bytes, {LARGEST:,} allowed")
@@ -90,7 +82,7 @@ def test_nothing_large_and_nothing_binary_is_kept() -> None:
 def test_lines_end_as_they_should() -> None:
     """No carriage returns, no blanks at the end of a line, one newline at the end of a file."""
     wrong = []
-    for name in tracked():
+    for name in sorted(repository_files()):
         text = (ROOT / name).read_bytes().decode(errors="replace")
         wrong += [
             f"{name}:{number}: ends with a blank or a carriage return"
