@@ -233,7 +233,8 @@ class Container:
                 raise PausedError(f"cannot start a container in the paused state: {self.id}")
             if status is Status.RUNNING:
                 raise RunningError(f"cannot start an already running container: {self.id}")
-            fifo.release(directory, self._init().fileno(), cancellation)
+            with self._init().held() as process_fd:
+                fifo.release(directory, process_fd, cancellation)
             self._note_start(root, directory)
         if self._launch is not None:
             error = self._launch.exec_error()

@@ -58,12 +58,12 @@ def exists(directory: int) -> bool:
         return False
 
 
-def release(directory: int, pidfd: int, cancellation: Cancellation) -> None:
+def release(directory: int, pidfd: int | None, cancellation: Cancellation) -> None:
     """Let a created container go on to its program.
 
     Args:
         directory: Its directory, whose lock is held.
-        pidfd: A descriptor of its init.
+        pidfd: A descriptor of its init; None when that is gone.
         cancellation: Ends the wait for init.
 
     Raises:
@@ -79,6 +79,8 @@ def release(directory: int, pidfd: int, cancellation: Cancellation) -> None:
     with fifo:
         if not stat.S_ISFIFO(os.fstat(fifo.fd).st_mode):
             raise StateError(f"{FIFO_FILE}: expected a fifo, found something else")
+        if pidfd is None:
+            raise NotRunningError("cannot start a container that has stopped")
         _wait_for_init(fifo.fd, pidfd, cancellation)
         os.unlink(FIFO_FILE, dir_fd=directory)
 

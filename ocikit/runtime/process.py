@@ -24,7 +24,7 @@ from ocikit.runtime.status import ExitStatus
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Init", "adopt_init", "find_init", "open_process"]
 
@@ -71,9 +71,12 @@ class Init:
         self.pid = pid
         #: When it was started, in clock ticks since boot.
         self.start_time = start_time
+        #: How it ended; None before :meth:`collect`.
+        self.exit_status: ExitStatus | None = None
         self._pidfd = pidfd
-        self._lock = threading.Lock()
-        self._exit: ExitStatus | None = None
+        self._holders = 0
+        self._holding = threading.Lock()
+        self._collecting = threading.Lock()
 
     def __del__(self) -> None:
         pidfd, self._pidfd = getattr(self, "_pidfd", None), None
@@ -81,18 +84,34 @@ class Init:
             with contextlib.suppress(OSError):
                 os.close(pidfd)
 
-    @property
-    def exit_status(self) -> ExitStatus | None:
-        """How it ended; None before :meth:`collect`."""
-        return self._exit
+    def renew_locks(self) -> None:
+        """Forget, in a forked child, locks that are held by threads which do not exist there."""
+        self._holding, self._collecting, self._holders = threading.Lock(), threading.Lock(), 0
 
-    def fileno(self) -> int:
-        """Return a descriptor of the process, which stays ours; -1 when it was gone before it could be opened."""
-        return -1 if self._pidfd is None else self._pidfd
+    @contextlib.contextmanager
+    def held(self) -> Iterator[int | None]:
+        """Yield a descriptor of the process, which stays open for the length of the block; None when it is gone.
+
+        When it is known how the process ended, nobody needs the descriptor, and the last one to hold it closes it.
+        """
+        with self._holding:
+            pidfd = self._pidfd
+            self._holders += 1
+        try:
+            yield pidfd
+        finally:
+            with self._holding:
+                self._holders -= 1
+                unneeded = None
+                if self.exit_status is not None and self._holders == 0:
+                    unneeded, self._pidfd = self._pidfd, None
+            if unneeded is not None:
+                os.close(unneeded)
 
     def alive(self) -> bool:
         """Tell whether the process runs, or waits to be let run."""
-        return self._exit is None and self._pidfd is not None and not _ended(self._pidfd, 0)
+        with self.held() as pidfd:
+            return self.exit_status is None and pidfd is not None and not _ended(pidfd, 0)
 
     def signal(self, number: int) -> None:
         """Send a signal.
@@ -101,14 +120,15 @@ class Init:
             NotRunningError: The process has ended.
             SystemCallError: The kernel refused.
         """
-        if self._pidfd is None or self._exit is not None:
-            raise NotRunningError("container not running")
-        try:
-            signal.pidfd_send_signal(self._pidfd, number)
-        except ProcessLookupError:
-            raise NotRunningError("container not running") from None
-        except OSError as error:
-            raise SystemCallError(f"send signal {number}", error.errno or errno.EIO) from error
+        with self.held() as pidfd:
+            if pidfd is None or self.exit_status is not None:
+                raise NotRunningError("container not running")
+            try:
+                signal.pidfd_send_signal(pidfd, number)
+            except ProcessLookupError:
+                raise NotRunningError("container not running") from None
+            except OSError as error:
+                raise SystemCallError(f"send signal {number}", error.errno or errno.EIO) from error
 
     def wait(self, timeout: float | None) -> bool:
         """Wait for the end of the process, at most ``timeout`` seconds (None: as long as it takes).
@@ -116,7 +136,8 @@ class Init:
         Returns:
             Whether it has ended.
         """
-        return self._pidfd is None or self._exit is not None or _ended(self._pidfd, timeout)
+        with self.held() as pidfd:
+            return pidfd is None or self.exit_status is not None or _ended(pidfd, timeout)
 
     def collect(self, written: Callable[[], ExitStatus | None], write: Callable[[ExitStatus], None]) -> ExitStatus:
         """Find out how the process ended, after it did; reap it if it is a child of ours.
@@ -127,17 +148,22 @@ class Init:
             written: Returns what somebody else wrote down about the end.
             write: Writes down what was found out, before the process is reaped and nobody else can.
         """
-        with self._lock:
-            if self._exit is None:
-                self._exit = self._find_out(written, write)
-            return self._exit
+        with self._collecting, self.held() as pidfd:
+            if self.exit_status is None:
+                self.exit_status = self._find_out(pidfd, written, write)
+            return self.exit_status
 
-    def _find_out(self, written: Callable[[], ExitStatus | None], write: Callable[[ExitStatus], None]) -> ExitStatus:
-        if self._pidfd is None:
+    def _find_out(
+        self,
+        pidfd: int | None,
+        written: Callable[[], ExitStatus | None],
+        write: Callable[[ExitStatus], None],
+    ) -> ExitStatus:
+        if pidfd is None:
             return written() or ExitStatus(None, None)
-        child, status = _peek(self._pidfd)
+        child, status = _peek(pidfd)
         if status is None:
-            status = self._ask_others()
+            status = self._ask_kernel(pidfd)
         if status is None:
             found = written()
             if found is not None:
@@ -147,18 +173,18 @@ class Init:
             write(found)
         if child:
             with contextlib.suppress(ChildProcessError):
-                os.waitid(_P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | _WALL)
+                os.waitid(_P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | _WALL)
         return found
 
-    def _ask_others(self) -> int | None:
-        """Ask the kernel how a process ended whose parent is, or was faster than, somebody else."""
+    def _ask_kernel(self, pidfd: int) -> int | None:
+        """Ask how a process ended whose parent is somebody else, or was faster."""
         for pause in _KERNEL_PAUSES:
             time.sleep(pause)
             stat = read_stat(self.pid)
             if stat is not None and stat.start_time == self.start_time and stat.state == "Z":
                 return stat.exit_status
             with contextlib.suppress(OSError, NotSupportedError):
-                status = _sys.pidfd_exit_status(self._pidfd if self._pidfd is not None else -1)
+                status = _sys.pidfd_exit_status(pidfd)
                 if status is not None:
                     return status
         return None
@@ -224,7 +250,7 @@ def _after_fork_in_child() -> None:
     global _registry_lock  # noqa: PLW0603 - the old lock may be held for ever
     _registry_lock = threading.Lock()
     for init in list(_registry.values()):
-        init._lock = threading.Lock()  # noqa: SLF001 - this module's own
+        init.renew_locks()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

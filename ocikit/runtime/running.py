@@ -104,16 +104,18 @@ class _Pipes:
 
     def serve(self, timeout: float | None) -> None:
         """Feed and read until the container has ended."""
-        container = self._container
-        process = container._init().fileno()  # noqa: SLF001 - a poll needs the descriptor
-        if process < 0:
-            return
+        with self._container._init().held() as process:  # noqa: SLF001 - a poll needs the descriptor
+            if process is not None:
+                self._serve_until(process, timeout)
+
+    def _serve_until(self, process: int, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
         self._waiting.register(process, select.POLLIN)
         while True:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                raise TimeoutError(f"container {container.id} has not ended after {timeout} seconds and was killed")
+                who = self._container.id
+                raise TimeoutError(f"container {who} has not ended after {timeout} seconds and was killed")
             ready = self._waiting.poll(None if left is None else min(left * 1000 + 1, 1e9))
             self._serve_pipes(fd for fd, _ in ready if fd != process)
             if any(fd == process for fd, _ in ready):
