@@ -1,7 +1,7 @@
 """The main job, step by step: an image comes in, is unpacked, runs, is watched, signalled and removed.
 
-``python examples/demo.py [REFERENCE]``, as root. Without a reference, busybox of this machine is packed as a compressed OCI
-archive and used. Everything is made below one temporary directory, and nothing is left.
+``python examples/demo.py [REFERENCE]``, as root. Without a reference, busybox of this machine is packed as a compressed
+OCI archive and used. Everything is made below one temporary directory, and nothing is left.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,13 @@ def limited(spec: Spec) -> Spec:
     return attrs.evolve(spec, linux=attrs.evolve(spec.linux, resources=resources))
 
 
+def left_behind(work: Path) -> list[str]:
+    """Return what is still there of what the demo made outside of its directory."""
+    mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {work}" in line]
+    cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob("**/ocikit-demo-*")]
+    return mounts + cgroups
+
+
 def main(work: Path, source: str | None) -> None:
     """Do the main job in the directory ``work``."""
     root = work / "run"
@@ -86,30 +93,34 @@ def main(work: Path, source: str | None) -> None:
     print(f"{'':12}  exit code {done.exit_code}")
 
     waiting = attrs.evolve(bundle.spec.process, args=("sh", "-c", WAIT_FOR_SIGNAL))
-    with step("create a second one: set up, nothing of it executed"):
-        container = runtime.create(
-            root,
-            "ocikit-demo-wait",
-            bundle,
-            spec=attrs.evolve(bundle.spec, process=waiting),
-            stdout="pipe",
-        )
-    with container:
-        assert container.stdout is not None
+    with ExitStack() as stack:
+        with step("create a second one: set up, nothing of it executed"):
+            container = stack.enter_context(
+                runtime.create(
+                    root,
+                    "ocikit-demo-wait",
+                    bundle,
+                    spec=attrs.evolve(bundle.spec, process=waiting),
+                    stdout="pipe",
+                )
+            )
+        output = container.stdout
+        assert output is not None
         print(f"{'':12}  status {container.status()}")
         with step("start it"):
             container.start()
-        print(f"{'':12}  | {container.stdout.readline().decode().strip()}")
+        print(f"{'':12}  | {output.readline().decode().strip()}")
         with step("send SIGTERM and wait"):
             container.signal(signal.SIGTERM)
             status = container.wait(timeout=10)
-        print(f"{'':12}  | {container.stdout.readline().decode().strip()}")
-        print(f"{'':12}  {status}")
+        print(f"{'':12}  | {output.readline().decode().strip()}")
+        print(f"{'':12}  exit code {status.exit_code}")
         with step("destroy it"):
             container.destroy()
     with step("remove whatever an application of this prefix may have left"):
         report = runtime.stop_and_remove(root, prefix="ocikit-demo-")
-    print(f"{'':12}  {report}")
+    print(f"{'':12}  {len(report)} found, {len(report.failed)} failed")
+    print(f"{'':12}  left behind: {', '.join(left_behind(work)) or 'nothing'}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Pack the static busybox of this machine as a compressed OCI archive: the smallest image that is of any use.
 
-Run it as ``python examples/pack_busybox.py busybox.tar.gz``. Nothing in here needs more than the specification's classes and
-the standard library: it shows what an image is.
+Run it as ``python examples/pack_busybox.py busybox.tar.gz``. Nothing in here needs more than the classes of the
+specification and the standard library: it shows what an image is.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class ImportReport:
 def import_directory(
     directory: str | os.PathLike[str],
     *,
-    policy: PolicyRules | PolicyContext | None,
+    policy: PolicyRules | PolicyContext | None = None,
     dest: str | os.PathLike[str],
     into: Literal["each", "one"] = "each",
     on_error: Literal["stop", "continue"] = "stop",

@@ -1,0 +1,101 @@
+"""The life of an application that brings its tools along as images.
+
+At start it imports every image of a directory, under its own policy, and makes a bundle of each. While it works it runs
+them, several at a time. When it is told to stop, or an exception ends it, everything with its prefix is stopped and
+removed: what it started, and what a crash of an earlier life left.
+
+``python examples/application.py IMAGES WORK``, as root. IMAGES holds archives and
+layouts, WORK is the application's own.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+import ocikit
+from ocikit import image, runtime
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+PREFIX = "example_app_"
+POLICY = b"""
+{
+  "default": [{"type": "reject"}],
+  "transports": {
+    "oci": {"": [{"type": "insecureAcceptAnything"}]},
+    "oci-archive": {"": [{"type": "insecureAcceptAnything"}]}
+  }
+}
+"""
+
+
+class Application:
+    """Tools in containers."""
+
+    def __init__(self, images: Path, work: Path) -> None:
+        self.state_root = work / "state"
+        # What a crash left is in the way of the ids and names of this life.
+        runtime.stop_and_remove(self.state_root, prefix=PREFIX, timeout=1)
+        policy = image.Policy.from_bytes(POLICY)
+        imported = image.import_directory(images, policy=policy, dest=work / "layouts", on_error="continue")
+        for failed in imported.failed:
+            print(f"not imported: {failed.error}")
+        self.bundles = {}
+        for one in imported.imported:
+            assert one.reference is not None
+            name = one.source.name.split(".")[0]
+            bundle = work / "bundles" / name
+            self.bundles[name] = ocikit.bundle.create(
+                one.reference, bundle, policy=policy, args=["cat", "/proc/self/cgroup"]
+            )
+
+    def use(self, name: str, number: int) -> str:
+        """Run a tool once; return what it printed."""
+        done = runtime.run(self.state_root, f"{PREFIX}{name}_{number}", self.bundles[name], timeout=30)
+        if done.exit_code != 0:
+            raise RuntimeError(f"{name}: exit code {done.exit_code}: {done.stderr.decode(errors='replace')}")
+        return done.stdout.decode()
+
+    def keep(self, name: str) -> None:
+        """Start a tool that goes on by itself, beyond the end of this program if need be."""
+        bundle = self.bundles[name]
+        spec = attrs.evolve(bundle.spec, process=attrs.evolve(bundle.spec.process, args=("sleep", "600")))
+        kept = runtime.create(self.state_root, f"{PREFIX}{name}_kept", bundle, spec=spec, lifetime="detached")
+        kept.start()
+
+    def close(self) -> None:
+        """Stop and remove all that is ours."""
+        report = runtime.stop_and_remove(self.state_root, prefix=PREFIX, timeout=2)
+        for outcome in report:
+            print(f"{outcome.id}: {outcome.result}{' (killed)' if outcome.killed else ''}")
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def main(images: Path, work: Path) -> None:
+    """Live."""
+    logging.basicConfig(level=logging.WARNING)
+    signal.signal(signal.SIGTERM, _stop)
+    application = Application(images, work)
+    try:
+        for name in application.bundles:
+            application.keep(name)
+            with ThreadPoolExecutor(4) as pool:
+                outputs = list(pool.map(lambda number, name=name: application.use(name, number), range(8)))
+            print(f"{name}: {len(outputs)} runs, the last in {outputs[-1].split(':')[-1].strip()}")
+    finally:
+        application.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
