@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import platform
 import signal
 import subprocess
 import threading
@@ -76,7 +77,9 @@ def test_a_host_that_reaps_everything(root: Path, make_bundle: Callable[..., Pat
         codes += [runtime.run(root, container_id, bundle).exit_code for _ in range(10)]
     finally:
         signal.signal(signal.SIGCHLD, before)
-    assert codes == [7] * 20
+    # Before Linux 6.15 the kernel tells nobody but the one that reaps: then the code is unknown, and never a wrong one.
+    release = tuple(map(int, platform.release().split(".")[:2]))
+    assert set(codes) <= ({7} if release >= (6, 15) else {7, None})
 
 
 def test_fifty_containers_from_eight_threads(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:

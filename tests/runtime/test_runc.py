@@ -139,7 +139,7 @@ def test_a_container_of_ours(runc: Runc, root: Path, created: runtime.Container)
     assert inside.split()[0] != "1"
     assert created.id in inside
     assert "NoNewPrivs:\t1" in inside
-    assert str(created.pid) in runc("ps", created.id).stdout
+    assert json.loads(runc("ps", "--format", "json", created.id).stdout) == [created.pid]
     runc("pause", created.id)
     assert (created.status(), runc.status(created.id)) == (Status.PAUSED, "paused")
     runc("resume", created.id)
