@@ -143,7 +143,7 @@ class TarReader:
     (multi-volume and incremental archives among them), wrong checksums, negative sizes and owners, and files that
     end early. Global pax headers are skipped, as every container engine does: ``git archive`` puts a
     comment there, anything else in one would rename or re-own all members behind it. The file ends
-    at two blocks of zeros, or where the stream ends between members.
+    at two blocks of zeros, or where the stream ends between members, or in the padding of the last one.
 
     Args:
         stream: The tar file; read in large pieces, past the end of the archive too.
@@ -241,7 +241,7 @@ class TarReader:
             ImageError: The file ends within it.
         """
         if self._remaining or self._padding:
-            self._discard(self._remaining + self._padding)
+            self._discard(self._remaining, self._padding)
             self._remaining = self._padding = 0
 
     def drain(self) -> int:
@@ -451,23 +451,28 @@ class TarReader:
             return first
         return first + self._take(BLOCK - len(first))
 
-    def _discard(self, size: int) -> None:
+    def _discard(self, size: int, padding: int) -> None:
+        """Pass over data and the padding behind it. The file may end within the padding: `umoci insert` writes none."""
         available = len(self._buffer) - self._start
-        if size <= available:
-            self._start += size
-            self._position += size
+        left = size + padding
+        if left <= available:
+            self._start += left
+            self._position += left
             return
         if self._seekable_size is not None:
-            self._seek(self._position + size)
+            self._seek(self._position + size, padding, self._seekable_size)
             return
-        while size:
-            data = self._some(min(size, _CHUNK))
+        while left:
+            data = self._some(min(left, _CHUNK))
             if not data:
-                raise self._truncated()
-            size -= len(data)
+                if left > padding:
+                    raise self._truncated()
+                return
+            left -= len(data)
 
-    def _seek(self, position: int) -> None:
-        if self._seekable_size is not None and position > self._seekable_size:
+    def _seek(self, position: int, padding: int, end: int) -> None:
+        if position > end:
             raise self._truncated()
+        position = min(position + padding, end)
         self._stream.seek(position)  # type: ignore[attr-defined]  # promised by seekable_size
         self._buffer, self._start, self._position = b"", 0, position

@@ -289,7 +289,7 @@ def test_an_archive_may_end_without_blocks_of_zeros() -> None:
     [
         (header()[:300], "ends early"),
         (header(size=octal(600)) + bytes(512), "ends early"),
-        (header(size=octal(600)) + bytes(600), "ends early"),
+        (header(size=octal(600)) + bytes(599), "ends early"),
         (header()[:-1] + b"x" + END, "checksum"),
         (bytes(BLOCK) + header() + END, "single block of zeros"),
         (header(type=b"M") + END, "unknown type"),
@@ -329,6 +329,18 @@ def test_malformed_archives_are_refused(data: bytes, message: str) -> None:
     """What is malformed is refused with an error that says what is wrong, of the class the reader was given."""
     with pytest.raises(LayerError, match=message):
         members(data, error=LayerError)
+
+
+@pytest.mark.parametrize("seekable", [False, True])
+@pytest.mark.parametrize("padding", [0, 1, 423])
+def test_the_padding_of_the_last_member_may_be_missing(padding: int, seekable: bool) -> None:  # noqa: FBT001
+    """What `umoci insert` writes ends with the data of the last file: nothing is missing of that."""
+    data = header(b"one", size=octal(3)) + padded(b"one") + header(b"two", size=octal(600)) + b"x" * 600
+    data += bytes(padding)
+    reader = TarReader(io.BytesIO(data), seekable_size=len(data) if seekable else None)
+    assert [member.name for member in reader] == [b"one", b"two"]
+    reader = TarReader(io.BytesIO(data), seekable_size=len(data) if seekable else None)
+    assert [reader.read() for _ in reader] == [b"one", b"x" * 600]
 
 
 def test_truncation_is_found_when_seeking() -> None:

@@ -9,8 +9,11 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
-from layers import unpack_by_umoci, unpack_here
+from layers import umoci_unpack, unpack_by_umoci, unpack_here
 from trees import differences, snapshot
+
+from ocikit.image.policy import Policy
+from ocikit.image.unpacking import unpack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,3 +142,29 @@ def test_a_layer_of_tarfile(form: int, everything: Path, tmp_path: Path) -> None
     data = path.read_bytes()
     unpack_here(tmp_path / "ocikit", data)
     assert differences(snapshot(tmp_path / "ocikit"), snapshot(unpack_by_umoci(tmp_path, data))) == []
+
+
+def test_what_umoci_inserts(tmp_path: Path) -> None:
+    """Inserting, umoci leaves out the padding of the last file and the end of the archive: nothing is missing."""
+    layout, name = tmp_path / "layout", f"{tmp_path / 'layout'}:app"
+    (tmp_path / "file").write_bytes(b"x" * 10_072)
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "directory" / "file").write_bytes(b"y" * 513)
+    for words in (
+        ["init", "--layout", str(layout)],
+        ["new", "--image", name],
+        ["insert", "--image", name, str(tmp_path / "file"), "/usr/bin/file"],
+        ["insert", "--image", name, str(tmp_path / "directory"), "/srv"],
+        ["insert", "--image", name, str(tmp_path / "file"), "/gone"],
+        ["insert", "--image", name, "--whiteout", "/gone"],
+    ):
+        subprocess.run(["umoci", *words], check=True, capture_output=True)
+    (tmp_path / "private").mkdir(mode=0o700)
+    ours = tmp_path / "private" / "ocikit"
+    assert unpack(f"oci:{name}", ours, policy=Policy.insecure_accept_anything()).layers == 4
+    theirs = snapshot(umoci_unpack(layout, "app", tmp_path / "umoci"))
+    for implied in (b".", b"usr", b"usr/bin"):  # without an entry: for umoci of the time of unpacking
+        theirs[implied] = theirs[implied]._replace(mtime_ns=0)
+    assert differences(snapshot(ours), theirs) == []
+    assert (ours / "usr" / "bin" / "file").read_bytes() == b"x" * 10_072
+    assert not (ours / "gone").exists()
