@@ -27,6 +27,7 @@ __all__ = [
     "RESOLVE_NO_XDEV",
     "Inbox",
     "Spawned",
+    "attach_device_filter",
     "helper_executable",
     "openat2",
     "pidfd_exit_status",
@@ -100,6 +101,21 @@ def pidfd_exit_status(pidfd: int) -> int | None:
     lib, ffi = _native()
     status = ffi.new("int *")
     return int(status[0]) if _check(lib.ocikit_pidfd_exit(pidfd, status)) else None
+
+
+def attach_device_filter(cgroup: int, program: bytes) -> None:
+    """Let a program decide which devices can be used in a v2 cgroup; it goes away with the cgroup.
+
+    Args:
+        cgroup: A descriptor of the cgroup's directory, opened for reading.
+        program: Instructions of eBPF, of the type for devices of cgroups.
+
+    Raises:
+        OSError: As the kernel gives it; ``EPERM`` without CAP_BPF and CAP_NET_ADMIN.
+        NotSupportedError: The compiled part is missing.
+    """
+    lib, _ = _native()
+    _check(lib.ocikit_device_filter(cgroup, program, len(program) // 8))
 
 
 class Spawned:

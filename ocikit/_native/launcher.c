@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/close_range.h>
 #include <linux/ioctl.h>
 #include <linux/openat2.h>
@@ -98,6 +99,31 @@ int ocikit_pidfd_exit(int pidfd, int *status)
 		return 0;
 	*status = info.exit_status;
 	return 1;
+}
+
+int ocikit_device_filter(int cgroup, const void *instructions, unsigned int count)
+{
+	union bpf_attr load = {
+		.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE,
+		.insn_cnt = count,
+		.insns = (uintptr_t)instructions,
+		.license = (uintptr_t)"Apache-2.0",
+	};
+	union bpf_attr attach = {
+		.target_fd = (uint32_t)cgroup,
+		.attach_type = BPF_CGROUP_DEVICE,
+		.attach_flags = BPF_F_ALLOW_MULTI, /* beside, not instead of, what is attached further up */
+	};
+	long program = syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof(load));
+	int result = 0;
+
+	if (program < 0)
+		return -errno;
+	attach.attach_bpf_fd = (uint32_t)program;
+	if (syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof(attach)) < 0)
+		result = -errno;
+	close((int)program);
+	return result;
 }
 
 struct spawn {

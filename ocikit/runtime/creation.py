@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit import _fs
 from ocikit.errors import BundleError, CgroupError, LimitExceededError, OCIKitError, SystemCallError
-from ocikit.runtime import cgroup_tree, cgroups, fifo, records, teardown
+from ocikit.runtime import cgroup_setup, cgroup_tree, cgroups, fifo, records, teardown
 from ocikit.runtime.container import assemble
+from ocikit.runtime.devices import device_rules
 from ocikit.runtime.libcontainer import Created, state_document
 from ocikit.runtime.limits import limits
 from ocikit.runtime.listing import root_path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from ocikit.runtime.cgroups import Hierarchies
     from ocikit.runtime.container import Container
+    from ocikit.runtime.devices import DeviceRule
     from ocikit.runtime.launch import Launch
     from ocikit.runtime.limits import Write
     from ocikit.runtime.plan import CgroupMount
@@ -127,6 +129,7 @@ class _Places(NamedTuple):
     paths: dict[str, str]
     parents: tuple[str, ...]
     writes: tuple[Write, ...]
+    rules: tuple[DeviceRule, ...]
 
     @property
     def joined_by_clone(self) -> str | None:
@@ -179,10 +182,11 @@ class _Creation(NamedTuple):
             made: list[str] = []
             try:
                 teardown.remove_interrupted(root, directory, self.id)
-                cgroup_tree.check_free(places.paths)
+                cgroup_setup.check_free(places.paths)
                 records.write_own(directory, OwnRecord(self.lifetime, places.paths, places.parents))
-                cgroup_tree.make(places.paths, places.hierarchies, made)
-                cgroup_tree.apply(places.paths, places.writes)
+                cgroup_setup.make(places.paths, places.hierarchies, made)
+                cgroup_setup.apply(places.paths, places.writes)
+                cgroup_setup.limit_devices(places.paths, places.rules)
                 return self._start_init(plan, places, directory, cancellation)
             except BaseException:
                 self._undo(root, directory, made)
@@ -202,8 +206,10 @@ class _Creation(NamedTuple):
         linux = self.spec.linux
         hierarchies = cgroups.detect()
         paths = cgroups.place(hierarchies, linux.cgroups_path if linux is not None else "", self.id)
-        writes = limits(linux.resources if linux is not None else None, v2=hierarchies.v2_only)
-        return _Places(hierarchies, paths, cgroup_tree.missing_parents(paths.values(), hierarchies), writes)
+        resources = linux.resources if linux is not None else None
+        writes = limits(resources, v2=hierarchies.v2_only)
+        rules = device_rules(resources.devices if resources is not None else ())
+        return _Places(hierarchies, paths, cgroup_setup.missing_parents(paths.values(), hierarchies), writes, rules)
 
     def _plan(self, places: _Places) -> Plan:
         from ocikit.runtime.plan import Surroundings, compile_plan  # noqa: PLC0415 - needed here only

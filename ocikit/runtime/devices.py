@@ -77,6 +77,9 @@ def _rule(rule: LinuxDeviceCgroup, path: str) -> list[DeviceRule]:
         raise ValidationError((f"{path}.type: {kind!r} is none of a, b, c",))
     if not rule.access or not set(rule.access) <= set("rwm"):
         raise ValidationError((f"{path}.access: expected some of r, w and m, found {rule.access!r}",))
+    for name, number in (("major", rule.major), ("minor", rule.minor)):
+        if number is not None and not WILDCARD <= number < 2**31:
+            raise ValidationError((f"{path}.{name}: {number} is no number of a device",))
     major = WILDCARD if rule.major is None else rule.major
     minor = WILDCARD if rule.minor is None else rule.minor
     everything = (major, minor) == (WILDCARD, WILDCARD) and set(rule.access) == set("rwm")

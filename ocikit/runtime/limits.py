@@ -1,5 +1,7 @@
 """``linux.resources`` as writes into files of control groups: two tables, one for v1 and one for v2.
 
+Rules for devices stand in ``devices``: v2 has no file for them.
+
 Pure. What cannot be had in a hierarchy is refused by name; what is not set is not written.
 """
 
@@ -10,14 +12,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime.cgroups import UNIFIED
-from ocikit.runtime.devices import device_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from ocikit.runtime.devices import DeviceRule
     from ocikit.spec import LinuxCPU, LinuxMemory, LinuxResources
 
-__all__ = ["Write", "cpu_weight", "limits"]
+__all__ = ["Write", "cpu_weight", "device_writes", "limits"]
 
 _PATH: Final = "$.linux.resources"
 
@@ -63,10 +65,8 @@ def limits(resources: LinuxResources | None, *, v2: bool) -> tuple[Write, ...]:
     if resources is not None:
         _refuse(resources)
     writes: list[Write] = []
-    if not v2:
-        writes += _devices(resources)
     if resources is None:
-        return tuple(writes)
+        return ()
     if resources.memory is not None:
         writes += (_memory_v2 if v2 else _memory_v1)(resources.memory)
     if resources.cpu is not None:
@@ -96,9 +96,12 @@ def _amount(value: int) -> str:
     return "max" if value < 0 else str(value)
 
 
-def _devices(resources: LinuxResources | None) -> Iterator[Write]:
-    for rule in device_rules(resources.devices if resources is not None else ()):
-        yield Write("devices", "devices.allow" if rule.allow else "devices.deny", str(rule), f"{_PATH}.devices")
+def device_writes(rules: Iterable[DeviceRule]) -> tuple[Write, ...]:
+    """Return what has to be written to give a v1 cgroup its rules for devices, in order."""
+    return tuple(
+        Write("devices", "devices.allow" if rule.allow else "devices.deny", str(rule), f"{_PATH}.devices")
+        for rule in rules
+    )
 
 
 class _Field(NamedTuple):

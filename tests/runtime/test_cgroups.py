@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ocikit.errors import CgroupError, ValidationError
-from ocikit.runtime import cgroup_tree
+from ocikit.runtime import cgroup_setup, cgroup_tree
 from ocikit.runtime.cgroup_ownership import judge, members
 from ocikit.runtime.cgroups import UNIFIED, Hierarchies, Hierarchy, detect, parse, place
 from ocikit.runtime.limits import Write
@@ -196,7 +196,7 @@ def test_cgroups_are_made_and_removed(paths: dict[str, str]) -> None:
     """Every directory is there, and gone; a cpuset has CPUs; making and removing twice is nothing."""
     made: list[str] = []
     for _ in range(2):
-        cgroup_tree.make(paths, detect(), made)
+        cgroup_setup.make(paths, detect(), made)
     assert sorted(made) == sorted(set(paths.values()))
     assert all(Path(path).is_dir() for path in paths.values())
     if "cpuset" in paths:
@@ -211,10 +211,10 @@ def test_parents_go_with_the_last_of_them(container_id: str) -> None:
     hierarchies = detect()
     first = place(hierarchies, f"/{container_id}/first", "x")
     second = place(hierarchies, f"/{container_id}/second", "x")
-    parents = cgroup_tree.missing_parents(first.values(), hierarchies)
+    parents = cgroup_setup.missing_parents(first.values(), hierarchies)
     assert {Path(parent).name for parent in parents} == {container_id}
-    cgroup_tree.make(first, hierarchies, [])
-    cgroup_tree.make(second, hierarchies, [])
+    cgroup_setup.make(first, hierarchies, [])
+    cgroup_setup.make(second, hierarchies, [])
     cgroup_tree.remove(first.values(), parents)
     assert all(Path(path).is_dir() for path in second.values())
     cgroup_tree.remove(second.values(), parents)
@@ -223,13 +223,13 @@ def test_parents_go_with_the_last_of_them(container_id: str) -> None:
 
 def test_a_cgroup_in_use_is_nobody_elses(paths: dict[str, str]) -> None:
     """Where processes are, no container is made."""
-    cgroup_tree.make(paths, detect(), [])
+    cgroup_setup.make(paths, detect(), [])
     process = sleeper(*set(paths.values()))
     try:
         with pytest.raises(CgroupError, match="in use"):
-            cgroup_tree.check_free(paths)
+            cgroup_setup.check_free(paths)
         with pytest.raises(CgroupError, match="in use"):
-            cgroup_tree.make(paths, detect(), [])
+            cgroup_setup.make(paths, detect(), [])
     finally:
         end(process)
 
@@ -237,7 +237,7 @@ def test_a_cgroup_in_use_is_nobody_elses(paths: dict[str, str]) -> None:
 def test_a_cgroup_in_use_is_not_removed(paths: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Removal names what is still in the cgroup."""
     monkeypatch.setattr(cgroup_tree, "_REMOVE_TIME", 0.01)
-    cgroup_tree.make(paths, detect(), [])
+    cgroup_setup.make(paths, detect(), [])
     process = sleeper(*set(paths.values()))
     try:
         with pytest.raises(CgroupError, match=str(process.pid)):
@@ -248,10 +248,10 @@ def test_a_cgroup_in_use_is_not_removed(paths: dict[str, str], monkeypatch: pyte
 
 def test_everything_below_is_killed(paths: dict[str, str]) -> None:
     """Processes in the cgroup and in cgroups that the container made in it end, and nobody else does."""
-    cgroup_tree.make(paths, detect(), [])
+    cgroup_setup.make(paths, detect(), [])
     deeper = [f"{path}/deeper" for path in set(paths.values())]
     for path in deeper:
-        cgroup_tree._make_one(path, inherit="cpuset" in path)
+        cgroup_setup._make_one(path, inherit="cpuset" in path)
     here, below, outside = sleeper(*set(paths.values())), sleeper(*deeper), sleeper()
     try:
         one = next(iter(paths.values()))
@@ -266,7 +266,7 @@ def test_everything_below_is_killed(paths: dict[str, str]) -> None:
 
 def test_frozen_processes_are_killed(paths: dict[str, str]) -> None:
     """What is frozen is seen to be, and dies all the same."""
-    cgroup_tree.make(paths, detect(), [])
+    cgroup_setup.make(paths, detect(), [])
     process = sleeper(*set(paths.values()))
     try:
         assert not cgroup_tree.frozen(paths)
@@ -283,7 +283,7 @@ def test_frozen_processes_are_killed(paths: dict[str, str]) -> None:
 def test_processes_are_killed_without_help_of_v2(paths: dict[str, str]) -> None:
     """Where cgroup.kill does not exist, each process is killed on its own."""
     v1 = {key: path for key, path in paths.items() if key != UNIFIED} or paths
-    cgroup_tree.make(paths, detect(), [])
+    cgroup_setup.make(paths, detect(), [])
     processes = [sleeper(*set(paths.values())) for _ in range(5)]
     try:
         cgroup_tree._kill_each(v1, list(v1.values()))
@@ -294,16 +294,16 @@ def test_processes_are_killed_without_help_of_v2(paths: dict[str, str]) -> None:
 
 def test_a_limit_of_a_missing_controller_is_an_error(paths: dict[str, str]) -> None:
     """A limit that cannot be set is never left out."""
-    cgroup_tree.make(paths, detect(), [])
+    cgroup_setup.make(paths, detect(), [])
     with pytest.raises(CgroupError, match=r"set \$\.x.*not mounted"):
-        cgroup_tree.apply(paths, [Write("nosuch", "no.such", "1", "$.x")])
+        cgroup_setup.apply(paths, [Write("nosuch", "no.such", "1", "$.x")])
     with pytest.raises(CgroupError, match=r"set \$\.x.*controller"):
-        cgroup_tree.apply(paths, [Write(next(iter(paths)), "no.such", "1", "$.x")])
+        cgroup_setup.apply(paths, [Write(next(iter(paths)), "no.such", "1", "$.x")])
 
 
 def test_a_limit_that_the_kernel_refuses_is_an_error(paths: dict[str, str]) -> None:
     """The error has the field and the value."""
-    cgroup_tree.make(paths, detect(), [])
+    cgroup_setup.make(paths, detect(), [])
     key = "pids" if "pids" in paths else UNIFIED
     with pytest.raises(CgroupError, match=r"set \$\.linux\.resources\.pids\.limit.*'many'"):
-        cgroup_tree.apply(paths, [Write(key, "pids.max", "many", "$.linux.resources.pids.limit")])
+        cgroup_setup.apply(paths, [Write(key, "pids.max", "many", "$.linux.resources.pids.limit")])

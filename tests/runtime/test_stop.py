@@ -16,7 +16,7 @@ import pytest
 
 from ocikit import runtime
 from ocikit.errors import CgroupError, NotRunningError, StateError
-from ocikit.runtime import Status, cgroup_tree, stopping
+from ocikit.runtime import Status, cgroup_setup, cgroup_tree, stopping
 from ocikit.runtime.cgroups import detect, place
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def test_states_that_name_cgroups_of_others(root: Path, new_id: Callable[[], str
     """The root cgroup, our own, other services' and what is no cgroup at all are left as they are."""
     hierarchies = detect().by_key
     theirs = place(detect(), "", new_id())
-    cgroup_tree.make(theirs, detect(), [])
+    cgroup_setup.make(theirs, detect(), [])
     members = "; ".join(f"echo 0 > {path}/cgroup.procs" for path in theirs.values())
     victim = subprocess.Popen(["/bin/sh", "-c", f"{members}; echo; exec sleep 1000"], stdout=subprocess.PIPE)
     assert victim.stdout is not None
