@@ -17,8 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
-
 import ocikit
 from ocikit import image, runtime
 
@@ -67,7 +65,7 @@ class Application:
     def keep(self, name: str) -> None:
         """Start a tool that goes on by itself, beyond the end of this program if need be."""
         bundle = self.bundles[name]
-        spec = attrs.evolve(bundle.spec, process=attrs.evolve(bundle.spec.process, args=("sleep", "600")))
+        spec = bundle.spec.with_process(args=("sleep", "600"))
         kept = runtime.create(self.state_root, f"{PREFIX}{name}_kept", bundle, spec=spec, lifetime="detached")
         kept.start()
 

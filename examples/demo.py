@@ -15,12 +15,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
 from pack_busybox import pack
 
 import ocikit
 from ocikit import image, runtime
-from ocikit.spec import LinuxMemory, LinuxResources, Spec
+from ocikit.spec import LinuxMemory, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,9 +54,7 @@ def step(what: str) -> Iterator[None]:
 
 def limited(spec: Spec) -> Spec:
     """Give a configuration a memory limit."""
-    assert spec.linux is not None
-    resources = attrs.evolve(spec.linux.resources or LinuxResources(), memory=LinuxMemory(limit=MEMORY_LIMIT))
-    return attrs.evolve(spec, linux=attrs.evolve(spec.linux, resources=resources))
+    return spec.with_resources(memory=LinuxMemory(limit=MEMORY_LIMIT))
 
 
 def left_behind(work: Path) -> list[str]:
@@ -92,7 +89,7 @@ def main(work: Path, source: str | None) -> None:
     print("\n".join(f"{'':12}  | {line}" for line in done.stdout.decode().splitlines()))
     print(f"{'':12}  exit code {done.exit_code}")
 
-    waiting = attrs.evolve(bundle.spec.process, args=("sh", "-c", WAIT_FOR_SIGNAL))
+    waiting = bundle.spec.with_process(args=("sh", "-c", WAIT_FOR_SIGNAL))
     with ExitStack() as stack:
         with step("create a second one: set up, nothing of it executed"):
             container = stack.enter_context(
@@ -100,7 +97,7 @@ def main(work: Path, source: str | None) -> None:
                     root,
                     "ocikit-demo-wait",
                     bundle,
-                    spec=attrs.evolve(bundle.spec, process=waiting),
+                    spec=waiting,
                     stdout="pipe",
                 )
             )

@@ -156,7 +156,7 @@ class _Pipes:
             self._waiting.unregister(fd)
             self._container.stdin.close()
 
-    def finish(self) -> tuple[bytes | None, bytes | None]:
+    def finish(self) -> tuple[bytes, bytes]:
         """Return what was written, to the end of the pipes."""
         stdin = self._container.stdin
         if stdin is not None and not stdin.closed:
@@ -168,4 +168,4 @@ class _Pipes:
         while self._open and (left := deadline - time.monotonic()) > 0:
             self._serve_pipes(fd for fd, _ in self._waiting.poll(left * 1000 + 1))
         found = {name: bytes(data) for name, data in self._outputs.values()}
-        return found.get("stdout"), found.get("stderr")
+        return found.get("stdout", b""), found.get("stderr", b"")

@@ -62,10 +62,10 @@ class Completed(NamedTuple):
     exit_code: int | None
     #: The signal that ended the program; None when it exited by itself, and when it is not known.
     signal: int | None
-    #: What it wrote to its standard output; None when that was not a pipe.
-    stdout: bytes | None
-    #: What it wrote to its standard error; None when that was not a pipe.
-    stderr: bytes | None
+    #: What it wrote to its standard output; empty when that was not a pipe.
+    stdout: bytes
+    #: What it wrote to its standard error; empty when that was not a pipe.
+    stderr: bytes
 
 
 class ContainerState(NamedTuple):

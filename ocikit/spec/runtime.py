@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ocikit.spec._document import Document, key
 from ocikit.spec._kinds import (
@@ -24,6 +24,7 @@ from ocikit.spec._kinds import (
     mapping,
 )
 from ocikit.spec.linux import Linux, LinuxIDMapping
+from ocikit.spec.linux_resources import LinuxResources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -301,3 +302,37 @@ class Spec(Document):
         from ocikit.spec.default import default_spec  # noqa: PLC0415 - the defaults are written in these classes
 
         return default_spec(cls, rootless=rootless, cgroup_namespace=cgroup_namespace, uid=uid, gid=gid)
+
+    def with_process(self, **changes: Any) -> Self:  # noqa: ANN401 - the fields of Process, each with its own type
+        """Return this configuration with some fields of its process changed.
+
+        Args:
+            changes: Fields of :class:`Process`: ``spec.with_process(args=("sleep", "1"), cwd="/srv")``.
+
+        Raises:
+            TypeError: There is no such field.
+        """
+        return evolve(self, process=evolve(self.process or Process(cwd="/"), **changes))
+
+    def with_linux(self, **changes: Any) -> Self:  # noqa: ANN401 - the fields of Linux, each with its own type
+        """Return this configuration with some fields of its linux section changed.
+
+        Args:
+            changes: Fields of :class:`Linux`: ``spec.with_linux(masked_paths=())``.
+
+        Raises:
+            TypeError: There is no such field.
+        """
+        return evolve(self, linux=evolve(self.linux or Linux(), **changes))
+
+    def with_resources(self, **changes: Any) -> Self:  # noqa: ANN401 - the fields of LinuxResources, each with its own
+        """Return this configuration with some limits changed.
+
+        Args:
+            changes: Fields of :class:`LinuxResources`: ``spec.with_resources(memory=LinuxMemory(limit=64 << 20))``.
+
+        Raises:
+            TypeError: There is no such field.
+        """
+        resources = self.linux.resources if self.linux is not None else None
+        return self.with_linux(resources=evolve(resources or LinuxResources(), **changes))

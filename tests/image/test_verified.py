@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import threading
+from typing import Any
 
 import pytest
 from layers import file, layer
@@ -76,7 +77,10 @@ def test_a_size_that_nobody_knows() -> None:
 def test_other_algorithms() -> None:
     """Both digests may be sha512."""
     blob = BLOBS["gzip"]
-    claims = {"digest": Digest.from_bytes(blob, "sha512"), "diff_id": Digest.from_bytes(PLAIN, "sha512")}
+    claims: dict[str, Any] = {
+        "digest": Digest.from_bytes(blob, "sha512"),
+        "diff_id": Digest.from_bytes(PLAIN, "sha512"),
+    }
     with opened(blob, **claims) as stream:
         stream.verify()
     assert stream.total_bytes == len(PLAIN)
@@ -84,7 +88,7 @@ def test_other_algorithms() -> None:
 
 OTHER = Digest.from_bytes(b"something else")
 
-WRONG: dict[str, tuple[bytes, dict[str, object], type[OCIKitError], str]] = {
+WRONG: dict[str, tuple[bytes, dict[str, Any], type[OCIKitError], str]] = {
     "another digest": (BLOBS["gzip"], {"digest": OTHER}, DigestMismatchError, "^layer 7: expected digest sha256:"),
     "another diffID": (BLOBS["gzip"], {"diff_id": OTHER}, DigestMismatchError, "^diffID of layer 7: expected digest"),
     "another diffID of a plain layer": (PLAIN, {"diff_id": OTHER}, DigestMismatchError, "^diffID of layer 7"),

@@ -35,7 +35,7 @@ def test_streams_are_files(root: Path, make_bundle: Callable[..., Path], contain
     (tmp_path / "in").write_text("input\n")
     with (tmp_path / "in").open() as source, (tmp_path / "out").open("w") as target:
         done = runtime.run(root, container_id, bundle, stdin=source.fileno(), stdout=target, stderr="stdout")
-    assert (done.exit_code, done.stdout, done.stderr) == (0, None, None)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, b"", b"")
     assert (tmp_path / "out").read_text() == "input\nerror\n"
     for wrong in ("pip", True, object(), None, "stdout"):
         with pytest.raises(ValueError, match="stdin"):
