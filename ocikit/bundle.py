@@ -95,7 +95,7 @@ class Bundle:
 class _Wishes:
     """What the caller wants other than the image does; see :func:`create`."""
 
-    args: Sequence[str] | None
+    args: tuple[str, ...] | None
     env: tuple[str, ...]
     cwd: str | None
     user: str | None
@@ -145,11 +145,12 @@ def create(
         rootless: For a user without privileges: every file is the caller's, who is root in the container.
 
     Raises:
-        BundleError: The image has no command, not that user, another operating system; or the result is not valid.
+        BundleError: The image has no command, not that user, another operating system; ``args`` or ``env`` are not
+            lists of what they should be; or the result is not valid.
         OCIKitError: As :func:`ocikit.image.unpacking.unpack`.
     """
     wishes = _Wishes(
-        args=args,
+        args=_listed(args, "args") if args is not None else None,
         env=_entries(env),
         cwd=cwd,
         user=user,
@@ -199,7 +200,18 @@ def _spec(image: Image, wishes: _Wishes, root_fd: int) -> Spec:
 
 
 def _entries(env: Mapping[str, str] | Iterable[str]) -> tuple[str, ...]:
-    return tuple(f"{name}={value}" for name, value in env.items()) if hasattr(env, "items") else tuple(env)
+    entries = tuple(f"{name}={value}" for name, value in env.items()) if hasattr(env, "items") else _listed(env, "env")
+    for entry in entries:
+        name, equals, _ = entry.partition("=")
+        if not (name and equals):
+            raise BundleError(f"env: expected NAME=value, found {entry!r}")
+    return entries
+
+
+def _listed(words: Iterable[str], what: str) -> tuple[str, ...]:
+    if isinstance(words, str):
+        raise BundleError(f"{what}: expected a list such as {[words]!r}, found the text {words!r}")
+    return tuple(words)
 
 
 def _adjusted(image: Image, wishes: _Wishes) -> Image:

@@ -118,9 +118,13 @@ def import_directory(
     Raises:
         PolicyNotFoundError: No policy was given and the system has none.
         OSError: The directory cannot be read, or ``dest`` not be made.
+        ValueError: ``into`` or ``on_error`` is none of its choices.
         Exception: With ``on_error="stop"`` whatever is wrong with an image.
         BaseException: Whatever ``options.progress`` raised; it ends the import.
     """
+    for name, value, known in (("into", into, ("each", "one")), ("on_error", on_error, ("stop", "continue"))):
+        if value not in known:
+            raise ValueError(f"{name}: expected {' or '.join(map(repr, known))}, found {value!r}")
     options = options or CopyOptions()
     there = Path(os.path.realpath(dest))
     with policy_context(policy, options.source_ctx) as context:

@@ -18,7 +18,7 @@ from ocikit.image.layout.blobs import DOCUMENT_LIMIT, read_document
 from ocikit.image.layout.store import Access, Layout
 from ocikit.image.manifest import parse_manifest
 from ocikit.image.platform import choose_instance
-from ocikit.image.transports import parse_image_name
+from ocikit.image.transports import as_reference
 from ocikit.image.transports._layout_image import is_name
 from ocikit.image.transports.oci import TRANSPORT as OCI
 from ocikit.image.transports.oci import LayoutReference
@@ -109,7 +109,7 @@ def inspect(image: str | ImageReference, sys: SystemContext | None = None) -> Im
         LimitExceededError: One of them is larger than 4 MiB.
         OCIKitError: As the transport gives it.
     """
-    reference = parse_image_name(image) if isinstance(image, str) else image
+    reference = as_reference(image)
     with reference.new_image_source(sys) as source:
         top = UnparsedImage(source)
         data, media_type = top.manifest()

@@ -15,7 +15,7 @@ from ocikit.errors import LimitExceededError, ManifestError, NotSupportedError, 
 from ocikit.image.layout.blobs import read_document
 from ocikit.image.manifest import LIMIT, parse_manifest
 from ocikit.image.policy import policy_context
-from ocikit.image.transports import parse_image_name
+from ocikit.image.transports import as_reference
 from ocikit.image.types import BlobInfo
 from ocikit.image.unparsed import UnparsedImage
 from ocikit.spec import Digest, DockerManifest, DockerManifestList, Image, Index, Manifest, mediatypes
@@ -114,8 +114,7 @@ def open_image(
         ManifestError: They are malformed, or no image that can be unpacked.
         OCIKitError: As the source gives it.
     """
-    reference = parse_image_name(image) if isinstance(image, str) else image
-    with policy_context(policy, sys) as context, reference.new_image_source(sys) as source:
+    with policy_context(policy, sys) as context, as_reference(image).new_image_source(sys) as source:
         chosen = UnparsedImage(source).for_platform(sys)
         context.is_running_image_allowed(chosen)
         manifest = parse_manifest(*chosen.manifest())

@@ -123,7 +123,11 @@ def policy_context(
         PolicyNotFoundError: None was given and the system has none.
         InvalidPolicyError: The policy of the system is malformed.
         OSError: It cannot be read.
+        TypeError: Something else was given.
     """
     if isinstance(policy, PolicyContext):
         return contextlib.nullcontext(policy)
-    return PolicyContext(policy if policy is not None else Policy.default(sys))
+    chosen = policy if policy is not None else Policy.default(sys)
+    if not isinstance(chosen, PolicyRules):
+        raise TypeError(f"{chosen!r}: expected a policy, such as Policy.from_file(path), found {type(chosen).__name__}")
+    return PolicyContext(chosen)

@@ -190,6 +190,10 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     ),
     "a user who is not there": ({"user": "nobody-here"}, BundleError, "nobody-here"),
     "a group that is not there": ({"user": "app:no-group"}, BundleError, "no-group"),
+    "a command as one text": ({"args": "echo hi"}, BundleError, r"args: expected a list such as \['echo hi'\]"),
+    "an environment as one text": ({"env": "A=b"}, BundleError, r"env: expected a list such as \['A=b'\]"),
+    "a variable without a value": ({"env": ["A"]}, BundleError, "expected NAME=value, found 'A'"),
+    "a variable without a name": ({"env": {"": "b"}}, BundleError, "expected NAME=value, found '=b'"),
     "a relative working directory": ({"cwd": "srv"}, BundleError, "absolute"),
     "a policy that rejects": (
         {"policy": Policy.from_bytes(b'{"default": [{"type": "reject"}]}')},

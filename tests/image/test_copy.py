@@ -22,7 +22,7 @@ from ocikit.errors import (
     ImageNotFoundError,
     LimitExceededError,
 )
-from ocikit.image import Policy, SystemContext, copy, parse_image_name
+from ocikit.image import Policy, SystemContext, copy, delete, inspect, parse_image_name, unpack
 from ocikit.spec import Digest
 
 if TYPE_CHECKING:
@@ -247,6 +247,24 @@ def test_options_that_contradict_each_other() -> None:
         copy.CopyOptions(instances=(digest,))
     with pytest.raises(ValueError, match="max_parallel"):
         copy.CopyOptions(max_parallel=0)
+    with pytest.raises(ValueError, match=r"expected one of ImageListSelection.SYSTEM.* found 'all'"):
+        copy.CopyOptions(image_list_selection="all")  # type: ignore[arg-type]
+
+
+def test_what_is_no_image_and_what_is_no_policy(tmp_path: Path) -> None:
+    """A path in place of a name, and a file name in place of a policy, are errors that say what is expected."""
+    by_hand(tmp_path / "in")
+    name = f"oci:{tmp_path}/in:app:1"
+    for call in (
+        lambda: copy.image(ANY, dest=f"oci:{tmp_path}/out", src=tmp_path / "in"),  # type: ignore[arg-type]
+        lambda: inspect(tmp_path / "in"),  # type: ignore[arg-type]
+        lambda: delete(tmp_path / "in"),  # type: ignore[arg-type]
+        lambda: unpack(tmp_path / "in", tmp_path / "root", policy=ANY),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError, match=r"expected an image name such as .* found PosixPath"):
+            call()
+    with pytest.raises(TypeError, match=r"'policy.json': expected a policy"):
+        copy.image("policy.json", dest=f"oci:{tmp_path}/out", src=name)  # type: ignore[arg-type]
 
 
 # The same place on both sides

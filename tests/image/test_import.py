@@ -323,3 +323,10 @@ def test_an_empty_and_a_missing_directory(tmp_path: Path) -> None:
     assert (report.images, report.ignored) == ((), ())
     with pytest.raises(FileNotFoundError):
         import_directory(tmp_path / "nowhere", policy=ANY, dest=tmp_path / "out")
+
+
+def test_choices_that_there_are_not(tmp_path: Path) -> None:
+    """A misspelled choice is an error and not another choice."""
+    for choices in ({"into": "all"}, {"on_error": "ignore"}):
+        with pytest.raises(ValueError, match=r"expected '.*' or '.*', found '(all|ignore)'"):
+            import_directory(tmp_path, policy=ANY, dest=tmp_path / "out", **choices)  # type: ignore[arg-type]

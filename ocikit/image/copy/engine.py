@@ -10,7 +10,7 @@ from ocikit.image.copy.blobs import copy_blobs, unchanged
 from ocikit.image.copy.options import CopyOptions, CopyResult
 from ocikit.image.copy.plan import make_plan
 from ocikit.image.policy import policy_context
-from ocikit.image.transports import parse_image_name
+from ocikit.image.transports import as_reference
 from ocikit.image.types import LayerCompression
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def image(
         BaseException: Whatever ``options.progress`` raised.
     """
     options = options or CopyOptions()
-    source_reference, destination_reference = _reference(src), _reference(dest)
+    source_reference, destination_reference = as_reference(src), as_reference(dest)
     _check_compression(options.destination_ctx)
     with (
         policy_context(policy, options.source_ctx) as context,
@@ -98,10 +98,6 @@ def _is_there(plan: tuple[PlannedManifest, ...], options: CopyOptions) -> bool:
     """Say whether a copy of an image onto itself would change nothing."""
     same_place = options.source_ctx == options.destination_ctx
     return same_place and not options.remove_signatures and not plan[-1].is_chosen
-
-
-def _reference(name: str | ImageReference) -> ImageReference:
-    return parse_image_name(name) if isinstance(name, str) else name
 
 
 def _check_compression(sys: SystemContext | None) -> None:

@@ -36,12 +36,19 @@ def _at_least_one(_: object, attribute: Attribute[int], value: int) -> None:
         raise ValueError(f"CopyOptions.{attribute.name} must be at least 1, not {value}")
 
 
+def _selection(_: object, attribute: Attribute[ImageListSelection], value: object) -> None:
+    # Anything else would select nothing: the copy would be an index without any of its images.
+    if value not in tuple(ImageListSelection):
+        known = ", ".join(map(str, ImageListSelection))
+        raise ValueError(f"CopyOptions.{attribute.name}: expected one of {known}, found {value!r}")
+
+
 @frozen(kw_only=True)
 class CopyOptions:
     """How to copy an image."""
 
     #: What to copy of an index.
-    image_list_selection: ImageListSelection = ImageListSelection.SYSTEM
+    image_list_selection: ImageListSelection = field(default=ImageListSelection.SYSTEM, validator=_selection)
     #: The digests of the manifests to copy with :attr:`ImageListSelection.SPECIFIC`.
     instances: tuple[Digest, ...] = ()
     #: The circumstances at the source; chooses the platform, and names the policy file when no policy is given.

@@ -10,9 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import InvalidReferenceError
+from ocikit.image.types import ImageReference
 
 if TYPE_CHECKING:
-    from ocikit.image.types import ImageReference, ImageTransport, SystemContext
+    from ocikit.image.types import ImageTransport, SystemContext
 
 __all__ = ["delete", "get", "image_name", "list_names", "parse_image_name"]
 
@@ -74,6 +75,23 @@ def parse_image_name(name: str) -> ImageReference:
     return get(transport).parse_reference(reference)
 
 
+def as_reference(image: str | ImageReference) -> ImageReference:
+    """Return the reference for whatever a call takes as an image: a reference, or an image name.
+
+    Raises:
+        InvalidReferenceError: It is not an image name.
+        TypeError: It is neither.
+    """
+    if isinstance(image, str):
+        return parse_image_name(image)
+    if not isinstance(image, ImageReference):
+        raise TypeError(
+            f"{image!r}: expected an image name such as 'oci:/srv/layout:1.2' or a reference, "
+            f"found {type(image).__name__}"
+        )
+    return image
+
+
 def image_name(reference: ImageReference) -> str:
     """Return the name that :func:`parse_image_name` makes an equal reference from."""
     return f"{reference.transport.name}:{reference.string_within_transport}"
@@ -93,5 +111,4 @@ def delete(image: str | ImageReference, sys: SystemContext | None = None) -> Non
         NotSupportedError: Images of the transport are not deleted one by one.
         OSError: The place cannot be written.
     """
-    reference = parse_image_name(image) if isinstance(image, str) else image
-    reference.delete_image(sys)
+    as_reference(image).delete_image(sys)
