@@ -19,7 +19,7 @@ from ocikit.runtime.cgroups import UNIFIED
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["frozen", "kill", "populated", "processes", "read_file", "remove", "thaw", "write_file"]
+__all__ = ["frozen", "kill", "populated", "processes", "read_file", "remove", "remove_empty", "thaw", "write_file"]
 
 # Bounds of what the kernel does in its own time, in seconds.
 _FREEZE_TIME: Final = 0.5
@@ -203,6 +203,19 @@ def _kill_member(pid: int, path: str) -> None:
         os.close(pidfd)
 
 
+def remove_empty(paths: Iterable[str]) -> list[str]:
+    """Remove those cgroups that nothing is in; return the others."""
+    left = []
+    for path in dict.fromkeys(paths):
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            left.append(path)
+    return left
+
+
 def remove(paths: Iterable[str], parents: Iterable[str] = ()) -> None:
     """Remove cgroups with all below them, then directories above them as far as they are empty.
 
@@ -211,14 +224,9 @@ def remove(paths: Iterable[str], parents: Iterable[str] = ()) -> None:
     Raises:
         CgroupError: A cgroup still has processes in it.
     """
-    for path in dict.fromkeys(paths):
-        try:
-            os.rmdir(path)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            for directory in _subtree(path):
-                _remove_one(directory)
+    for path in remove_empty(paths):
+        for directory in _subtree(path):
+            _remove_one(directory)
     for parent in sorted(parents, reverse=True):
         with contextlib.suppress(OSError):
             os.rmdir(parent)

@@ -378,7 +378,8 @@ class Container:
         try:
             with self._locked(timeout) as (root, directory):
                 status = self._status(directory)
-                teardown.remove_container(root, directory, self._record, self._init(), status, force=force)
+                remains = teardown.Remains(root, directory, self._record, self._init(), self._detect())
+                teardown.remove_container(remains, status, force=force)
         except NotExistError:
             found = False
             if self._init().wait(0):
@@ -413,7 +414,7 @@ class Container:
 
 
 def assemble(
-    root: str, record: Record, init: Init, launch: Launch, files: Mapping[int, BinaryIO], *, scope: bool
+    root: str, record: Record, init: Init, launch: Launch, hierarchies: Hierarchies, *, scope: bool
 ) -> Container:
     """Make the object of a container that was just created.
 
@@ -422,12 +423,11 @@ def assemble(
         record: Its state.
         init: Its first process.
         launch: What says whether its program can be executed.
-        files: Our ends of its pipes, by number of the stream.
+        hierarchies: Of this host.
         scope: Tie its life to the object: it is destroyed when the object is forgotten.
     """
     container = Container(root, record, init=init)
-    container._launch = launch  # noqa: SLF001 - this module's own
-    container.stdin, container.stdout, container.stderr = (files.get(number) for number in range(3))
+    container._launch, container._hierarchies = launch, hierarchies  # noqa: SLF001 - this module's own
     weakref.finalize(container, launch.close_channel).atexit = False
     if scope:
         owner = container._owner = os.getpid()  # noqa: SLF001

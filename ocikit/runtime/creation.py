@@ -263,7 +263,10 @@ class _Creation(NamedTuple):
             started.commit()
             init = adopt_init(started.pid, started.start_time, started.take_pidfd())
             record = parse_state(document, self.id)
-            return assemble(self.root, record, init, started, stdio.files, scope=self.lifetime == "scope")
+            scope = self.lifetime == "scope"
+            container = assemble(self.root, record, init, started, places.hierarchies, scope=scope)
+            container.stdin, container.stdout, container.stderr = (stdio.files.get(number) for number in range(3))
+            return container
 
     def _created(self, started: Launch, paths: Mapping[str, str], descriptors: Sequence[str]) -> Created:
         import datetime as dt  # noqa: PLC0415 - needed once in the life of a container

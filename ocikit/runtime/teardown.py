@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.errors import NotRunningError, PausedError, RunningError, StateError
 from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, records
@@ -17,11 +17,12 @@ from ocikit.runtime.state import OWN_FILE, STATE_FILE
 from ocikit.runtime.status import Status
 
 if TYPE_CHECKING:
+    from ocikit.runtime.cgroups import Hierarchies
     from ocikit.runtime.process import Init
     from ocikit.runtime.root import StateRoot
     from ocikit.runtime.state import OwnRecord, Record
 
-__all__ = ["remove_container", "remove_interrupted", "remove_remains"]
+__all__ = ["Remains", "remove_container", "remove_interrupted", "remove_remains"]
 
 _log = logging.getLogger("ocikit.runtime")
 
@@ -31,15 +32,23 @@ _DEATH_SECONDS = 10.0
 _SIGKILL = 9
 
 
-def remove_container(root: StateRoot, fd: int, record: Record, init: Init, status: Status, *, force: bool) -> None:
-    """Remove a container, whose lock is held.
+class Remains(NamedTuple):
+    """What a container consists of."""
+
+    root: StateRoot
+    #: Its directory, whose lock is held.
+    fd: int
+    record: Record
+    init: Init
+    hierarchies: Hierarchies
+
+
+def remove_container(remains: Remains, status: Status, *, force: bool) -> None:
+    """Remove a container.
 
     Args:
-        root: Its state root.
-        fd: Its directory.
-        record: Its state.
-        init: Its first process.
-        status: Its status.
+        remains: What it consists of.
+        status: What it was doing.
         force: Kill it if it runs, and end also what does not belong to its pid namespace.
 
     Raises:
@@ -47,6 +56,7 @@ def remove_container(root: StateRoot, fd: int, record: Record, init: Init, statu
         PausedError: It is paused, and is not to be killed.
         CgroupError: Processes in its cgroups do not end, or are not known to be its own.
     """
+    root, fd, record, init, hierarchies = remains
     alive = init.alive()
     if alive and not force and status is not Status.CREATED:
         message = f"cannot delete container {record.id} that is not stopped: {status}"
@@ -54,7 +64,7 @@ def remove_container(root: StateRoot, fd: int, record: Record, init: Init, statu
     own = _own(root, fd, record.id)
     claims = cgroup_ownership.judge(
         dict(own.cgroup_paths if own is not None else {}) | dict(record.cgroup_paths),
-        cgroups.detect(),
+        hierarchies,
         container_id=record.id,
         planned=own.cgroup_paths if own is not None else {},
         lived_in=cgroup_ownership.members(init.pid) if alive else {},
@@ -62,9 +72,9 @@ def remove_container(root: StateRoot, fd: int, record: Record, init: Init, statu
     if alive:
         _end(init, claims, record.id)
     init.collect(lambda: records.read_exit(root, fd, record.id), lambda _: None)
-    cgroup_tree.thaw(claims.proven)
-    if force or not record.private_pids:
-        cgroup_tree.kill(claims.proven)
+    left = set(cgroup_tree.remove_empty(claims.proven.values()))
+    if left and (force or not record.private_pids):
+        cgroup_tree.kill({key: path for key, path in claims.proven.items() if path in left})
     _remove_cgroups(claims, own, record.id)
     if record.has_poststop_hooks:
         _log.warning("container %s: its poststop hooks were not run: hooks are not supported", record.id)
