@@ -1,9 +1,9 @@
 """Which cgroups that a state names belong to its container: only those are emptied and removed.
 
 A state may name anything, the root cgroup and that of another service included. The rule, with its reasons, is
-docs/decisions/0004-cgroup-ownership.md; in short: strictly below a mounted hierarchy, neither this process's own cgroup nor
-one above it, and shown to be the container's by something else than the name in the state. A cgroup without that last
-proof is removed when it is empty, and never emptied.
+docs/decisions/0004-cgroup-ownership.md; in short: strictly below a mounted hierarchy, neither this process's own
+cgroup nor one above it, and shown to be the container's by something else than the name in the state. A cgroup without
+that last proof is removed when it is empty, and never emptied.
 """
 
 from __future__ import annotations

@@ -170,6 +170,11 @@ class Container:
         return [self.pid] if self._alive() else []
 
     def _alive(self) -> bool:
+        if self._own_init is None:
+            # One of a long list, perhaps: a descriptor for each of them would be many.
+            alive = process.glance(self._record.pid, self._record.start_time)
+            if alive is not None:
+                return alive
         return self._init().alive()
 
     def _init(self) -> Init:
@@ -202,13 +207,14 @@ class Container:
             yield found
 
     def _read_about_life(self) -> tuple[OwnRecord | None, ExitStatus | None]:
+        ended = self._own_init.exit_status if self._own_init is not None else None
         with self._directory() as found:
             if found is None:
-                return None, self._init().exit_status
+                return None, ended
             own = None
             with contextlib.suppress(ContainerError):
                 own = records.read_own(*found, self.id)
-            return own, self._init().exit_status or records.read_exit(*found, self.id)
+            return own, ended or records.read_exit(*found, self.id)
 
     # ---------------------------------------------------------------------------------------------------------- life
 

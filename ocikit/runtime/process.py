@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterator
 
-__all__ = ["Init", "adopt_init", "find_init", "open_process"]
+__all__ = ["Init", "adopt_init", "find_init", "glance", "open_process"]
 
 _P_PIDFD: Final = 3
 _WALL: Final = 0x4000_0000  # __WALL: wait for the child whatever its exit signal is
@@ -60,6 +60,15 @@ def open_process(pid: int, start_time: int) -> int | None:
             os.close(pidfd)
 
 
+def glance(pid: int, start_time: int) -> bool | None:
+    """Tell whether a process is alive, without opening it; None when that takes a closer look."""
+    stat = read_stat(pid) if pid > 1 else None
+    if stat is None or stat.start_time != start_time or pid in ancestors():
+        return False
+    # A process whose first thread has ended looks like a dead one, and lives as long as its other threads.
+    return None if stat.state in {"Z", "X"} else True
+
+
 class Init:
     """The first process of a container. One object per process, however many containers refer to it.
 
@@ -75,8 +84,9 @@ class Init:
         self.exit_status: ExitStatus | None = None
         self._pidfd = pidfd
         self._holders = 0
-        self._holding = threading.Lock()
-        self._collecting = threading.Lock()
+        # Reentrant, because a container that is forgotten is destroyed by whatever the garbage collector interrupts.
+        self._holding = threading.RLock()
+        self._collecting = threading.RLock()
 
     def __del__(self) -> None:
         pidfd, self._pidfd = getattr(self, "_pidfd", None), None
@@ -86,7 +96,7 @@ class Init:
 
     def renew_locks(self) -> None:
         """Forget, in a forked child, locks that are held by threads which do not exist there."""
-        self._holding, self._collecting, self._holders = threading.Lock(), threading.Lock(), 0
+        self._holding, self._collecting, self._holders = threading.RLock(), threading.RLock(), 0
 
     @contextlib.contextmanager
     def held(self) -> Iterator[int | None]:
@@ -223,7 +233,7 @@ def _now() -> dt.datetime:
 
 # Only the one object of a process may reap it: else two threads that wait for one container could both try, and the
 # slower one would find nothing.
-_registry_lock = threading.Lock()
+_registry_lock = threading.RLock()
 _registry: weakref.WeakValueDictionary[tuple[int, int], Init] = weakref.WeakValueDictionary()
 
 
@@ -248,7 +258,7 @@ def find_init(pid: int, start_time: int) -> Init:
 def _after_fork_in_child() -> None:
     """Forget locks that threads held which do not exist here."""
     global _registry_lock  # noqa: PLW0603 - the old lock may be held for ever
-    _registry_lock = threading.Lock()
+    _registry_lock = threading.RLock()
     for init in list(_registry.values()):
         init.renew_locks()
 

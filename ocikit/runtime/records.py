@@ -73,5 +73,8 @@ def write_file(fd: int, name: str, data: bytes) -> None:
 
 
 def same_container(one: Record, other: Record) -> bool:
-    """Tell whether two states, read at different times, are of the same container and not of a namesake."""
-    return (one.pid, one.start_time, one.created) == (other.pid, other.start_time, other.created)
+    """Tell whether two states, read at different times, are of the same container and not of a namesake.
+
+    The time of creation says nothing: runc writes it in another form when it rewrites a state.
+    """
+    return (one.pid, one.start_time) == (other.pid, other.start_time)

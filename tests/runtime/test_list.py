@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+    from peer_runc import Runc
 
 
 def test_containers_are_filtered(root: Path, make_bundle: Callable[..., Path], new_id: Callable[[], str]) -> None:
@@ -70,3 +72,15 @@ def test_listing_while_containers_come_and_go(root: Path, bundle: Path, containe
     stop.set()
     thread.join()
     assert failures == []
+
+
+def test_a_list_opens_nothing(runc: Runc, bundle: Path, new_id: Callable[[], str]) -> None:
+    """However many containers there are, to list them and their states costs no descriptor."""
+    for _ in range(3):
+        runc.create(new_id(), bundle)
+    before = sorted(os.listdir("/proc/self/fd"))
+    found = runtime.list_containers(runc.root)
+    assert len(found) == 3
+    assert {one.state().pid for one in found} == {one.pid for one in found}
+    assert {one.status() for one in found} == {runtime.Status.CREATED}
+    assert sorted(os.listdir("/proc/self/fd")) == before
