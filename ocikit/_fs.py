@@ -159,45 +159,76 @@ def remove_tree(name: str, *, dir_fd: int) -> None:
 
     No symbolic link is followed, also when somebody exchanges directories for links meanwhile. Directories
     that their owner may not enter are made so, as images hold some and the unprivileged must be able to remove them.
+    One directory is open at a time: what runs in a container nests them deeper than there are descriptors.
 
     Args:
         name: The name in that directory, without a slash.
         dir_fd: The directory it is in.
 
     Raises:
-        OSError: As the system calls give it; what was removed by then stays removed.
+        OSError: As the system calls give it; what was removed by then stays removed. ``EBUSY`` when somebody moves
+            a directory away while it is emptied.
     """
-    stack: list[tuple[int, str, int, list[str]]] = []
-    try:
-        _remove_or_push(stack, name, dir_fd)
-        while stack:
-            above, own_name, fd, names = stack[-1]
-            if names:
-                _remove_or_push(stack, names.pop(), fd)
-                continue
-            stack.pop()
-            os.close(fd)
-            with contextlib.suppress(FileNotFoundError):
-                os.rmdir(own_name, dir_fd=above)
-    finally:
-        for _, _, fd, _ in stack:
-            os.close(fd)
-
-
-def _remove_or_push(stack: list[tuple[int, str, int, list[str]]], name: str, dir_fd: int) -> None:
-    try:
-        fd = _open_to_empty(name, dir_fd)
-    except FileNotFoundError:
+    fd = _open_or_unlink(name, dir_fd)
+    if fd is None:
         return
+    try:
+        levels = [_Level(name, fd)]
+        while levels[-1].names or len(levels) > 1:
+            if levels[-1].names:
+                child = levels[-1].names.pop()
+                below = _open_or_unlink(child, fd)
+                if below is not None:
+                    fd = _exchanged(fd, below)
+                    levels.append(_Level(child, fd))
+                continue
+            emptied = levels.pop()
+            fd = _exchanged(fd, os.open("..", DIRECTORY, dir_fd=fd))
+            levels[-1].check(fd)
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(emptied.name, dir_fd=fd)
+    finally:
+        os.close(fd)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(name, dir_fd=dir_fd)
+
+
+class _Level:
+    """A directory that is being emptied, on the way down to the one that is open."""
+
+    __slots__ = ("identity", "name", "names")
+
+    def __init__(self, name: str, fd: int) -> None:
+        self.name = name
+        self.identity = _identity(fd)
+        self.names = os.listdir(fd)
+
+    def check(self, fd: int) -> None:
+        # What is above a directory changes when somebody moves it.
+        if _identity(fd) != self.identity:
+            raise OSError(errno.EBUSY, "a directory was moved away while it was emptied", self.name)
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def _exchanged(old: int, new: int) -> int:
+    os.close(old)
+    return new
+
+
+def _open_or_unlink(name: str, dir_fd: int) -> int | None:
+    """Open a directory that is to be emptied; remove anything else of that name."""
+    try:
+        return _open_to_empty(name, dir_fd)
+    except FileNotFoundError:
+        return None
     except NotADirectoryError:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=dir_fd)
-        return
-    try:
-        stack.append((dir_fd, name, fd, os.listdir(fd)))
-    except BaseException:
-        os.close(fd)
-        raise
+        return None
 
 
 def _open_to_empty(name: str, dir_fd: int) -> int:

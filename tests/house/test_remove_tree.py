@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import shutil
 import tempfile
 from pathlib import Path
+
+import pytest
 
 from ocikit._fs import remove_tree
 
@@ -57,6 +61,49 @@ def test_a_tree_deeper_than_any_path_goes(tmp_path: Path) -> None:
     os.close(fd)
     _remove(tmp_path, "directory" * 5)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tree_deeper_than_there_are_descriptors_goes(tmp_path: Path) -> None:
+    """A program in a container can nest directories at will; each of them needs no descriptor of its own."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(300):
+        os.mkdir("d", dir_fd=fd)
+        inner = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.mkdir("also", dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, before[1]))
+    try:
+        _remove(tmp_path, "d")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["also"]
+
+
+def test_a_directory_that_is_moved_away_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is above a directory that somebody moves is not taken for what was above it before."""
+    (tmp_path / "tree" / "inner").mkdir(parents=True)
+    (tmp_path / "kept" / "inner").mkdir(parents=True)
+    (tmp_path / "kept" / "file").touch()
+    listed: list[int] = []
+    listdir = os.listdir
+
+    def moving(fd: int) -> list[str]:
+        names = listdir(fd)
+        listed.append(fd)
+        if len(listed) == 2:
+            (tmp_path / "kept" / "inner").rmdir()
+            (tmp_path / "tree" / "inner").rename(tmp_path / "kept" / "inner")
+        return names
+
+    monkeypatch.setattr(os, "listdir", moving)
+    with pytest.raises(OSError, match="moved away") as caught:
+        _remove(tmp_path, "tree")
+    assert caught.value.errno == errno.EBUSY
+    assert (tmp_path / "kept" / "inner").is_dir()
+    assert (tmp_path / "kept" / "file").exists()
 
 
 def test_the_unprivileged_remove_directories_they_may_not_enter() -> None:
