@@ -17,7 +17,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -267,7 +266,7 @@ def atomic_write(directory_fd: int, name: str, data: bytes, *, mode: int = 0o644
     Raises:
         OSError: As the system calls give it; nothing is left behind.
     """
-    temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
+    temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
     fd = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory_fd
     )

@@ -186,11 +186,16 @@ class Launch:
             self._helper.close()
 
     def _say_go_on(self) -> None:
+        if self._channel is None:
+            return
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=self._channel.fd)
         try:
-            if self._channel is not None:
-                os.write(self._channel.fd, _GO_ON)
+            # Without a signal, because a host may have set SIGPIPE to what ends it.
+            channel.send(_GO_ON, socket.MSG_NOSIGNAL)
         except BrokenPipeError:
             raise SetupError("release init", errno.ESRCH, remedy="it was killed in the meantime") from None
+        finally:
+            channel.detach()
 
     def _receive(self) -> _Message | None:
         """Return the next message of init; None when there is nobody left to send one.

@@ -194,26 +194,35 @@ def test_bind_mounts(bundle: Path) -> None:
     assert (source / "file").read_text() == "contentmore\n"
 
 
-def test_all_namespaces_at_once(bundle: Path) -> None:
-    """User, time and cgroup namespaces come with the others; ids are mapped and clocks set off."""
+def test_user_and_cgroup_namespaces_come_with_the_others(bundle: Path) -> None:
+    """Ids are mapped, and the devices that nobody may make in a user namespace are the host's."""
     bundle.chmod(0o755)
     for parent in list(bundle.parents)[:3]:
         parent.chmod(0o755)
     os.chown(bundle / "rootfs", 100_000, 100_000)
     ids = (LinuxIDMapping(container_id=0, host_id=100_000, size=65_536),)
     spec = with_namespaces(
-        default_spec("sh", "-c", "id -u; cat /proc/self/uid_map; cat /proc/uptime; stat -c %t:%T /dev/null"),
+        default_spec("sh", "-c", "id -u; cat /proc/self/uid_map; stat -c %t:%T /dev/null"),
         "user",
-        "time",
         "cgroup",
         uid_mappings=ids,
         gid_mappings=ids,
-        time_offsets={"boottime": LinuxTimeOffset(secs=10_000_000)},
     )
     words = run_plan(bundle, attrs.evolve(spec, root=Root(path="rootfs"))).out.split()
-    assert words[:4] == ["0", "0", "100000", "65536"]
-    assert float(words[4]) > 10_000_000
-    assert words[6] == "1:3"
+    assert words == ["0", "0", "100000", "65536", "1:3"]
+
+
+def test_clocks_of_a_time_namespace(bundle: Path) -> None:
+    """A time namespace has its clocks set off from the host's."""
+    if not os.path.exists("/proc/self/ns/time"):
+        pytest.skip("no time namespaces")
+    offsets = {"boottime": LinuxTimeOffset(secs=10_000_000), "monotonic": LinuxTimeOffset(secs=5)}
+    spec = with_namespaces(
+        default_spec("cat", "/proc/uptime", "/proc/self/timens_offsets"), "time", time_offsets=offsets
+    )
+    words = run_plan(bundle, spec).out.split()
+    assert float(words[0]) > 10_000_000
+    assert words[2:] == ["monotonic", "5", "0", "boottime", "10000000", "0"]
 
 
 def test_sysctl_of_the_container(bundle: Path) -> None:
