@@ -45,16 +45,15 @@ def make_spec(rootfs: Path) -> Callable[..., Spec]:
     ) -> Spec:
         spec = Spec.default()
         assert spec.process is not None
-        assert spec.linux is not None
-        capabilities = attrs.evolve(spec.process.capabilities, ambient=()) if spec.process.capabilities else None
-        changed = {"args": args or ("sleep", "1000"), "terminal": False, "capabilities": capabilities} | (process or {})
-        return attrs.evolve(
-            spec,
-            root=Root(path=str(rootfs), readonly=True),
-            process=attrs.evolve(spec.process, **changed),
-            linux=attrs.evolve(spec.linux, **(linux or {})),
-            **top,
-        )
+        assert spec.process.capabilities is not None
+        capabilities = attrs.evolve(spec.process.capabilities, ambient=())
+        changed: dict[str, Any] = {
+            "args": args or ("sleep", "1000"),
+            "terminal": False,
+            "capabilities": capabilities,
+        } | (process or {})
+        spec = spec.with_process(**changed).with_linux(**(linux or {}))
+        return attrs.evolve(spec, root=Root(path=str(rootfs), readonly=True), **top)
 
     return make
 
