@@ -76,6 +76,29 @@ def test_indexes(tmp_path: Path) -> None:
     assert not {amd["digest"], inner["digest"], outer["digest"]} & left
 
 
+def test_references_written_in_other_ways(tmp_path: Path) -> None:
+    """JSON has several ways to write a text: what another image needs stays however it says so."""
+    store = Store()
+    shared = {"shared": b"s"}
+    digest = store.layer(shared)[0]["digest"]
+    gone, plain = store.image(shared, {"gone": b"g"}), store.image(shared, {"kept": b"k"})
+    text = store.blobs[plain["digest"]].decode().replace(digest, "".join(f"\\u{ord(one):04x}" for one in digest))
+    escaped = store.blob(OCI_MANIFEST, text.encode())
+    layout = store.layout(tmp_path / "l", {"gone": gone, "kept": escaped})
+    delete(f"oci:{layout}:gone")
+    assert digest in blobs(layout)
+    assert check_layout(layout) <= blobs(layout)
+
+    embedded = store.index({**plain, "data": base64.b64encode(store.blobs[plain["digest"]]).decode()})
+    text = store.blobs[embedded["digest"]].decode()
+    text = text.replace('"data"', '"\\u0064ata"').replace("/", "\\/")
+    slashed = store.blob(OCI_INDEX, text.encode())
+    layout = store.layout(tmp_path / "m", {"gone": gone, "kept": slashed})
+    (layout / "blobs" / plain["digest"].replace(":", "/")).unlink()
+    delete(f"oci:{layout}:gone")
+    assert digest in blobs(layout)
+
+
 def test_positions_and_ambiguity(tmp_path: Path) -> None:
     """An image is deleted by its position; what fits several images, or none, deletes nothing."""
     store = Store()

@@ -29,6 +29,7 @@ _LEAVES: Final = ("config", "layers")
 _BRANCHES: Final = ("manifests",)
 # What might be a digest, and what might be a document within a document, in any JSON text.
 _DIGEST: Final = re.compile(rb"[a-z0-9+._-]{1,32}:[a-zA-Z0-9=_-]{32,}")
+_ESCAPE: Final = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
 _EMBEDDED: Final = re.compile(rb'"data"\s*:\s*"([A-Za-z0-9+/=]+)"')
 
 
@@ -106,6 +107,10 @@ def _listed(manifest: object, keys: Iterable[str]) -> set[Digest]:
 def _mentioned(data: bytes) -> set[Digest]:
     """Return everything in a document that looks like a digest, in documents embedded in it too."""
     found = set()
+    if b"\\" in data:
+        # JSON has other ways to write a digest, and base64 in particular: every slash may have a backslash before it.
+        plain = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), data)
+        data += b" " + plain.replace(b"\\/", b"/").replace(b"\\n", b"").replace(b"\\r", b"")
     for text in _DIGEST.findall(data):
         try:
             found.add(Digest(text.decode()))
