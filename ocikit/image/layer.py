@@ -113,5 +113,6 @@ def settable_xattrs(xattrs: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
 
 
 def printable(name: bytes) -> str:
-    """Return a name for a message: what is not UTF-8 in it as escapes."""
-    return name.decode("utf-8", "backslashreplace")
+    """Return a name for a message: as escapes what is not UTF-8 in it, and what would move the cursor of a terminal."""
+    text = name.decode("utf-8", "backslashreplace")
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

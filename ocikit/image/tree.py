@@ -246,7 +246,7 @@ class Tree:
                 tolerated = error.errno == errno.ENOTSUP or (error.errno == errno.EPERM and self._may_not(name, member))
                 if not tolerated:
                     raise
-                self.skipped.append(f"{printable(path)}: {name}: {error.strerror}")
+                self.skipped.append(f"{printable(path)}: {printable(os.fsencode(name))}: {error.strerror}")
 
     def _may_not(self, name: str, member: TarMember) -> bool:
         plain = member.type in {TarType.REGULAR, TarType.DIRECTORY}

@@ -85,3 +85,5 @@ def test_attributes_that_are_set() -> None:
 def test_names_in_messages() -> None:
     """A name of any bytes can be shown."""
     assert printable(b"a\xff\xc3\xbc") == "a\\xffü"
+    assert printable(b"\x1b[31mred\n") == "\\x1b[31mred\\n"
+    assert printable("a\u202eb".encode()) == "a\\u202eb"
