@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from builders import Store, digest_of, manifest_at, pack, skopeo_digest
+from layers import entry
 from moving import get, move, put
 
 from ocikit.errors import (
@@ -188,6 +189,18 @@ def test_blobs_that_tar_stored_sparse(tmp_path: Path, store: Store, compressed: 
     (tmp_path / "a").write_bytes(zstd(data) if compressed else data)
     with parse_image_name(f"oci-archive:{tmp_path}/a:x").new_image_source() as source:
         assert digest_of(get(source, blob["digest"])) == blob["digest"]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_sparse_blobs_of_any_size(tmp_path: Path, compressed: bool) -> None:  # noqa: FBT001
+    """A few bytes of archive that claim terabytes of holes are a bomb like any other."""
+    sparse = {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0", b"GNU.sparse.realsize": b"200000000000"}
+    names = [b"blobs/sha256/%064x" % number for number in range(2)]
+    members = [entry(b"x", b"0\n" + bytes(510), pax={**sparse, b"GNU.sparse.name": name}) for name in names]
+    data = b"".join(members) + bytes(1024)
+    (tmp_path / "a").write_bytes(zstd(data) if compressed else data)
+    with pytest.raises(LimitExceededError, match="bytes of the members"):
+        parse_image_name(f"oci-archive:{tmp_path}/a:x").new_image_source()
 
 
 def test_a_pipe_is_read_in_one_pass(tmp_path: Path, store: Store) -> None:

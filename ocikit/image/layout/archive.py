@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocikit._fs import DIRECTORY, Descriptor, fsync_directory
-from ocikit.errors import BlobNotFoundError, InvalidDigestError, LayoutError
+from ocikit.errors import BlobNotFoundError, InvalidDigestError, LayoutError, LimitExceededError
 from ocikit.image.compression import DecompressedStream, ExpansionLimits
 from ocikit.image.layout.blobs import read_document, receive
 from ocikit.image.layout.index import LayoutIndex
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["EXPANSION", "ArchiveReader", "Region", "Spool", "write_archive"]
 
 #: How much may come out of a compressed archive. What is in it is mostly compressed already.
-EXPANSION: Final = ExpansionLimits(total_bytes=256 << 30)
+EXPANSION_BYTES: Final = 256 << 30
+EXPANSION: Final = ExpansionLimits(total_bytes=EXPANSION_BYTES)
 
 # Names and places of all members are kept in memory; no image has nearly so many blobs.
 _MEMBERS: Final = TarLimits(members=100_000)
@@ -187,7 +188,7 @@ class ArchiveReader:
     Raises:
         LayoutError: It is no tar file, or no layout is in it, or not one of a known version.
         CompressionError: Its compressed data is damaged.
-        LimitExceededError: More comes out of it than :data:`EXPANSION` allows.
+        LimitExceededError: More comes out of it than :data:`EXPANSION` allows, holes of sparse members included.
         OSError: It cannot be opened.
     """
 
@@ -196,6 +197,7 @@ class ArchiveReader:
         self._temporary_directory = temporary_directory
         self._members: dict[str, Region] = {}
         self._spool: Spool | None = None
+        self._spooled = 0
         with contextlib.ExitStack() as stack:
             self._file = Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
             stack.callback(self._file.close)
@@ -278,6 +280,10 @@ class ArchiveReader:
             return Region(self._file.fd, member.offset, member.size)
         if self._spool is None:
             self._spool = Spool(self._temporary_directory)
+        # A sparse member may claim to be of any size, and so may thousands of them.
+        self._spooled += member.size
+        if self._spooled > EXPANSION_BYTES:
+            raise LimitExceededError(f"{self._path}: bytes of the members of the archive", EXPANSION_BYTES)
         start = self._spool.reserve(member.size)
         for offset, data in reader.data():
             self._spool.write(data, start + offset)
