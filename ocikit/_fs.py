@@ -31,6 +31,7 @@ __all__ = [
     "Descriptor",
     "atomic_write",
     "fsync_directory",
+    "located",
     "lock_directory",
     "make_directories",
     "open_in_root",
@@ -278,6 +279,8 @@ def atomic_write(directory_fd: int, name: str, data: bytes, *, mode: int = 0o644
             os.fchmod(fd, mode)
             if durable:
                 os.fsync(fd)
+        except OSError as error:
+            raise located(error, directory_fd, name) from error
         finally:
             os.close(fd)
         os.rename(temporary, name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
@@ -287,6 +290,22 @@ def atomic_write(directory_fd: int, name: str, data: bytes, *, mode: int = 0o644
         raise
     if durable:
         fsync_directory(directory_fd)
+
+
+def located(error: OSError, directory_fd: int, name: str = "") -> OSError:
+    """Return the error of a call that knew only descriptors ("no space left on device") with the path it is about.
+
+    Args:
+        error: The error.
+        directory_fd: The directory that the file is in.
+        name: The name of the file; empty when it has none that anybody knows.
+    """
+    if error.filename is not None:
+        return error
+    with contextlib.suppress(OSError):
+        directory = os.readlink(f"/proc/self/fd/{directory_fd}")
+        name = f"{directory}/{name}" if name else directory
+    return OSError(error.errno, error.strerror, name or None)
 
 
 @contextlib.contextmanager

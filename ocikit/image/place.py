@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["new_directory"]
 
 _PREFIX: Final = f"{TEMPORARY_PREFIX}tree-"
+_TAKEN: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR})
 
 
 @contextlib.contextmanager
@@ -57,13 +58,14 @@ def new_directory(path: str | os.PathLike[str], *, keeps_others_out: bool) -> It
             _remove_stale(parent_fd)
             name, fd = _make_temporary(parent_fd, stack)
         except OSError as error:
-            raise _reported("make", error, target) from error
+            raise _reported("make the directory", error, target) from error
         try:
             yield fd
             try:
                 os.rename(name, target.name, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)
             except OSError as error:
-                raise _reported("rename to", error, target) from error
+                remedy = "something else was put there meanwhile" if error.errno in _TAKEN else None
+                raise _reported("put the image in its place", error, target, remedy) from error
         except BaseException:
             # What cannot be removed now, the next one to come will try; the error is what matters.
             with contextlib.suppress(OSError):
@@ -71,8 +73,8 @@ def new_directory(path: str | os.PathLike[str], *, keeps_others_out: bool) -> It
             raise
 
 
-def _reported(action: str, error: OSError, path: Path) -> UnpackError:
-    return error if isinstance(error, UnpackError) else UnpackError(action, error.errno or errno.EIO, str(path))
+def _reported(action: str, error: OSError, path: Path, remedy: str | None = None) -> UnpackError:
+    return error if isinstance(error, UnpackError) else UnpackError(action, error.errno or errno.EIO, str(path), remedy)
 
 
 def _refused(target: Path, number: int, remedy: str) -> UnpackError:

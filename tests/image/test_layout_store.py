@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import json
 import os
+import resource
 import threading
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ import pytest
 from attrs import evolve
 from builders import Store, check_layout, digest_of
 
+from ocikit._fs import atomic_write
 from ocikit.errors import (
     BlobNotFoundError,
     DigestMismatchError,
@@ -28,6 +31,7 @@ from ocikit.image.layout.temporary import TemporaryFile, remove_stale
 from ocikit.spec import Digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 STALE = ".ocikit-tmp-new-0123456789abcdef"
@@ -308,6 +312,61 @@ def test_leftovers_go_and_work_in_progress_stays(layout: Path) -> None:
     os.close(directory)
     assert (layout / "arrived").read_bytes() == b"on its way"
     assert (layout / ".ocikit-tmp-directory").exists()
+
+
+@pytest.fixture
+def small_files() -> Iterator[int]:
+    """Let no file become larger than the number of bytes that is returned."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield 100_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_errors_of_the_disk_say_where(tmp_path: Path, small_files: int) -> None:
+    """What the system says of a descriptor is of no use without the path; and nothing is left."""
+    directory = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(OSError, match=str(tmp_path)) as caught, TemporaryFile(directory) as file:
+        file.write(bytes(small_files + 1))
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(tmp_path))
+    with pytest.raises(OSError, match=str(tmp_path)) as caught:
+        atomic_write(directory, "name", bytes(small_files + 1))
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(tmp_path / "name"))
+    os.close(directory)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_new_files_are_as_private_as_the_umask_says(layout: Path) -> None:
+    """Who keeps others out of new files keeps them out of blobs and archives, too."""
+    before = os.umask(0o027)
+    try:
+        with open_layout(layout, Access.WRITE) as opened:
+            digest = opened.blobs.put(io.BytesIO(b"secret"), BlobInfo()).digest
+    finally:
+        os.umask(before)
+    assert digest is not None
+    assert (layout / "blobs" / "sha256" / digest.hex).stat().st_mode & 0o7777 == 0o640
+
+
+@pytest.mark.parametrize("call", ["flock", "fstat"])
+def test_an_interrupt_while_a_file_is_made(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C between two steps leaves no file; nor does it before a with block is entered."""
+    directory = os.open(tmp_path, os.O_RDONLY)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl if call == "flock" else os, call, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            TemporaryFile(directory)
+    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(TemporaryFile, "__enter__", interrupted)
+        with pytest.raises(KeyboardInterrupt), TemporaryFile(directory):
+            pass
+    assert list(tmp_path.iterdir()) == []
+    os.close(directory)
 
 
 def test_leftovers_that_belong_to_nobody_here(tmp_path: Path) -> None:

@@ -153,10 +153,11 @@ class _Blobs:
         happened: queue.SimpleQueue[ProgressEvent | Future[None]] = queue.SimpleQueue()
         stop = threading.Event()
         with ThreadPoolExecutor(min(self._workers, len(blobs)), "ocikit-copy") as pool:
-            futures = [pool.submit(self._copy_one, blob, happened.put, stop) for blob in blobs]
+            futures: list[Future[None]] = []
             try:
-                for future in futures:
-                    future.add_done_callback(happened.put)
+                for blob in blobs:
+                    futures.append(pool.submit(self._copy_one, blob, happened.put, stop))
+                    futures[-1].add_done_callback(happened.put)
                 pending = len(futures)
                 while pending:
                     event = happened.get()

@@ -13,7 +13,7 @@ import secrets
 import stat
 from typing import TYPE_CHECKING, Final
 
-from ocikit._fs import TEMPORARY_PREFIX, Descriptor, fsync_directory
+from ocikit._fs import TEMPORARY_PREFIX, Descriptor, fsync_directory, located
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,6 +23,7 @@ __all__ = ["TemporaryFile", "remove_stale"]
 
 # Apart from the files of _fs.atomic_write, which live for a moment and hold no lock.
 _PREFIX: Final = TEMPORARY_PREFIX + "new-"
+_NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class TemporaryFile:
@@ -31,7 +32,7 @@ class TemporaryFile:
     Args:
         directory_fd: The directory it is made in; on the file system of its final place. Stays open while the
             file is in use.
-        mode: Its permissions, regardless of the umask.
+        mode: Its permissions, less the umask: who keeps others out of new files keeps them out of these.
 
     Raises:
         OSError: As the system calls give it.
@@ -39,30 +40,34 @@ class TemporaryFile:
 
     def __init__(self, directory_fd: int, *, mode: int = 0o644) -> None:
         self._directory_fd = directory_fd
-        while True:
-            self._name: str | None = _PREFIX + secrets.token_hex(8)
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._file = Descriptor(os.open(self._name, flags, 0o600, dir_fd=directory_fd))
-            try:
-                fcntl.flock(self._file.fd, fcntl.LOCK_EX)
-                os.fchmod(self._file.fd, mode)
-                if os.fstat(self._file.fd).st_nlink:
+        self._name: str | None = None
+        self._file: Descriptor | None = None
+        try:
+            while True:
+                # The name first: when Ctrl-C takes the descriptor away, there is still something to remove it by.
+                self._name = _PREFIX + secrets.token_hex(8)
+                self._file = Descriptor(os.open(self._name, _NEW, mode, dir_fd=directory_fd))
+                fcntl.flock(self.fileno(), fcntl.LOCK_EX)
+                if os.fstat(self.fileno()).st_nlink:
                     return
-            except BaseException:
-                self.close()
-                raise
-            # Somebody took it for a leftover in the moment before it was locked.
-            self._file.close()
+                # Somebody took it for a leftover in the moment before it was locked.
+                self._file.close()
+        except BaseException:
+            self.close()
+            raise
 
     def fileno(self) -> int:
-        """Return the descriptor, open for reading and writing."""
-        return self._file.fd
+        """Return the descriptor, open for reading and writing; -1 when it is closed."""
+        return self._file.fd if self._file is not None else -1
 
     def write(self, data: bytes) -> None:
         """Append all of ``data``."""
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._file.fd, view) :]
+        fd, view = self.fileno(), memoryview(data)
+        try:
+            while view:
+                view = view[os.write(fd, view) :]
+        except OSError as error:
+            raise located(error, self._directory_fd) from error
 
     def rename(self, name: str, directory_fd: int) -> None:
         """Give the file its name, in place of what has it; the content is on disk before the name is.
@@ -75,7 +80,10 @@ class TemporaryFile:
         """
         if self._name is None:
             raise FileNotFoundError(errno.ENOENT, "the temporary file has its name already", name)
-        os.fsync(self._file.fd)
+        try:
+            os.fsync(self.fileno())
+        except OSError as error:
+            raise located(error, self._directory_fd, name) from error
         os.rename(self._name, name, src_dir_fd=self._directory_fd, dst_dir_fd=directory_fd)
         self._name = None
 
@@ -85,7 +93,11 @@ class TemporaryFile:
         if name is not None:
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=self._directory_fd)
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+
+    # Ctrl-C may come after this was made and before the with block was entered.
+    __del__ = close
 
     def __enter__(self) -> Self:
         return self
