@@ -152,7 +152,7 @@ def test_an_archive_is_replaced(tmp_path: Path, source: str, old: str) -> None:
         lambda place: [MOVE, source, f"oci-archive:{place}/a"],
         check,
     )
-    assert steps >= 2
+    assert steps >= 1
 
 
 def test_a_directory_is_replaced(tmp_path: Path, source: str, old: str) -> None:
