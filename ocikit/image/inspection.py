@@ -8,39 +8,31 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from ocikit.errors import LimitExceededError, ManifestError, ParseError
+from ocikit.image.config import read_config
 from ocikit.image.layout.archive import ArchiveReader
-from ocikit.image.layout.blobs import DOCUMENT_LIMIT, read_document
 from ocikit.image.layout.store import Access, Layout
-from ocikit.image.manifest import parse_manifest
-from ocikit.image.platform import choose_instance
 from ocikit.image.transports import as_reference
 from ocikit.image.transports._layout_image import is_name
 from ocikit.image.transports.oci import TRANSPORT as OCI
 from ocikit.image.transports.oci import LayoutReference
 from ocikit.image.transports.oci_archive import TRANSPORT as OCI_ARCHIVE
 from ocikit.image.transports.oci_archive import ArchiveReference
-from ocikit.image.types import BlobInfo
 from ocikit.image.unparsed import UnparsedImage
-from ocikit.spec import Digest, DockerManifestList, Image, Index, mediatypes
+from ocikit.spec import Digest, Image, mediatypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ocikit.image.layout.index import LayoutIndex
     from ocikit.image.manifest import AnyIndex, ImageManifest
-    from ocikit.image.types import ImageReference, ImageSource, ImageTransport, SystemContext
+    from ocikit.image.types import ImageReference, ImageTransport, SystemContext
     from ocikit.spec import Descriptor, Timestamp
 
 __all__ = ["ImageInspection", "ListedImage", "inspect", "list_images"]
-
-_CONFIGS: Final = frozenset({mediatypes.IMAGE_CONFIG, mediatypes.DOCKER_CONFIG})
-# Indexes within indexes, on the way to the image of the platform.
-_MAX_DEPTH: Final = 8
 
 
 @frozen(kw_only=True)
@@ -113,43 +105,18 @@ def inspect(image: str | ImageReference, sys: SystemContext | None = None) -> Im
     with reference.new_image_source(sys) as source:
         top = UnparsedImage(source)
         data, media_type = top.manifest()
-        chosen, first = top, parse_manifest(data, media_type)
-        manifest = first
-        for _ in range(_MAX_DEPTH):
-            if not isinstance(manifest, Index | DockerManifestList):
-                break
-            chosen = UnparsedImage(source, choose_instance(manifest, sys, what=chosen.description))
-            manifest = parse_manifest(*chosen.manifest())
-        if isinstance(manifest, Index | DockerManifestList):
-            raise LimitExceededError(f"{top.description}: indexes nested in each other", _MAX_DEPTH)
+        chosen = top.for_platform(sys)
+        manifest = chosen.image_manifest()
         return ImageInspection(
             reference=reference,
             digest=top.digest(),
             media_type=media_type,
             raw_manifest=data,
-            index=first if isinstance(first, Index | DockerManifestList) else None,
+            index=top.index() if top.is_index() else None,
             manifest=manifest,
             manifest_digest=chosen.digest(),
-            config=_config(source, manifest.config, chosen.description),
+            config=read_config(source, manifest.config, chosen.description),
         )
-
-
-def _config(source: ImageSource, descriptor: Descriptor, image: str) -> Image | None:
-    if descriptor.media_type not in _CONFIGS:
-        return None
-    what = f"config of {image}"
-    if descriptor.size > DOCUMENT_LIMIT:
-        raise LimitExceededError(f"bytes of the {what}", DOCUMENT_LIMIT, descriptor.size)
-    data = descriptor.embedded_content()
-    if data is None:
-        stream, _ = source.get_blob(BlobInfo(digest=descriptor.digest, size=descriptor.size))
-        with stream:
-            data = read_document(stream, what)
-        descriptor.verify(data, what=what)
-    try:
-        return Image.from_json(data)
-    except ParseError as error:
-        raise ManifestError(f"{what}: {error}") from error
 
 
 def list_images(layout: str | os.PathLike[str], sys: SystemContext | None = None) -> tuple[ListedImage, ...]:

@@ -27,7 +27,7 @@ __all__ = [
     "parse_manifest",
 ]
 
-#: The size up to which manifests and image configurations are read, in bytes.
+#: The size up to which manifests, image configurations and the documents of a layout are read, in bytes.
 LIMIT: Final = 4 * 1024 * 1024
 
 #: The manifest of one image or artifact.

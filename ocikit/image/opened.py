@@ -11,26 +11,24 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from ocikit.errors import LimitExceededError, ManifestError, NotSupportedError, ParseError
-from ocikit.image.layout.blobs import read_document
-from ocikit.image.manifest import LIMIT, parse_manifest
+from ocikit.errors import ManifestError, NotSupportedError
+from ocikit.image.config import CONFIGS, read_config
 from ocikit.image.policy import policy_context
 from ocikit.image.transports import as_reference
 from ocikit.image.types import BlobInfo
 from ocikit.image.unparsed import UnparsedImage
-from ocikit.spec import Digest, DockerManifest, DockerManifestList, Image, Index, Manifest, mediatypes
+from ocikit.spec import Digest, Image, mediatypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ocikit.image.manifest import ImageManifest
     from ocikit.image.signature.context import PolicyContext
     from ocikit.image.signature.rules import PolicyRules
     from ocikit.image.types import ByteStream, ImageReference, ImageSource, SystemContext
-    from ocikit.spec import Descriptor
 
 __all__ = ["Layer", "OpenedImage", "open_image"]
 
-_CONFIGS: Final = frozenset({mediatypes.IMAGE_CONFIG, mediatypes.DOCKER_CONFIG})
 _LAYERS: Final = frozenset(
     {
         mediatypes.IMAGE_LAYER,
@@ -79,7 +77,7 @@ class OpenedImage:
 
     source: ImageSource
     digest: Digest
-    manifest: Manifest | DockerManifest
+    manifest: ImageManifest
     config: Image
     layers: tuple[Layer, ...]
 
@@ -117,47 +115,18 @@ def open_image(
     with policy_context(policy, sys) as context, as_reference(image).new_image_source(sys) as source:
         chosen = UnparsedImage(source).for_platform(sys)
         context.is_running_image_allowed(chosen)
-        manifest = parse_manifest(*chosen.manifest())
-        if isinstance(manifest, Index | DockerManifestList):
-            raise ManifestError(f"{chosen.description}: expected the manifest of an image, found a list of manifests")
-        config = _config(source, manifest.config, chosen.description)
+        manifest = chosen.image_manifest()
+        config = read_config(source, manifest.config, chosen.description)
+        if config is None:
+            raise ManifestError(
+                f"{chosen.description}: its config is of type {manifest.config.media_type!r}; an image that can be "
+                f"unpacked has {' or '.join(sorted(CONFIGS))}, this is some other kind of artifact"
+            )
         layers = tuple(_layers(source, chosen, manifest, config))
         yield OpenedImage(source=source, digest=chosen.digest(), manifest=manifest, config=config, layers=layers)
 
 
-def _config(source: ImageSource, descriptor: Descriptor, what: str) -> Image:
-    if descriptor.media_type not in _CONFIGS:
-        raise ManifestError(
-            f"{what}: its config is of type {descriptor.media_type!r}; an image that can be unpacked has "
-            f"{' or '.join(sorted(_CONFIGS))}, this is some other kind of artifact"
-        )
-    if descriptor.size > LIMIT:
-        raise LimitExceededError(f"{what}: configuration bytes", LIMIT, descriptor.size)
-    data = descriptor.embedded_content()
-    if data is None:
-        stream, _ = source.get_blob(_blob(descriptor))
-        with stream:
-            data = read_document(stream, f"config of {what}")
-        descriptor.verify(data, what=f"config of {what}")
-    try:
-        return Image.from_json(data)
-    except ParseError as error:
-        raise ManifestError(f"config of {what}: {error}") from error
-
-
-def _blob(descriptor: Descriptor) -> BlobInfo:
-    return BlobInfo(
-        digest=descriptor.digest,
-        size=descriptor.size,
-        media_type=descriptor.media_type,
-        urls=descriptor.urls,
-        annotations=descriptor.annotations,
-    )
-
-
-def _layers(
-    source: ImageSource, chosen: UnparsedImage, manifest: Manifest | DockerManifest, config: Image
-) -> Iterator[Layer]:
+def _layers(source: ImageSource, chosen: UnparsedImage, manifest: ImageManifest, config: Image) -> Iterator[Layer]:
     what, diff_ids = chosen.description, config.rootfs.diff_ids
     if config.rootfs.type != "layers":
         raise ManifestError(f"config of {what}: $.rootfs.type: expected 'layers', found {config.rootfs.type!r}")
@@ -173,6 +142,6 @@ def _layers(
             raise NotSupportedError(f"{what}: layer {number} is encrypted ({media_type}); decrypt the image first")
         if media_type not in _LAYERS:
             raise ManifestError(f"{what}: layer {number} is of the unknown type {media_type!r}")
-        blob = infos[number] if infos is not None else _blob(descriptor)
+        blob = infos[number] if infos is not None else BlobInfo.from_descriptor(descriptor)
         content = descriptor.embedded_content() if infos is None else None
         yield Layer(number=number, blob=blob, diff_id=diff_id, content=content)

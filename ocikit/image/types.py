@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ocikit.image.reference import Named
-    from ocikit.spec import Digest
+    from ocikit.spec import Descriptor, Digest
 
 __all__ = [
     "BlobInfo",
@@ -96,6 +96,21 @@ class BlobInfo:
     urls: tuple[str, ...] = ()
     #: Annotations of the descriptor, carried along.
     annotations: Mapping[str, str] = field(factory=dict)
+
+    @classmethod
+    def from_descriptor(cls, descriptor: Descriptor) -> Self:
+        """Return what a descriptor says of its content.
+
+        Args:
+            descriptor: The descriptor, of a manifest or an index.
+        """
+        return cls(
+            digest=descriptor.digest,
+            size=descriptor.size,
+            media_type=descriptor.media_type,
+            urls=descriptor.urls,
+            annotations=descriptor.annotations,
+        )
 
 
 @frozen(kw_only=True)

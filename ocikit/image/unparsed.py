@@ -10,7 +10,7 @@ from ocikit.image.platform import choose_instance
 from ocikit.spec import Digest, DockerManifestList, Index, mediatypes
 
 if TYPE_CHECKING:
-    from ocikit.image.manifest import AnyIndex
+    from ocikit.image.manifest import AnyIndex, AnyManifest, ImageManifest
     from ocikit.image.types import ImageReference, ImageSource, SystemContext
     from ocikit.spec import Descriptor
 
@@ -93,10 +93,22 @@ class UnparsedImage:
             ManifestError: It is none, or malformed.
             Exception: As :meth:`manifest`.
         """
-        index = parse_manifest(*self.manifest())
+        index = self._parsed()
         if isinstance(index, Index | DockerManifestList):
             return index
         raise ManifestError(f"{self.description}: expected a list of manifests, found the manifest of an image")
+
+    def image_manifest(self) -> ImageManifest:
+        """Parse the manifest of the one image that this is.
+
+        Raises:
+            ManifestError: It is a list of manifests, or malformed.
+            Exception: As :meth:`manifest`.
+        """
+        manifest = self._parsed()
+        if isinstance(manifest, Index | DockerManifestList):
+            raise ManifestError(f"{self.description}: expected the manifest of an image, found a list of manifests")
+        return manifest
 
     def for_platform(self, sys: SystemContext | None = None) -> UnparsedImage:
         """Return the image, or of an index (of indexes) the image for a platform.
@@ -117,6 +129,12 @@ class UnparsedImage:
             entry = choose_instance(image.index(), sys, what=image.description)
             image = UnparsedImage(self._source, entry)
         raise LimitExceededError(f"{self.description}: indexes nested in each other", MAX_DEPTH)
+
+    def _parsed(self) -> AnyManifest:
+        try:
+            return parse_manifest(*self.manifest())
+        except ManifestError as error:
+            raise ManifestError(f"manifest of {self.description}: {error}") from error
 
     def _claimed(self) -> Digest | None:
         if self._entry is not None:

@@ -21,7 +21,7 @@ from ocikit.errors import (
     SizeMismatchError,
     VerificationError,
 )
-from ocikit.image import Policy, SystemContext, copy
+from ocikit.image import Policy, SystemContext, copy, inspect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +127,17 @@ def test_a_listed_type_that_is_another(tmp_path: Path) -> None:
     layout = store.layout(tmp_path / "in", {"x": top})
     with pytest.raises(ManifestError):
         copy.image(ANY, dest=f"dir:{tmp_path}/out", src=f"oci:{layout}:x", options=ALL)
+
+
+@pytest.mark.parametrize("call", [inspect, lambda name: copy.image(ANY, dest=f"{name}-copy", src=name)])
+def test_errors_say_which_manifest(call: Callable[[str], object], tmp_path: Path) -> None:
+    """Of several manifests, the error names the one that is malformed."""
+    store = Store()
+    digest = digest_of(b"")
+    image = store.image(extra={"layers": [{"mediaType": OCI_MANIFEST, "digest": digest, "size": -1}]})
+    layout = store.layout(tmp_path / "in", {"x": store.index(image)})
+    with pytest.raises(ManifestError, match=rf"manifest of .*/in:x, instance {image['digest']}: \$\.layers\[0\]\.size"):
+        call(f"oci:{layout}:x")
 
 
 def test_a_configuration_of_unusual_size(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from builders import Store
+from builders import Store, digest_of
 
 from ocikit.errors import NotSupportedError
 from ocikit.image import BlobInfo, LayerCompression, SystemContext, parse_image_name
+from ocikit.spec import Descriptor, Digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 def test_nothing_is_known_of_a_blob_by_default() -> None:
     """A blob without digest and size is one of which neither is known."""
     assert (BlobInfo().digest, BlobInfo().size) == (None, -1)
+
+
+def test_what_a_descriptor_says() -> None:
+    """What a manifest says of a blob is what is known of it."""
+    descriptor = Descriptor(
+        media_type="x/y", digest=Digest(digest_of(b"x")), size=1, urls=("http://here/",), annotations={"a": "b"}
+    )
+    assert BlobInfo.from_descriptor(descriptor) == BlobInfo(
+        media_type="x/y", digest=descriptor.digest, size=1, urls=("http://here/",), annotations={"a": "b"}
+    )
 
 
 def test_values_are_frozen() -> None:

@@ -91,16 +91,6 @@ def _unique(blobs: Iterable[PlannedBlob]) -> list[PlannedBlob]:
     return list(unique.values())
 
 
-def _info(descriptor: Descriptor) -> BlobInfo:
-    return BlobInfo(
-        digest=descriptor.digest,
-        size=descriptor.size,
-        media_type=descriptor.media_type,
-        urls=descriptor.urls,
-        annotations=descriptor.annotations,
-    )
-
-
 def _nobody(_: ProgressEvent) -> None:
     pass
 
@@ -130,7 +120,7 @@ class _Blobs:
 
     def _without_copying(self, blob: PlannedBlob) -> BlobOutcome:
         """Say what becomes of a blob; COPIED when it is to be copied."""
-        descriptor, info = blob.descriptor, _info(blob.descriptor)
+        descriptor, info = blob.descriptor, BlobInfo.from_descriptor(blob.descriptor)
         outcome = BlobOutcome.COPIED
         if (
             descriptor.urls
@@ -173,7 +163,7 @@ class _Blobs:
                 raise
 
     def _copy_one(self, blob: PlannedBlob, tell: _Tell, stop: threading.Event) -> None:
-        descriptor, info = blob.descriptor, _info(blob.descriptor)
+        descriptor, info = blob.descriptor, BlobInfo.from_descriptor(blob.descriptor)
         tell(NewArtifact(artifact=info))
         stream, size = self._open(descriptor, info)
         with stream:

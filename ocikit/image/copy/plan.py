@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from ocikit.errors import ImageNotFoundError, LimitExceededError, ManifestError, NotSupportedError
+from ocikit.errors import ImageNotFoundError, LimitExceededError, NotSupportedError
+from ocikit.image.config import check_config
 from ocikit.image.copy.options import ImageListSelection
-from ocikit.image.manifest import LIMIT, parse_manifest
 from ocikit.image.unparsed import MAX_DEPTH, UnparsedImage
-from ocikit.spec import DockerManifestList, Index, mediatypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +24,6 @@ __all__ = ["MAX_MANIFEST_BYTES", "PlannedBlob", "PlannedManifest", "make_plan"]
 
 #: The size of all manifests of one copy together, in bytes.
 MAX_MANIFEST_BYTES: Final = 32 * 1024 * 1024
-
-_CONFIGS: Final = frozenset({mediatypes.IMAGE_CONFIG, mediatypes.DOCKER_CONFIG})
 
 
 @frozen(kw_only=True)
@@ -148,9 +145,7 @@ class _Planner:
     def _image(self, image: UnparsedImage, *, instance: Digest | None) -> PlannedManifest:
         self._context.is_running_image_allowed(image)
         data, media_type = image.manifest()
-        manifest = parse_manifest(data, media_type)
-        if isinstance(manifest, Index | DockerManifestList):
-            raise ManifestError(f"{image.description}: expected the manifest of an image, found a list of manifests")
+        manifest = image.image_manifest()
         return PlannedManifest(
             instance=instance,
             digest=image.digest(),
@@ -163,10 +158,8 @@ class _Planner:
 
     def _blobs(self, image: UnparsedImage, manifest: ImageManifest) -> Iterator[PlannedBlob]:
         self._check_layer_infos(image, manifest)
-        config = manifest.config
-        if config.media_type in _CONFIGS and config.size > LIMIT:
-            raise LimitExceededError(f"{image.description}: configuration bytes", LIMIT, config.size)
-        yield PlannedBlob(descriptor=_checked(config), is_config=True)
+        check_config(manifest.config, image.description)
+        yield PlannedBlob(descriptor=_checked(manifest.config), is_config=True)
         for layer in manifest.layers:
             yield PlannedBlob(descriptor=_checked(layer))
 

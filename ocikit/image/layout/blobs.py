@@ -19,6 +19,7 @@ from attrs import evolve
 from ocikit._fs import DIRECTORY, Descriptor, fsync_directory
 from ocikit.errors import BlobNotFoundError, DigestMismatchError, LayoutError, LimitExceededError, SizeMismatchError
 from ocikit.image.layout.temporary import TemporaryFile
+from ocikit.image.manifest import LIMIT
 from ocikit.spec import Digest
 
 if TYPE_CHECKING:
@@ -26,10 +27,7 @@ if TYPE_CHECKING:
 
     from ocikit.image.types import BlobInfo, ByteStream
 
-__all__ = ["DOCUMENT_LIMIT", "BlobDirectory", "blob_name", "open_regular", "read_document", "receive"]
-
-#: The size up to which manifests, configurations and index files are read, in bytes.
-DOCUMENT_LIMIT: Final = 4 << 20
+__all__ = ["BlobDirectory", "blob_name", "open_regular", "read_document", "receive"]
 
 # Large enough that hashing and writing let other threads run for a while.
 _CHUNK: Final = 1 << 20
@@ -116,10 +114,10 @@ def read_document(stream: ByteStream, what: str) -> bytes:
         LimitExceededError: There is more.
     """
     data = b""
-    while piece := stream.read(DOCUMENT_LIMIT + 1 - len(data)):
+    while piece := stream.read(LIMIT + 1 - len(data)):
         data += piece
-        if len(data) > DOCUMENT_LIMIT:
-            raise LimitExceededError(f"bytes of {what}", DOCUMENT_LIMIT)
+        if len(data) > LIMIT:
+            raise LimitExceededError(f"bytes of {what}", LIMIT)
     return data
 
 

@@ -13,7 +13,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import ImageError, InvalidDigestError, LimitExceededError, NotSupportedError, ParseError
-from ocikit.image.layout.blobs import DOCUMENT_LIMIT, read_document
+from ocikit.image.layout.blobs import read_document
+from ocikit.image.manifest import LIMIT
 from ocikit.spec import Digest
 from ocikit.spec._json import loads
 
@@ -131,5 +132,5 @@ def _document(layout: Layout, digest: Digest) -> bytes:
     except ImageError:
         return b""
     with stream:
-        data = read_document(stream, str(digest)) if size <= DOCUMENT_LIMIT else b""
+        data = read_document(stream, str(digest)) if size <= LIMIT else b""
     return data if data.lstrip()[:1] == b"{" else b""

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Final
 
 from ocikit._fs import DIRECTORY, TEMPORARY_PREFIX, Descriptor, atomic_write, fsync_directory
 from ocikit.errors import LayoutError, LimitExceededError, ParseError
-from ocikit.image.layout.blobs import DOCUMENT_LIMIT, BlobDirectory, open_regular, read_document
+from ocikit.image.layout.blobs import BlobDirectory, open_regular, read_document
 from ocikit.image.layout.index import LayoutIndex
 from ocikit.image.layout.locks import hold
 from ocikit.image.layout.temporary import remove_stale
+from ocikit.image.manifest import LIMIT
 from ocikit.spec import IMAGE_BLOBS_DIR, IMAGE_INDEX_FILE, IMAGE_LAYOUT_FILE, IMAGE_LAYOUT_VERSION, ImageLayout
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ class Layout:
             index = self.index()
             yield index
             data = index.to_bytes()
-            if len(data) > DOCUMENT_LIMIT:
-                raise LimitExceededError(f"bytes of {self._path}/{IMAGE_INDEX_FILE}", DOCUMENT_LIMIT, len(data))
+            if len(data) > LIMIT:
+                raise LimitExceededError(f"bytes of {self._path}/{IMAGE_INDEX_FILE}", len(data))
             atomic_write(self._directory.fd, IMAGE_INDEX_FILE, data)
 
     def _open(self, access: Access) -> Descriptor:
@@ -162,7 +163,10 @@ class Layout:
         try:
             return Descriptor(os.open(self._path, DIRECTORY))
         except NotADirectoryError:
-            raise LayoutError(f"{self._path}: expected a layout directory, found a file or a link") from None
+            raise LayoutError(
+                f"{self._path}: expected a layout directory, found a file or a link; an archive is named as "
+                f"oci-archive:{self._path}"
+            ) from None
 
     @contextlib.contextmanager
     def _index_lock(self) -> Iterator[None]:
