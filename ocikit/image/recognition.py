@@ -83,7 +83,14 @@ def images_in(path: Path) -> tuple[FoundImage, ...]:
         OCIKitError: It is damaged in another way.
         OSError: It cannot be read.
     """
-    mode = path.stat().st_mode
+    called_like_one = _ARCHIVE.fullmatch(path.name) is not None
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        # A link that leads nowhere says by its name whether somebody meant it to be an image.
+        if called_like_one:
+            raise
+        return ()
     if stat.S_ISDIR(mode):
         if _is_dir_image(path):
             return (
@@ -91,7 +98,7 @@ def images_in(path: Path) -> tuple[FoundImage, ...]:
             )
         is_image = (path / IMAGE_LAYOUT_FILE).exists()
     else:
-        is_image = stat.S_ISREG(mode) and (_ARCHIVE.fullmatch(path.name) is not None or _is_tar(path))
+        is_image = stat.S_ISREG(mode) and (called_like_one or _is_tar(path))
     return _listed(path, is_layout=stat.S_ISDIR(mode)) if is_image else ()
 
 

@@ -325,6 +325,16 @@ def test_an_empty_and_a_missing_directory(tmp_path: Path) -> None:
         import_directory(tmp_path / "nowhere", policy=ANY, dest=tmp_path / "out")
 
 
+def test_links_that_lead_nowhere(tmp_path: Path) -> None:
+    """One that is called like an archive is an error, any other is none of our business."""
+    (tmp_path / "inbox").mkdir()
+    for name in ("lock", "gone.tar.gz"):
+        (tmp_path / "inbox" / name).symlink_to("nowhere")
+    report = import_directory(tmp_path / "inbox", policy=ANY, dest=tmp_path / "out", on_error="continue")
+    assert [path.name for path in report.ignored] == ["lock"]
+    assert [(one.source.name, type(one.error)) for one in report.failed] == [("gone.tar.gz", FileNotFoundError)]
+
+
 def test_choices_that_there_are_not(tmp_path: Path) -> None:
     """A misspelled choice is an error and not another choice."""
     for choices in ({"into": "all"}, {"on_error": "ignore"}):

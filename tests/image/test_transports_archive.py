@@ -191,6 +191,15 @@ def test_blobs_that_tar_stored_sparse(tmp_path: Path, store: Store, compressed: 
         assert digest_of(get(source, blob["digest"])) == blob["digest"]
 
 
+def test_what_docker_saves(tmp_path: Path) -> None:
+    """An archive of another kind is an error that says what to do with it."""
+    (tmp_path / "a").write_bytes(tar([("manifest.json", b"[]")]))
+    with pytest.raises(LayoutError, match="skopeo copy docker-archive:"):
+        parse_image_name(f"oci-archive:{tmp_path}/a").new_image_source()
+    with pytest.raises(LayoutError, match=f"named as oci-archive:{tmp_path}/a"):
+        parse_image_name(f"oci:{tmp_path}/a").new_image_source()
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_sparse_blobs_of_any_size(tmp_path: Path, compressed: bool) -> None:  # noqa: FBT001
     """A few bytes of archive that claim terabytes of holes are a bomb like any other."""

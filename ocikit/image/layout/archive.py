@@ -48,6 +48,11 @@ EXPANSION: Final = ExpansionLimits(total_bytes=EXPANSION_BYTES)
 # Names and places of all members are kept in memory; no image has nearly so many blobs.
 _MEMBERS: Final = TarLimits(members=100_000)
 _CHUNK: Final = 1 << 20
+_DOCKER_FILE: Final = b"manifest.json"
+_DOCKER_HINT: Final = (
+    "; it looks like one of `docker save`, which is not read: convert it with "
+    "`skopeo copy docker-archive:FILE oci-archive:OTHER`"
+)
 _DIRECTORY: Final = "/var/tmp"  # noqa: S108 (for large files, as containers/image has it)
 
 
@@ -198,6 +203,7 @@ class ArchiveReader:
         self._members: dict[str, Region] = {}
         self._spool: Spool | None = None
         self._spooled = 0
+        self._docker = False
         with contextlib.ExitStack() as stack:
             self._file = Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
             stack.callback(self._file.close)
@@ -238,7 +244,8 @@ class ArchiveReader:
     def _document(self, name: str) -> bytes:
         region = self._members.get(name)
         if region is None:
-            raise LayoutError(f"{self._path}: there is no {name} in it: this is not an archive of an OCI layout")
+            hint = _DOCKER_HINT if self._docker else ""
+            raise LayoutError(f"{self._path}: there is no {name} in it: this is not an archive of an OCI layout{hint}")
         with region.open(f"{self._path}: {name}") as stream:
             return read_document(stream, f"{self._path}: {name}")
 
@@ -257,6 +264,7 @@ class ArchiveReader:
     def _index(self, reader: TarReader, *, in_place: bool) -> None:
         try:
             for member in reader:
+                self._docker = self._docker or member.name == _DOCKER_FILE
                 name = _layout_name(member.name)
                 if name is None or member.type is TarType.DIRECTORY:
                     continue
