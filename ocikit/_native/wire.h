@@ -60,6 +60,7 @@ struct wire_message {
 	OP(JOIN, 1)       /* [type] path: enter an existing namespace */                                \
 	OP(UNSHARE, 0)    /* [flags]: new namespaces for the caller */                                  \
 	OP(CLONE, 0)      /* [flags, cgroup slot]: the child goes on as init, the caller is done */     \
+	OP(CLOSE, 0)      /* [slot]: let go of a descriptor */                                          \
 	OP(SYNC, 0)       /* [tag]: ask the launcher for something and wait for its answer */           \
 	OP(WRITE, 2)      /* [directory slot, resolve] path, data: write into an existing file */       \
 	OP(PROCFS, 0)     /* [slot, whole]: a procfs that nobody else can reach */                      \

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime.plan_process import identity, program
 from ocikit.runtime.plan_root import CgroupMount, root_filesystem
-from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, Sync
+from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, Sync, close
 from ocikit.runtime.supported import refuse_unsupported
 
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
     steps: list[Step] = [
         *_before_clone(spec, namespaces),
         _clone(namespaces, around),
+        # While init waits for start it holds nothing that leads out of the container: who may trace it, in a shared pid
+        # namespace, could use it.
+        close(Slot.CGROUP),
         *_isolation(spec, namespaces, around),
         *root_filesystem(spec, around.bundle, around.cgroup_mounts, namespaces),
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime import mount_options as options_of
-from ocikit.runtime.steps import NO_SLOT, Op, Slot, Step
+from ocikit.runtime.steps import NO_SLOT, Op, Slot, Step, close
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -116,6 +116,7 @@ def root_filesystem(
         yield Step(Op.MASK, "mask", (Slot.ROOT,), (_bytes(path),), path)
     yield Step(Op.PIVOT, "pivot root", (Slot.ROOT,), path=rootfs)
     yield from _root_attributes(spec.root.readonly, linux)
+    yield from map(close, (Slot.ROOT, Slot.MOUNT, Slot.CGROUPS))
 
 
 def _bytes(path: str) -> bytes:
@@ -296,6 +297,8 @@ def _sysctls(sysctls: Mapping[str, str], namespaces: Collection[str]) -> Iterato
         file = "sys/" + "/".join(part.replace("/", ".") for part in key.split("."))
         strings = (_bytes(file), _bytes(value))
         yield Step(Op.WRITE, f"set {name} to {value!r}", (Slot.SYSCTL, _RESOLVE_PROC), strings, f"/proc/{file}")
+    # It has the host's parameters, too, and nothing of it is read-only.
+    yield close(Slot.SYSCTL)
 
 
 def _sysctl_key(name: str) -> str:

@@ -11,7 +11,7 @@ import enum
 import struct
 from typing import NamedTuple
 
-__all__ = ["ANY", "NO_SLOT", "Op", "Plan", "Slot", "Step", "Sync"]
+__all__ = ["ANY", "NO_SLOT", "Op", "Plan", "Slot", "Step", "Sync", "close"]
 
 #: An operation that takes one or more strings.
 ANY = 0xFFFF
@@ -33,38 +33,39 @@ class Op(enum.IntEnum):
     JOIN = 0
     UNSHARE = 1
     CLONE = 2
-    SYNC = 3
-    WRITE = 4
-    PROCFS = 5
-    ROOT = 6
-    FILESYSTEM = 7
-    BIND = 8
-    ATTACH = 9
-    SETATTR = 10
-    PIVOT = 11
-    MASK = 12
-    READONLY = 13
-    NODE = 14
-    SYMLINK = 15
-    MKDIR = 16
-    HOSTNAME = 17
-    DOMAINNAME = 18
-    LOOPBACK = 19
-    KEYRING = 20
-    RLIMIT = 21
-    UMASK = 22
-    BOUND = 23
-    KEEPCAPS = 24
-    GROUPS = 25
-    IDS = 26
-    CAPS = 27
-    AMBIENT = 28
-    NO_NEW_PRIVS = 29
-    CWD = 30
-    FIND = 31
-    READY = 32
-    FIFO = 33
-    EXEC = 34
+    CLOSE = 3
+    SYNC = 4
+    WRITE = 5
+    PROCFS = 6
+    ROOT = 7
+    FILESYSTEM = 8
+    BIND = 9
+    ATTACH = 10
+    SETATTR = 11
+    PIVOT = 12
+    MASK = 13
+    READONLY = 14
+    NODE = 15
+    SYMLINK = 16
+    MKDIR = 17
+    HOSTNAME = 18
+    DOMAINNAME = 19
+    LOOPBACK = 20
+    KEYRING = 21
+    RLIMIT = 22
+    UMASK = 23
+    BOUND = 24
+    KEEPCAPS = 25
+    GROUPS = 26
+    IDS = 27
+    CAPS = 28
+    AMBIENT = 29
+    NO_NEW_PRIVS = 30
+    CWD = 31
+    FIND = 32
+    READY = 33
+    FIFO = 34
+    EXEC = 35
 
 
 class Slot(enum.IntEnum):
@@ -108,6 +109,11 @@ class Step(NamedTuple):
         arguments = self.arguments + (0,) * (_ARGUMENTS - len(self.arguments))
         length = _STEP.size + len(strings) + padding
         return _STEP.pack(length, self.op, len(self.strings), *arguments) + strings + bytes(padding)
+
+
+def close(slot: Slot) -> Step:
+    """Return the step that lets go of a descriptor, if there is one."""
+    return Step(Op.CLOSE, f"let go of {slot.name.lower()}", (slot,))
 
 
 def _pack(string: bytes) -> bytes:

@@ -287,3 +287,26 @@ def test_forked_children_destroy_nothing(root: Path, created: runtime.Container)
     assert os.waitpid(child, 0)[1] == 0
     assert created.status() is Status.CREATED
     assert (root / created.id).exists()
+
+
+def test_init_that_waits_holds_nothing_of_the_host(
+    root: Path, make_bundle: Callable[..., Path], container_id: str
+) -> None:
+    """Whoever may trace an init that waits for start finds no directory with it that is not the container's."""
+    bundle = make_bundle(linux={"sysctl": {"net.ipv4.ip_forward": "1"}, "masked_paths": ("/sys/firmware",) * 30})
+    with runtime.create(root, container_id, bundle, stdin="null", stdout="null", stderr="null") as container:
+        process = Path(f"/proc/{container.pid}")
+        inside = {line.split()[0] for line in (process / "mountinfo").read_text().splitlines()}
+        held = {}
+        descriptors = list((process / "fd").iterdir())
+        for fd in descriptors:
+            mount = next(
+                line.split()[1] for line in (process / "fdinfo" / fd.name).read_text().splitlines() if "mnt_id" in line
+            )
+            if fd.is_dir() and mount not in inside:
+                held[os.readlink(fd)] = os.listdir(fd)
+        # A procfs of the processes of the container, to open the fifo with; it has no kernel parameters.
+        assert list(held) == ["/"]
+        assert "sys" not in held["/"]
+        assert "self" in held["/"]
+        assert len(descriptors) < 10

@@ -85,6 +85,7 @@ static int run(void)
 		channel_say(WIRE_SAID_FAILED, 0xffffffffU, (int)-steps, NO_FD);
 		return 1;
 	}
+	sys_close(WIRE_FD_PLAN);
 	adopt_descriptors();
 	for (uint32_t index = 0; index < (uint32_t)steps; index++) {
 		struct step step = plan_step(index, &offset);

@@ -185,14 +185,16 @@ long step_SETATTR(struct step *step)
 	return sys_mount_setattr(slot_get(step->arg[0]), path.bytes, flags, step->arg[2], step->arg[3], propagation);
 }
 
-/* An empty tmpfs that nothing can be written to, the same one below every directory that is hidden. */
+/* An empty tmpfs that nothing can be written to, the same one below every directory that is hidden: the descriptor of
+ * the first is kept, once it is attached (what is attached nowhere cannot be cloned), and the others are copies. */
+static int empty = NO_FD;
+
 static long nothing(void)
 {
-	static int made = NO_FD;
 	long context, mount;
 
-	if (made != NO_FD)
-		return clone_mount(made, "", AT_EMPTY_PATH);
+	if (empty != NO_FD)
+		return clone_mount(empty, "", AT_EMPTY_PATH);
 	context = SYS2(fsopen, "tmpfs", FSOPEN_CLOEXEC);
 	if (context < 0)
 		return context;
@@ -207,7 +209,7 @@ static long nothing(void)
 		mount = SYS3(fsmount, context, FSMOUNT_CLOEXEC,
 			     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 	sys_close((int)context);
-	made = mount < 0 ? NO_FD : (int)mount;
+	empty = mount < 0 ? NO_FD : (int)mount;
 	return mount;
 }
 
@@ -242,8 +244,7 @@ long step_MASK(struct step *step)
 	if (result >= 0) {
 		mount = is_directory(&about) ? nothing() : null_device();
 		result = mount < 0 ? mount : sys_attach((int)mount, (int)target);
-		/* The descriptor of the tmpfs is kept: the next directory gets a copy of it. */
-		if (mount >= 0 && !is_directory(&about))
+		if (mount >= 0 && mount != empty)
 			sys_close((int)mount);
 	}
 	sys_close((int)target);

@@ -125,10 +125,17 @@ long slot_set(unsigned long long slot, long fd)
 		sys_close((int)fd);
 		return -E_BADF;
 	}
-	if (slots[slot] != NO_FD)
-		sys_close(slots[slot]);
+	slot_close(slot);
 	slots[slot] = (int)fd;
 	return 0;
+}
+
+void slot_close(unsigned long long slot)
+{
+	if (slot >= WIRE_SLOTS || slots[slot] == NO_FD)
+		return;
+	sys_close(slots[slot]);
+	slots[slot] = NO_FD;
 }
 
 int slot_get(unsigned long long slot)

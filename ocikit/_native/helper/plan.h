@@ -29,6 +29,7 @@ struct text text_next(struct step *step);
 
 /* Descriptors that steps open and later steps use. */
 long slot_set(unsigned long long slot, long fd);
+void slot_close(unsigned long long slot); /* closing an empty one is nothing */
 int slot_get(unsigned long long slot); /* AT_FDCWD for WIRE_NO_SLOT, an unusable -1 for an empty one */
 
 #endif

@@ -52,6 +52,12 @@ long step_CLONE(struct step *step)
 	sys_exit(channel_say(WIRE_SAID_PID, step->index, (int)pid, pidfd) < 0);
 }
 
+long step_CLOSE(struct step *step)
+{
+	slot_close(step->arg[0]);
+	return 0;
+}
+
 long step_SYNC(struct step *step)
 {
 	long result = channel_say(WIRE_SAID_SYNC, step->index, (int)step->arg[0], NO_FD);
