@@ -37,37 +37,43 @@ __all__ = ["ImageInspection", "ListedImage", "inspect", "list_images"]
 
 @frozen(kw_only=True)
 class ListedImage:
-    """An image, or an index of images, in the index.json of a layout."""
+    """An image, or an index of images, in the index.json of a layout.
 
-    #: What to ask for it by; None for an image in an archive with several that has no name of its own.
+    Attributes:
+        reference: What to ask for it by; None for an image in an archive with several that has no name of its own.
+        name: Its name in the layout; None when it has none.
+        position: Where it stands in index.json, counted from 0.
+        descriptor: What index.json says of its manifest: type, digest, size, platform, annotations.
+    """
+
     reference: ImageReference | None
-    #: Its name in the layout; None when it has none.
     name: str | None
-    #: Where it stands in index.json, counted from 0.
     position: int
-    #: What index.json says of its manifest: type, digest, size, platform, annotations.
     descriptor: Descriptor
 
 
 @frozen(kw_only=True)
 class ImageInspection:
-    """What an image says of itself."""
+    """What an image says of itself.
 
-    #: What was asked for.
+    Attributes:
+        reference: What was asked for.
+        digest: The digest of the manifest or index that the reference names.
+        media_type: Its media type.
+        raw_manifest: Its exact bytes.
+        index: The index, when that is what the reference names.
+        manifest: The manifest of the image; of an index the one for the platform.
+        manifest_digest: The digest of that manifest.
+        config: The configuration; None for an artifact that is no image.
+    """
+
     reference: ImageReference
-    #: The digest of the manifest or index that the reference names.
     digest: Digest
-    #: Its media type.
     media_type: str
-    #: Its exact bytes.
     raw_manifest: bytes = field(repr=False)
-    #: The index, when that is what the reference names.
     index: AnyIndex | None
-    #: The manifest of the image; of an index the one for the platform.
     manifest: ImageManifest
-    #: The digest of that manifest.
     manifest_digest: Digest
-    #: The configuration; None for an artifact that is no image.
     config: Image | None
 
     @property

@@ -35,27 +35,30 @@ def _limit(default: int) -> int:
 
 @frozen(kw_only=True)
 class Limits:
-    """The bounds for unpacking one image; exceeding any of them is a :class:`~ocikit.errors.LimitExceededError`."""
+    """The bounds for unpacking one image; exceeding any of them is a :class:`~ocikit.errors.LimitExceededError`.
 
-    #: Layers of the image.
+    Attributes:
+        layers: Layers of the image.
+        entries: Entries of all layers together; an entry is a file, directory, link, device or whiteout.
+        total_bytes: Bytes of all layers together, uncompressed: the larger of the tar streams and of the files in them,
+            holes of sparse files included.
+        ratio: Uncompressed bytes of a layer for each compressed byte. gzip can reach 1,032, zstd far more; programs and
+            data are below 20, a file of zeros is all that ever comes near the limit.
+        ratio_from_bytes: Uncompressed bytes of a layer from which on the ratio counts.
+        path_bytes: Bytes of a name and of a link target.
+        depth: Directories above a file, after symbolic links are resolved.
+        xattr_bytes: Bytes of the names and values of all extended attributes of one entry.
+        header_bytes: Bytes of the extended header (PAX, GNU long name) of one entry.
+    """
+
     layers: int = _limit(512)
-    #: Entries of all layers together; an entry is a file, directory, link, device or whiteout.
     entries: int = _limit(1_000_000)
-    #: Bytes of all layers together, uncompressed: the larger of the tar streams and of the files in them,
-    #: holes of sparse files included.
     total_bytes: int = _limit(64 * _GIB)
-    #: Uncompressed bytes of a layer for each compressed byte. gzip can reach 1,032, zstd far more; programs and
-    #: data are below 20, a file of zeros is all that ever comes near the limit.
     ratio: int = _limit(250)
-    #: Uncompressed bytes of a layer from which on the ratio counts.
     ratio_from_bytes: int = _limit(256 * _MIB)
-    #: Bytes of a name and of a link target.
     path_bytes: int = _limit(4096)
-    #: Directories above a file, after symbolic links are resolved.
     depth: int = _limit(255)
-    #: Bytes of the names and values of all extended attributes of one entry.
     xattr_bytes: int = _limit(256 * _KIB)
-    #: Bytes of the extended header (PAX, GNU long name) of one entry.
     header_bytes: int = _limit(1 * _MIB)
 
     def exceeded(self, name: str, what: str, found: int | None = None) -> LimitExceededError:

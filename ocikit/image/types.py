@@ -84,17 +84,20 @@ class LayerCompression(enum.Enum):
 
 @frozen(kw_only=True)
 class BlobInfo:
-    """What is known about a blob: a descriptor in which everything may still be unknown."""
+    """What is known about a blob: a descriptor in which everything may still be unknown.
 
-    #: The digest of the blob; None when it is not known before the blob was read.
+    Attributes:
+        digest: The digest of the blob; None when it is not known before the blob was read.
+        size: The size in bytes; -1 when it is not known.
+        media_type: The media type as the manifest states it; empty when it is not known.
+        urls: Where else the content may be fetched from (nondistributable layers).
+        annotations: Annotations of the descriptor, carried along.
+    """
+
     digest: Digest | None = None
-    #: The size in bytes; -1 when it is not known.
     size: int = -1
-    #: The media type as the manifest states it; empty when it is not known.
     media_type: str = ""
-    #: Where else the content may be fetched from (nondistributable layers).
     urls: tuple[str, ...] = ()
-    #: Annotations of the descriptor, carried along.
     annotations: Mapping[str, str] = field(factory=dict)
 
     @classmethod
@@ -118,30 +121,33 @@ class SystemContext:
     """The circumstances of a call that are no part of a reference: paths, choices, preferences.
 
     Every field has a default that suits a plain call; source and destination of a copy may have different ones.
+
+    Attributes:
+        root_for_implicit_absolute_paths: A prefix for every path that is implied rather than given
+            (``/etc/containers/policy.json``).
+        signature_policy_path: The signature policy to use in place of the default files.
+        os_choice: The operating system to choose from an index, in place of the running one.
+        architecture_choice: The architecture to choose from an index, in place of the running one (GOARCH names).
+        variant_choice: The variant of the architecture to choose from an index (``v8``).
+        big_files_temporary_dir: Where large temporary files go; None for ``$TMPDIR``, else ``/var/tmp``.
+        oci_shared_blob_dir_path: A directory that ``oci`` layouts keep their blobs in, in place of their own ``blobs``.
+            Nothing is ever deleted from it: other layouts may use what is there.
+        destination_timestamp: The time of the files in an archive that is written, in seconds since the epoch. A
+            constant, so that equal images give equal archives.
+        compression_format: The format that layers are to have at a destination (``gzip``, ``zstd``); None keeps them as
+            they are. A destination asks for it; whoever copies does it or refuses.
+        compression_level: The level for that format; None for the format's default.
     """
 
-    #: A prefix for every path that is implied rather than given (``/etc/containers/policy.json``).
     root_for_implicit_absolute_paths: str | None = None
-    #: The signature policy to use in place of the default files.
     signature_policy_path: str | None = None
-    #: The operating system to choose from an index, in place of the running one.
     os_choice: str | None = None
-    #: The architecture to choose from an index, in place of the running one (GOARCH names).
     architecture_choice: str | None = None
-    #: The variant of the architecture to choose from an index (``v8``).
     variant_choice: str | None = None
-    #: Where large temporary files go; None for ``$TMPDIR``, else ``/var/tmp``.
     big_files_temporary_dir: str | None = None
-    #: A directory that ``oci`` layouts keep their blobs in, in place of their own ``blobs``. Nothing is ever
-    #: deleted from it: other layouts may use what is there.
     oci_shared_blob_dir_path: str | None = None
-    #: The time of the files in an archive that is written, in seconds since the epoch. A constant, so that
-    #: equal images give equal archives.
     destination_timestamp: int = 0
-    #: The format that layers are to have at a destination (``gzip``, ``zstd``); None keeps them as they are. A
-    #: destination asks for it; whoever copies does it or refuses.
     compression_format: str | None = None
-    #: The level for that format; None for the format's default.
     compression_level: int | None = None
 
 

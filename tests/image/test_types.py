@@ -8,12 +8,15 @@ import attrs
 import pytest
 from builders import Store, digest_of
 
+from ocikit import bundle, image
 from ocikit.errors import NotSupportedError
 from ocikit.image import BlobInfo, LayerCompression, SystemContext, parse_image_name
+from ocikit.image.signature import PolicyRules
 from ocikit.spec import Descriptor, Digest
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
 
 
 def test_nothing_is_known_of_a_blob_by_default() -> None:
@@ -29,6 +32,23 @@ def test_what_a_descriptor_says() -> None:
     assert BlobInfo.from_descriptor(descriptor) == BlobInfo(
         media_type="x/y", digest=descriptor.digest, size=1, urls=("http://here/",), annotations={"a": "b"}
     )
+
+
+@pytest.mark.parametrize("room", [image, image.copy, bundle])
+def test_help_says_what_every_attribute_is(room: ModuleType) -> None:
+    """What ``help`` shows of a class has every attribute in it: nobody has to read the source."""
+    classes = [
+        one for name in room.__all__ if attrs.has(one := getattr(room, name)) and not issubclass(one, PolicyRules)
+    ]
+    missing = [
+        f"{cls.__name__}.{attribute.name}"
+        for cls in classes
+        for attribute in attrs.fields(cls)
+        if f"\n        {attribute.name}: " not in str(cls.__doc__)
+        and f"\n    {attribute.name}: " not in str(cls.__doc__)
+    ]
+    assert classes
+    assert missing == []
 
 
 def test_values_are_frozen() -> None:

@@ -45,26 +45,33 @@ def _selection(_: object, attribute: Attribute[ImageListSelection], value: objec
 
 @frozen(kw_only=True)
 class CopyOptions:
-    """How to copy an image."""
+    """How to copy an image.
 
-    #: What to copy of an index.
+    Attributes:
+        image_list_selection: What to copy of an index.
+        instances: The digests of the manifests to copy with :attr:`ImageListSelection.SPECIFIC`.
+        source_ctx: The circumstances at the source; chooses the platform, and names the policy file when no policy is
+            given.
+        destination_ctx: The circumstances at the destination.
+        preserve_digests: Fail rather than change a byte of a manifest. Manifests are never changed in this version, so
+            it always holds.
+        remove_signatures: Leave the signatures of the source behind.
+        progress: Called with every event of the copy, in the thread that copies. What it raises ends the copy, with
+            nothing visible at the destination, and reaches the caller unchanged.
+        progress_interval: The least time between two events about the reading of one blob, in seconds; 0 for one with
+            every chunk.
+        max_parallel: How many blobs are copied at the same time, where source and destination allow that; else one
+            after another.
+    """
+
     image_list_selection: ImageListSelection = field(default=ImageListSelection.SYSTEM, validator=_selection)
-    #: The digests of the manifests to copy with :attr:`ImageListSelection.SPECIFIC`.
     instances: tuple[Digest, ...] = ()
-    #: The circumstances at the source; chooses the platform, and names the policy file when no policy is given.
     source_ctx: SystemContext | None = None
-    #: The circumstances at the destination.
     destination_ctx: SystemContext | None = None
-    #: Fail rather than change a byte of a manifest. Manifests are never changed in this version, so it always holds.
     preserve_digests: bool = False
-    #: Leave the signatures of the source behind.
     remove_signatures: bool = False
-    #: Called with every event of the copy, in the thread that copies. What it raises ends the copy, with nothing
-    #: visible at the destination, and reaches the caller unchanged.
     progress: Callable[[ProgressEvent], object] | None = None
-    #: The least time between two events about the reading of one blob, in seconds; 0 for one with every chunk.
     progress_interval: float = 0.1
-    #: How many blobs are copied at the same time, where source and destination allow that; else one after another.
     max_parallel: int = field(default=6, validator=_at_least_one)
 
     def __attrs_post_init__(self) -> None:
@@ -88,33 +95,39 @@ class BlobOutcome(enum.Enum):
 
 @frozen(kw_only=True)
 class CopiedBlob:
-    """A blob of the image and what became of it."""
+    """A blob of the image and what became of it.
 
-    #: Its digest.
+    Attributes:
+        digest: Its digest.
+        size: Its size in bytes.
+        media_type: Its media type as the manifest states it.
+        outcome: What became of it.
+    """
+
     digest: Digest
-    #: Its size in bytes.
     size: int
-    #: Its media type as the manifest states it.
     media_type: str
-    #: What became of it.
     outcome: BlobOutcome
 
 
 @frozen(kw_only=True)
 class CopyResult:
-    """What a copy did."""
+    """What a copy did.
 
-    #: Where the image is now.
+    Attributes:
+        reference: Where the image is now.
+        manifest: The manifest (or index) exactly as it was written.
+        media_type: The media type of that manifest.
+        digest: The digest of that manifest.
+        instances: The digests of the manifests that were written below an index, in the order of the index.
+        blobs: Every blob once, in the order of the manifests.
+    """
+
     reference: ImageReference
-    #: The manifest (or index) exactly as it was written.
     manifest: bytes = field(repr=False)
-    #: The media type of that manifest.
     media_type: str
-    #: The digest of that manifest.
     digest: Digest
-    #: The digests of the manifests that were written below an index, in the order of the index.
     instances: tuple[Digest, ...] = ()
-    #: Every blob once, in the order of the manifests.
     blobs: tuple[CopiedBlob, ...] = ()
 
     @property

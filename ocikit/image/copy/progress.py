@@ -14,41 +14,53 @@ __all__ = ["ArtifactDone", "ArtifactRead", "ArtifactSkipped", "NewArtifact", "Pr
 
 @frozen(kw_only=True)
 class NewArtifact:
-    """The copy of a blob begins."""
+    """The copy of a blob begins.
 
-    #: The blob.
+    Attributes:
+        artifact: The blob.
+    """
+
     artifact: BlobInfo
 
 
 @frozen(kw_only=True)
 class ArtifactRead:
-    """Some of a blob was read."""
+    """Some of a blob was read.
 
-    #: The blob.
+    Attributes:
+        artifact: The blob.
+        offset: How much of it was read so far, in bytes.
+        offset_update: How much of it was read since the event before, in bytes.
+    """
+
     artifact: BlobInfo
-    #: How much of it was read so far, in bytes.
     offset: int
-    #: How much of it was read since the event before, in bytes.
     offset_update: int
 
 
 @frozen(kw_only=True)
 class ArtifactDone:
-    """A blob is at the destination, verified."""
+    """A blob is at the destination, verified.
 
-    #: The blob as it is there.
+    Attributes:
+        artifact: The blob as it is there.
+        offset: Its size in bytes.
+        offset_update: How much of it was read since the event before, in bytes.
+    """
+
     artifact: BlobInfo
-    #: Its size in bytes.
     offset: int
-    #: How much of it was read since the event before, in bytes.
     offset_update: int
 
 
 @frozen(kw_only=True)
 class ArtifactSkipped:
-    """A blob is not copied: it is at the destination already, or stays where its URLs say."""
+    """A blob is not copied: it is at the destination already, or stays where its URLs say.
 
-    #: The blob.
+    Attributes:
+        artifact: The blob.
+    """
+
     artifact: BlobInfo
 
 
