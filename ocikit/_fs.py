@@ -29,6 +29,7 @@ __all__ = [
     "DIRECTORY",
     "TEMPORARY_PREFIX",
     "Descriptor",
+    "above_standard_streams",
     "atomic_write",
     "fsync_directory",
     "located",
@@ -45,6 +46,8 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 TEMPORARY_PREFIX = ".ocikit-tmp-"
 
 _LOCK_POLL_SECONDS = 0.01
+
+_LAST_STANDARD_STREAM = 2
 
 # Linux alone has it. Elsewhere this module is imported for its files and locks, and what asks for it is refused.
 _PLACE = getattr(os, "O_PATH", 0)
@@ -64,8 +67,27 @@ def _close_in_child() -> None:
 os.register_at_fork(after_in_child=_close_in_child)
 
 
+def above_standard_streams(fd: int) -> int:
+    """Return a descriptor, which is owned, or a copy in its place that is none of 0, 1 and 2.
+
+    In a host that has closed its standard streams, whatever is opened next takes their numbers, and whoever inherits
+    standard streams inherits that.
+
+    Raises:
+        OSError: There are too many open descriptors; this one is closed.
+    """
+    if fd > _LAST_STANDARD_STREAM:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LAST_STANDARD_STREAM + 1)
+    finally:
+        os.close(fd)
+
+
 class Descriptor:
     """An open file descriptor that closes at the end of a ``with`` block, and in forked children.
+
+    It is never that of a standard stream.
 
     Args:
         fd: The descriptor; owned from now on.
@@ -74,8 +96,8 @@ class Descriptor:
     __slots__ = ("fd",)
 
     def __init__(self, fd: int) -> None:
-        self.fd = fd
-        _not_in_children.add(fd)
+        self.fd = above_standard_streams(fd)
+        _not_in_children.add(self.fd)
 
     def fileno(self) -> int:
         """Return the descriptor; -1 when it is closed."""
@@ -268,10 +290,10 @@ def atomic_write(directory_fd: int, name: str, data: bytes, *, mode: int = 0o644
         OSError: As the system calls give it; nothing is left behind.
     """
     temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
-    fd = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory_fd
-    )
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
+        # Within the block that removes it: Ctrl-C may come as soon as the file is there.
+        fd = os.open(temporary, flags, 0o600, dir_fd=directory_fd)
         try:
             view = memoryview(data)
             while view:
