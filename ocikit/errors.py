@@ -52,6 +52,7 @@ message says what was expected, what was found, where, and, when it is known, wh
 from __future__ import annotations
 
 import os
+from typing import ClassVar
 
 __all__ = [
     "AmbiguousImageError",
@@ -102,6 +103,15 @@ __all__ = [
 class OCIKitError(Exception):
     """Base of every error that ocikit raises; never raised itself."""
 
+    # Names of the attributes that the constructor takes, for errors that take more than a message: an error crosses
+    # the boundary of a process (multiprocessing, concurrent.futures) whole, with its notes.
+    _arguments: ClassVar[tuple[str, ...]] = ()
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        if not self._arguments:
+            return super().__reduce__()
+        return type(self), tuple(getattr(self, name) for name in self._arguments), self.__dict__
+
 
 class _FailedCallError(OCIKitError, OSError):
     """A failed system call: ``errno``, ``strerror`` and ``filename`` are set as in any OSError.
@@ -113,6 +123,8 @@ class _FailedCallError(OCIKitError, OSError):
         remedy: What the reader can do about it, when that is known.
     """
 
+    _arguments = ("action", "errno", "filename", "remedy")
+
     def __init__(self, action: str, errno_: int, path: str | None = None, remedy: str | None = None) -> None:
         super().__init__(errno_, os.strerror(errno_), path)
         self.action = action
@@ -122,9 +134,6 @@ class _FailedCallError(OCIKitError, OSError):
         where = f" at {self.filename}" if self.filename is not None else ""
         text = f"{self.action}{where}: {self.strerror} (errno {self.errno})"
         return f"{text}; {self.remedy}" if self.remedy else text
-
-    def __reduce__(self) -> tuple[type[_FailedCallError], tuple[str, int | None, str | None, str | None]]:
-        return type(self), (self.action, self.errno, self.filename, self.remedy)
 
 
 class NotSupportedError(OCIKitError, NotImplementedError):
@@ -142,13 +151,12 @@ class UnsupportedFieldError(NotSupportedError):
         reason: Why it is not acted on.
     """
 
+    _arguments = ("path", "reason")
+
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
-
-    def __reduce__(self) -> tuple[type[UnsupportedFieldError], tuple[str, str]]:
-        return type(self), (self.path, self.reason)
 
 
 class MissingDependencyError(OCIKitError, ImportError):
@@ -169,6 +177,8 @@ class LimitExceededError(OCIKitError, ValueError):
         remedy: How to raise the limit, when the caller can.
     """
 
+    _arguments = ("what", "limit", "found", "remedy")
+
     def __init__(self, what: str, limit: float, found: float | None = None, remedy: str | None = None) -> None:
         more = f", found {found:,}" if found is not None else ""
         super().__init__(f"{what}: limit {limit:,}{more}" + (f"; {remedy}" if remedy else ""))
@@ -176,9 +186,6 @@ class LimitExceededError(OCIKitError, ValueError):
         self.limit = limit
         self.found = found
         self.remedy = remedy
-
-    def __reduce__(self) -> tuple[type[LimitExceededError], tuple[str, float, float | None, str | None]]:
-        return type(self), (self.what, self.limit, self.found, self.remedy)
 
 
 class SpecError(OCIKitError):
@@ -193,13 +200,12 @@ class ParseError(SpecError, ValueError):
         reason: What was expected and what was found.
     """
 
+    _arguments = ("path", "reason")
+
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
-
-    def __reduce__(self) -> tuple[type[ParseError], tuple[str, str]]:
-        return type(self), (self.path, self.reason)
 
 
 class ValidationError(SpecError, ValueError):
@@ -209,12 +215,11 @@ class ValidationError(SpecError, ValueError):
         violations: Every violation, each as ``"<JSON path>: <what is wrong>"``.
     """
 
+    _arguments = ("violations",)
+
     def __init__(self, violations: tuple[str, ...]) -> None:
         super().__init__("; ".join(violations))
         self.violations = violations
-
-    def __reduce__(self) -> tuple[type[ValidationError], tuple[tuple[str, ...]]]:
-        return type(self), (self.violations,)
 
 
 class InvalidDigestError(SpecError, ValueError):
@@ -274,14 +279,13 @@ class DigestMismatchError(VerificationError):
         actual: The digest of the bytes.
     """
 
+    _arguments = ("what", "expected", "actual")
+
     def __init__(self, what: str, expected: str, actual: str) -> None:
         super().__init__(f"{what}: expected digest {expected}, found {actual}")
         self.what = what
         self.expected = expected
         self.actual = actual
-
-    def __reduce__(self) -> tuple[type[DigestMismatchError], tuple[str, str, str]]:
-        return type(self), (self.what, self.expected, self.actual)
 
 
 class SizeMismatchError(VerificationError):
@@ -293,14 +297,13 @@ class SizeMismatchError(VerificationError):
         actual: The number of bytes found; at least this many when reading stopped early.
     """
 
+    _arguments = ("what", "expected", "actual")
+
     def __init__(self, what: str, expected: int, actual: int) -> None:
         super().__init__(f"{what}: expected {expected:,} bytes, found {actual:,}")
         self.what = what
         self.expected = expected
         self.actual = actual
-
-    def __reduce__(self) -> tuple[type[SizeMismatchError], tuple[str, int, int]]:
-        return type(self), (self.what, self.expected, self.actual)
 
 
 class LayerError(ImageError, ValueError):
@@ -324,14 +327,13 @@ class InvalidPolicyError(PolicyError, ValueError):
         source: The file it came from, when there is one.
     """
 
+    _arguments = ("path", "reason", "source")
+
     def __init__(self, path: str, reason: str, source: str | None = None) -> None:
         super().__init__(f"{source}: {path}: {reason}" if source else f"{path}: {reason}")
         self.path = path
         self.reason = reason
         self.source = source
-
-    def __reduce__(self) -> tuple[type[InvalidPolicyError], tuple[str, str, str | None]]:
-        return type(self), (self.path, self.reason, self.source)
 
 
 class PolicyNotFoundError(PolicyError, LookupError):

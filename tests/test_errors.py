@@ -106,3 +106,16 @@ def test_every_error_is_public() -> None:
 def test_everything_can_be_caught_at_once() -> None:
     """Every error is an OCIKitError."""
     assert all(issubclass(kind, errors.OCIKitError) for kind in CLASSES)
+
+
+def test_notes_survive_the_boundary_of_a_process() -> None:
+    """What was noted on an error is still there when it was pickled and unpickled."""
+    for error in (
+        errors.ParseError("$.x", "wrong"),
+        errors.SetupError("mount", 1, "/x", "be root"),
+        errors.ExistError("x"),
+    ):
+        error.add_note("while importing")
+        unpickled = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+        assert unpickled.__notes__ == ["while importing"]
+        assert str(unpickled) == str(error)

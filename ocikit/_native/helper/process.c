@@ -33,6 +33,9 @@ long step_UNSHARE(struct step *step)
  *
  * The child does not wait for that: on a busy machine it may speak before it is introduced, and the launcher listens.
  */
+#define ANY_NAMESPACE                                                                                          \
+	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWCGROUP)
+
 long step_CLONE(struct step *step)
 {
 	int pidfd = NO_FD;
@@ -42,6 +45,8 @@ long step_CLONE(struct step *step)
 	};
 	long pid;
 
+	if (step->arg[0] & ~(uint64_t)ANY_NAMESPACE)
+		return -E_INVAL;
 	if (step->arg[1] != WIRE_NO_SLOT) {
 		how.flags |= CLONE_INTO_CGROUP;
 		how.cgroup = (uint32_t)slot_get(step->arg[1]);
