@@ -178,7 +178,11 @@ class _Creation(NamedTuple):
         plan = self._plan(places)
         for warning in plan.warnings:
             _log.warning("container %s: %s", self.id, warning)
-        with StateRoot.make(self.root) as root, root.claim(self.id) as directory:
+        with (
+            Stdio(self.streams, self._owner()) as stdio,
+            StateRoot.make(self.root) as root,
+            root.claim(self.id) as directory,
+        ):
             made: list[str] = []
             try:
                 teardown.remove_interrupted(root, directory, self.id)
@@ -187,7 +191,7 @@ class _Creation(NamedTuple):
                 cgroup_setup.make(places.paths, places.hierarchies, made)
                 cgroup_setup.apply(places.paths, places.writes)
                 cgroup_setup.limit_devices(places.paths, places.rules)
-                return self._start_init(plan, places, directory, cancellation)
+                return self._start_init(plan, places, directory, stdio, cancellation)
             except BaseException:
                 self._undo(root, directory, made)
                 raise
@@ -243,13 +247,17 @@ class _Creation(NamedTuple):
             return None
         return _home_of(process.user.uid, os.path.join(self.bundle, root.path))
 
-    def _start_init(self, plan: Plan, places: _Places, directory: int, cancellation: Cancellation) -> Container:
+    def _owner(self) -> tuple[int, int] | None:
+        """Return user and group of the container's process on this host."""
+        user = self.spec.process.user if self.spec.process is not None else None
+        return self._host_ids(user.uid, user.gid) if user is not None else None
+
+    def _start_init(
+        self, plan: Plan, places: _Places, directory: int, stdio: Stdio, cancellation: Cancellation
+    ) -> Container:
         from ocikit.runtime.launch import launch  # noqa: PLC0415 - the first container loads the compiled part
 
-        user = self.spec.process.user if self.spec.process is not None else None
-        owner = self._host_ids(user.uid, user.gid) if user is not None else None
         with contextlib.ExitStack() as stack:
-            stdio = stack.enter_context(Stdio(self.streams, owner))
             waiting = stack.enter_context(fifo.make(directory, self._host_ids(0, 0)))
             cgroup = None
             if places.joined_by_clone is not None:

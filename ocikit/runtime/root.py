@@ -255,19 +255,20 @@ class StateRoot:
         """
         where = f"{self._where(container_id)}/{name}"
         try:
-            file = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=fd)
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            file = _fs.Descriptor(os.open(name, flags, dir_fd=fd))
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StateError(f"{where}: cannot be opened ({error.strerror}); expected a regular file") from error
-        with _fs.Descriptor(file):
-            found = os.fstat(file)
+        with file:
+            found = os.fstat(file.fd)
             if not stat.S_ISREG(found.st_mode):
                 raise StateError(f"{where}: expected a regular file")
-            _trust(file, where)
+            _trust(file.fd, where)
             if found.st_size > MAX_STATE_BYTES:
                 raise StateError(f"{where}: {found.st_size:,} bytes; expected at most {MAX_STATE_BYTES:,}")
-            return _read_all(file)
+            return _read_all(file.fd)
 
     def _where(self, container_id: str) -> str:
         return f"{self.path.rstrip('/')}/{container_id}"

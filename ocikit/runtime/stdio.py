@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Protocol, Self
 
-from ocikit._fs import Descriptor
+from ocikit._fs import Descriptor, above_standard_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +32,10 @@ _STDERR: Final = 2
 
 
 class Stdio:
-    """The three streams. A context manager: at its end the container's ends are closed, ours only after a failure."""
+    """The three streams. A context manager: at its end the container's ends are closed, ours only after a failure.
+
+    Made before anything else is opened: what a process opens that has no standard streams takes their numbers.
+    """
 
     def __init__(self, streams: Sequence[Stream], owner: tuple[int, int] | None = None) -> None:
         """Open what has to be opened.
@@ -84,9 +89,9 @@ class Stdio:
 
     def _open(self, number: int, stream: Stream) -> int:
         if stream == "inherit":
-            return number
+            return self._inherit(number)
         if stream == "null":
-            return self._keep(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+            return self._null()
         if stream == "pipe":
             return self._pipe(number)
         if stream == "stdout" and number == _STDERR:
@@ -98,17 +103,32 @@ class Stdio:
         else:
             choices = "'inherit', 'null', 'pipe'" + (", 'stdout'" if number == _STDERR else "")
             raise ValueError(f"{_NAMES[number]}: expected {choices}, a descriptor or an open file, found {stream!r}")
-        os.fstat(fd)  # a descriptor that is not open is found here, and not in the middle of something
-        return fd
+        return self._copy(fd)
+
+    def _inherit(self, number: int) -> int:
+        try:
+            return self._copy(number)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            return self._null()  # this process has no such stream
+
+    def _copy(self, fd: int) -> int:
+        # A copy, made now: what the number means by the time it is used is somebody else's affair.
+        return self._keep(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0))
+
+    def _null(self) -> int:
+        return self._keep(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
 
     def _keep(self, fd: int) -> int:
-        self._to_close.append(Descriptor(fd))
-        return fd
+        kept = Descriptor(fd)
+        self._to_close.append(kept)
+        return kept.fd
 
     def _pipe(self, number: int) -> int:
-        reading, writing = os.pipe2(os.O_CLOEXEC)
+        reading, writing = map(above_standard_streams, os.pipe2(os.O_CLOEXEC))
         theirs, ours, mode = (reading, writing, "wb") if number == 0 else (writing, reading, "rb")
-        self._keep(theirs)
+        theirs = self._keep(theirs)
         self.files[number] = open(ours, mode)  # type: ignore[assignment]  # noqa: SIM115
         if self._owner is not None:
             os.fchown(theirs, *self._owner)

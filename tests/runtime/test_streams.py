@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,3 +59,29 @@ def test_the_home_of_the_user(root: Path, make_bundle: Callable[..., Path], cont
     assert runtime.run(root, container_id, spec).stdout == b"/root\n"
     spec = make_bundle("sh", "-c", "echo $HOME", process={"env": ("HOME=/else", "PATH=/bin")})
     assert runtime.run(root, container_id, spec).stdout == b"/else\n"
+
+
+HOST_WITHOUT_STREAMS = """
+import pathlib, sys
+from ocikit import runtime
+root, container_id, bundle, result = sys.argv[1:]
+for stdin in ("inherit", "pipe"):
+    with runtime.create(root, container_id, bundle, stdin=stdin) as container:
+        container.start()
+        status = container.wait(30)
+        pathlib.Path(result).open("a").write(f"{stdin} {status.exit_code}\\n")
+"""
+
+
+def test_a_host_without_standard_streams(
+    root: Path, make_bundle: Callable[..., Path], container_id: str, tmp_path: Path
+) -> None:
+    """What it opens itself gets the numbers of its streams, and never becomes a stream of a container."""
+    # Exits with the number of streams that are neither the null device nor a pipe.
+    script = (
+        "n=0; for fd in 0 1 2; do case $(ls -l /proc/$$/fd/$fd) in */dev/null|*pipe:*) ;; *) n=$((n+1));; esac; done"
+    )
+    bundle = make_bundle("sh", "-c", f"{script}; exit $n")
+    arguments = [sys.executable, "-c", HOST_WITHOUT_STREAMS, root, container_id, bundle, tmp_path / "result"]
+    subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *arguments], check=True, timeout=60)
+    assert (tmp_path / "result").read_text() == "inherit 0\npipe 0\n"
