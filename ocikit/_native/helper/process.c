@@ -27,15 +27,15 @@ long step_UNSHARE(struct step *step)
 	return SYS1(unshare, step->arg[0]);
 }
 
+#define ANY_NAMESPACE                                                                                          \
+	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWCGROUP)
+
 /*
  * The child becomes a child of the launcher, which can then wait for it like for any other; the helper is done when it
  * has said who the child is. The exit signal is the helper's own, clone3(2) asks for 0 here.
  *
  * The child does not wait for that: on a busy machine it may speak before it is introduced, and the launcher listens.
  */
-#define ANY_NAMESPACE                                                                                          \
-	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWCGROUP)
-
 long step_CLONE(struct step *step)
 {
 	int pidfd = NO_FD;
