@@ -36,6 +36,10 @@ check: .make/tools ## format, lint, types, layers, public face: seconds, no root
 demo: .make/installed $(if $(REF),,.make/busybox) ## the main job on a real image (REF=… names another than busybox)
 	$(ROOT) $(BIN)/python examples/demo.py $(REF)
 
+.PHONY: bench
+bench: .make/tools .make/peers ## the same work here and by the peers, alternating: medians and ratios
+	$(foreach bench,$(wildcard tests/bench/*.py),$(ROOT) $(BIN)/python $(bench) &&) true
+
 .PHONY: fuzz
 fuzz: .make/tools ## the helper against many more damaged plans (ROUNDS=…)
 	OCIKIT_FUZZ_ROUNDS=$(or $(ROUNDS),50000) $(PYTEST) tests/test_helper_plans.py
