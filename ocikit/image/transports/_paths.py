@@ -6,9 +6,35 @@ import os
 import posixpath
 from pathlib import Path
 
-from ocikit.errors import InvalidReferenceError
+from attrs import field, frozen
 
-__all__ = ["resolve", "validate_scope", "with_parents"]
+from ocikit.errors import InvalidReferenceError
+from ocikit.image.types import ImageReference
+
+__all__ = ["PathReference", "resolve", "validate_scope", "with_parents"]
+
+
+@frozen(kw_only=True)
+class PathReference(ImageReference):
+    """A reference to a place in the file system, or to an image in one.
+
+    Attributes:
+        path: The place, as it was written.
+        resolved: The place, absolute and without symbolic links: what is opened.
+    """
+
+    path: str = field(eq=False)
+    resolved: str
+
+    @property
+    def policy_configuration_identity(self) -> str:
+        """The resolved path. The name of an image is no part of it: one can be reached by several, and by none."""
+        return self.resolved
+
+    @property
+    def policy_configuration_namespaces(self) -> tuple[str, ...]:
+        """The directories above it."""
+        return with_parents(self.resolved)[1:]
 
 
 def resolve(path: str, reference: str) -> str:

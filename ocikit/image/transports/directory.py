@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from ocikit._fs import DIRECTORY, TEMPORARY_PREFIX, Descriptor, atomic_write, fsync_directory
 from ocikit.errors import BlobNotFoundError, LayoutError, LimitExceededError, NotSupportedError
@@ -25,7 +25,7 @@ from ocikit.image.layout.blobs import blob_name, open_regular, read_document, re
 from ocikit.image.layout.locks import hold
 from ocikit.image.layout.temporary import TemporaryFile, remove_stale
 from ocikit.image.manifest import check_size
-from ocikit.image.transports._paths import resolve, validate_scope, with_parents
+from ocikit.image.transports._paths import PathReference, resolve, validate_scope
 from ocikit.image.types import (
     BlobInfo,
     ImageDestination,
@@ -73,13 +73,13 @@ TRANSPORT: Final = _Transport()
 
 
 @frozen(kw_only=True)
-class DirectoryReference(ImageReference):
-    """The image in a directory."""
+class DirectoryReference(PathReference):
+    """The image in a directory.
 
-    #: The directory, as it was written.
-    path: str = field(eq=False)
-    #: The directory, absolute and without symbolic links: what is opened.
-    resolved: str
+    Attributes:
+        path: The directory, as it was written.
+        resolved: The directory, absolute and without symbolic links: what is opened.
+    """
 
     @property
     def transport(self) -> ImageTransport:
@@ -90,16 +90,6 @@ class DirectoryReference(ImageReference):
     def string_within_transport(self) -> str:
         """The path."""
         return self.path
-
-    @property
-    def policy_configuration_identity(self) -> str:
-        """The resolved path."""
-        return self.resolved
-
-    @property
-    def policy_configuration_namespaces(self) -> tuple[str, ...]:
-        """The directories above it."""
-        return with_parents(self.resolved)[1:]
 
     def new_image_source(self, sys: SystemContext | None = None) -> ImageSource:
         """See :class:`ImageReference`."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from ocikit.errors import InvalidReferenceError
 from ocikit.image.layout.removal import delete_image
 from ocikit.image.layout.store import Access, Layout
 from ocikit.image.transports._layout_image import LayoutDestination, LayoutSource, split_reference
-from ocikit.image.transports._paths import resolve, validate_scope, with_parents
-from ocikit.image.types import BlobInfo, ImageReference, ImageTransport
+from ocikit.image.transports._paths import PathReference, resolve, validate_scope
+from ocikit.image.types import BlobInfo, ImageTransport
 
 if TYPE_CHECKING:
     from ocikit.image.types import ByteStream, SystemContext
@@ -56,16 +56,17 @@ TRANSPORT: Final = _Transport()
 
 
 @frozen(kw_only=True)
-class LayoutReference(ImageReference):
-    """An image in a layout directory."""
+class LayoutReference(PathReference):
+    """An image in a layout directory.
 
-    #: The directory, as it was written.
-    path: str = field(eq=False)
-    #: The directory, absolute and without symbolic links: what is opened.
-    resolved: str
-    #: The name of the image; None for none.
+    Attributes:
+        path: The directory, as it was written.
+        resolved: The directory, absolute and without symbolic links: what is opened.
+        name: The name of the image; None for none.
+        position: The position of the image in index.json, in place of a name.
+    """
+
     name: str | None = None
-    #: The position of the image in index.json, in place of a name.
     position: int | None = None
 
     @property
@@ -79,16 +80,6 @@ class LayoutReference(ImageReference):
         if self.position is not None:
             return f"{self.path}:@{self.position}"
         return f"{self.path}:{self.name}" if self.name is not None else self.path
-
-    @property
-    def policy_configuration_identity(self) -> str:
-        """The resolved path. The name is no part of it: one image can be reached by several, and by none."""
-        return self.resolved
-
-    @property
-    def policy_configuration_namespaces(self) -> tuple[str, ...]:
-        """The directories above it."""
-        return with_parents(self.resolved)[1:]
 
     def new_image_source(self, sys: SystemContext | None = None) -> LayoutSource:
         """See :class:`ImageReference`."""

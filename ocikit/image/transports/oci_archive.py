@@ -11,15 +11,15 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from ocikit.errors import InvalidReferenceError, LayoutError, NotSupportedError
 from ocikit.image.layout.archive import ArchiveReader, Region, Spool, write_archive
 from ocikit.image.layout.blobs import blob_name
 from ocikit.image.layout.index import LayoutIndex
 from ocikit.image.transports._layout_image import LayoutDestination, LayoutSource, split_reference
-from ocikit.image.transports._paths import resolve, validate_scope, with_parents
-from ocikit.image.types import BlobInfo, ImageReference, ImageTransport
+from ocikit.image.transports._paths import PathReference, resolve, validate_scope
+from ocikit.image.types import BlobInfo, ImageTransport
 from ocikit.spec import IMAGE_INDEX_FILE, IMAGE_LAYOUT_FILE, IMAGE_LAYOUT_VERSION, Digest, ImageLayout
 
 if TYPE_CHECKING:
@@ -51,14 +51,15 @@ TRANSPORT: Final = _Transport()
 
 
 @frozen(kw_only=True)
-class ArchiveReference(ImageReference):
-    """An image in an archive of a layout."""
+class ArchiveReference(PathReference):
+    """An image in an archive of a layout.
 
-    #: The file, as it was written.
-    path: str = field(eq=False)
-    #: The file, absolute and without symbolic links: what is opened.
-    resolved: str
-    #: The name of the image; None for the only one, or for none.
+    Attributes:
+        path: The file, as it was written.
+        resolved: The file, absolute and without symbolic links: what is opened.
+        name: The name of the image; None for the only one, or for none.
+    """
+
     name: str | None = None
 
     @property
@@ -70,16 +71,6 @@ class ArchiveReference(ImageReference):
     def string_within_transport(self) -> str:
         """``file:name`` or ``file``."""
         return f"{self.path}:{self.name}" if self.name is not None else self.path
-
-    @property
-    def policy_configuration_identity(self) -> str:
-        """The resolved file. The name is no part of it: one image can be reached by several, and by none."""
-        return self.resolved
-
-    @property
-    def policy_configuration_namespaces(self) -> tuple[str, ...]:
-        """The directories above it."""
-        return with_parents(self.resolved)[1:]
 
     def new_image_source(self, sys: SystemContext | None = None) -> LayoutSource:
         """See :class:`ImageReference`."""
