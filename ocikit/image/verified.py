@@ -20,7 +20,6 @@ from ocikit.image.compression import DecompressedStream, ExpansionLimits
 from ocikit.spec import Digest
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from ocikit.image.limits import Limits
@@ -74,9 +73,7 @@ class _Blob:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None, /
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

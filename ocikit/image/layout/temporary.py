@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from ocikit._fs import TEMPORARY_PREFIX, Descriptor, fsync_directory, located
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 __all__ = ["TemporaryFile", "remove_stale"]
@@ -102,9 +101,7 @@ class TemporaryFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
