@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from ocikit import image, runtime
 if TYPE_CHECKING:
     from types import FrameType
 
-PREFIX = "example_app_"
+PREFIX = "example_app_"  # and a number that stands for the directory: another one is another application
 POLICY = b"""
 {
   "default": [{"type": "reject"}],
@@ -40,8 +41,9 @@ class Application:
 
     def __init__(self, images: Path, work: Path) -> None:
         self.state_root = work / "state"
+        self.prefix = f"{PREFIX}{zlib.crc32(bytes(work.resolve())):08x}_"
         # What a crash left is in the way of the ids and names of this life.
-        runtime.stop_and_remove(self.state_root, prefix=PREFIX, timeout=1)
+        runtime.stop_and_remove(self.state_root, prefix=self.prefix, timeout=1)
         policy = image.Policy.from_bytes(POLICY)
         imported = image.import_directory(images, policy=policy, dest=work / "layouts", on_error="continue")
         for failed in imported.failed:
@@ -57,7 +59,7 @@ class Application:
 
     def use(self, name: str, number: int) -> str:
         """Run a tool once; return what it printed."""
-        done = runtime.run(self.state_root, f"{PREFIX}{name}_{number}", self.bundles[name], timeout=30)
+        done = runtime.run(self.state_root, f"{self.prefix}{name}_{number}", self.bundles[name], timeout=30)
         if done.exit_code != 0:
             raise RuntimeError(f"{name}: exit code {done.exit_code}: {done.stderr.decode(errors='replace')}")
         return done.stdout.decode()
@@ -66,12 +68,12 @@ class Application:
         """Start a tool that goes on by itself, beyond the end of this program if need be."""
         bundle = self.bundles[name]
         spec = bundle.spec.with_process(args=("sleep", "600"))
-        kept = runtime.create(self.state_root, f"{PREFIX}{name}_kept", bundle, spec=spec, lifetime="detached")
+        kept = runtime.create(self.state_root, f"{self.prefix}{name}_kept", bundle, spec=spec, lifetime="detached")
         kept.start()
 
     def close(self) -> None:
         """Stop and remove all that is ours."""
-        report = runtime.stop_and_remove(self.state_root, prefix=PREFIX, timeout=2)
+        report = runtime.stop_and_remove(self.state_root, prefix=self.prefix, timeout=2)
         for outcome in report:
             print(f"{outcome.id}: {outcome.result}{' (killed)' if outcome.killed else ''}")
 

@@ -24,6 +24,8 @@ from ocikit.spec import LinuxMemory, Spec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Cgroups are named after the id, for the whole machine: another demo may be running.
+PREFIX = f"ocikit-demo-{os.getpid()}-"
 MEMORY_LIMIT = 64 << 20
 
 # Nothing but a shell and /proc is asked of the image.
@@ -60,7 +62,7 @@ def limited(spec: Spec) -> Spec:
 def left_behind(work: Path) -> list[str]:
     """Return what is still there of what the demo made outside of its directory."""
     mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {work}" in line]
-    cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob("**/ocikit-demo-*")]
+    cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{PREFIX}*")]
     return mounts + cgroups
 
 
@@ -85,7 +87,7 @@ def main(work: Path, source: str | None) -> None:
             spec_hook=limited,
         )
     with step("run it to its end"):
-        done = runtime.run(root, "ocikit-demo-look", bundle)
+        done = runtime.run(root, f"{PREFIX}look", bundle)
     print("\n".join(f"{'':12}  | {line}" for line in done.stdout.decode().splitlines()))
     print(f"{'':12}  exit code {done.exit_code}")
 
@@ -95,7 +97,7 @@ def main(work: Path, source: str | None) -> None:
             container = stack.enter_context(
                 runtime.create(
                     root,
-                    "ocikit-demo-wait",
+                    f"{PREFIX}wait",
                     bundle,
                     spec=waiting,
                     stdout="pipe",
@@ -115,7 +117,7 @@ def main(work: Path, source: str | None) -> None:
         with step("destroy it"):
             container.destroy()
     with step("remove whatever an application of this prefix may have left"):
-        report = runtime.stop_and_remove(root, prefix="ocikit-demo-")
+        report = runtime.stop_and_remove(root, prefix=PREFIX)
     print(f"{'':12}  {len(report)} found, {len(report.failed)} failed")
     print(f"{'':12}  left behind: {', '.join(left_behind(work)) or 'nothing'}")
 
