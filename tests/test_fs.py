@@ -19,7 +19,6 @@ from ocikit._fs import (
     Descriptor,
     atomic_write,
     fsync_directory,
-    make_directories,
     open_in_root,
 )
 
@@ -166,57 +165,6 @@ def test_exchanging_directories_for_links_does_not_help(root: Path, root_fd: int
         done.set()
         thread.join()
     assert found == {"inside"}
-
-
-@pytest.mark.parametrize(
-    "path", ["a/b/c", "/a/b/c", "a//b/./c", "directory/x/y", "top/a/b", "../../a/b", "etc", "", "."]
-)
-def test_directories_are_made_inside(root: Path, root_fd: int, path: str) -> None:
-    """What is missing of a path is made below the root, and the directory is opened; doing it again is the same."""
-    before = sorted(root.parent.iterdir())
-    with Descriptor(make_directories(root_fd, path)) as made, Descriptor(make_directories(root_fd, path)) as again:
-        assert os.path.samestat(os.fstat(made.fd), os.fstat(again.fd))
-        with Descriptor(open_in_root(root_fd, path or ".")) as there:
-            assert os.path.samestat(os.fstat(made.fd), os.fstat(there.fd))
-    assert sorted(root.parent.iterdir()) == before
-
-
-def test_directories_have_their_mode(root: Path, root_fd: int) -> None:
-    """The mode is that of the directories that are made, less the umask; others are left as they are."""
-    (root / "etc").chmod(0o711)
-    before = os.umask(0o027)
-    try:
-        os.close(make_directories(root_fd, "etc/a/b", 0o777))
-    finally:
-        os.umask(before)
-    assert [(root / name).stat().st_mode & 0o7777 for name in ("etc", "etc/a", "etc/a/b")] == [0o711, 0o750, 0o750]
-
-
-@pytest.mark.parametrize("path", ["etc/passwd/x", "secret", "dangling/x", "loop/x", "near/x"])
-def test_what_is_no_directory_is_in_the_way(root: Path, root_fd: int, path: str) -> None:
-    """A file or a link that leads nowhere is an error, nothing is made, and no descriptor is lost."""
-    before = sorted(root.rglob("*"))
-    descriptors = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(OSError, match=r"Not a directory|Too many levels|No such file"):
-        make_directories(root_fd, path)
-    assert sorted(root.rglob("*")) == before
-    assert len(os.listdir("/proc/self/fd")) == descriptors
-
-
-def test_many_may_make_the_same_directory(root_fd: int) -> None:
-    """Threads that make one path at the same time all get it."""
-    made: list[tuple[int, int]] = []
-    start = threading.Barrier(8)
-
-    def make(number: int) -> None:
-        start.wait()
-        for step in range(50):
-            with Descriptor(make_directories(root_fd, f"shared/{step}/deep/{number % 2}")) as directory:
-                made.append((step * 2 + number % 2, os.fstat(directory.fd).st_ino))
-
-    in_threads(make, 8)
-    assert len(made) == 400
-    assert len(set(made)) == 100
 
 
 def in_threads(work: Callable[[int], None], count: int) -> None:
