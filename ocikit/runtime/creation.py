@@ -226,9 +226,21 @@ class _Creation(NamedTuple):
             into_cgroup=places.joined_by_clone is not None,
             cgroup_mounts=places.mounts(),
             capabilities=_ALL_CAPABILITIES if self._new_users() else own_capabilities(),
+            of_host=self._namespaces_of_host(),
             home=self._home(),
         )
         return compile_plan(self.spec, around)
+
+    def _namespaces_of_host(self) -> frozenset[str]:
+        """Return the types of the namespaces that have a path and are our own."""
+        namespaces = self.spec.linux.namespaces if self.spec.linux is not None else ()
+        found = set()
+        for one in namespaces:
+            # A path that leads nowhere is an error of the step that joins it, which says so.
+            with contextlib.suppress(OSError, ValueError):
+                if one.path and os.path.samefile(one.path, f"/proc/self/ns/{_NAMESPACE_FILES.get(one.type, one.type)}"):
+                    found.add(one.type)
+        return frozenset(found)
 
     def _new_users(self) -> bool:
         linux = self.spec.linux
@@ -282,6 +294,9 @@ class _Creation(NamedTuple):
         now = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
         return Created(self.id, started.pid, started.start_time, now, self.bundle, paths, descriptors)
 
+
+#: Names in /proc/PID/ns that differ from those of the specification.
+_NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
 
 _ALL_CAPABILITIES = 0xFFFF_FFFF_FFFF_FFFF
 

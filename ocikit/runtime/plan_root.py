@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime import mount_options as options_of
+from ocikit.runtime.coherence import sysctl_path
 from ocikit.runtime.steps import NO_SLOT, Op, Slot, Step, close
 
 if TYPE_CHECKING:
@@ -68,10 +69,6 @@ _DEV_LINKS = {
     "/dev/ptmx": "pts/ptmx",
 }
 
-_IPC_SYSCTLS = frozenset(
-    f"kernel.{name}" for name in "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced auto_msgmni".split()
-)
-
 
 class CgroupMount(NamedTuple):
     """One hierarchy of a mount of type ``cgroup``."""
@@ -109,7 +106,7 @@ def root_filesystem(
     yield from _devices(spec, shared="user" in namespaces)
     yield Step(Op.MKDIR, "make working directory", (Slot.ROOT, 0o755), (_bytes(spec.process.cwd),), spec.process.cwd)
     # The sysctls before /proc/sys may become read-only, through a procfs that no mount of the container can cover.
-    yield from _sysctls(linux.sysctl, namespaces)
+    yield from _sysctls(linux.sysctl)
     for path in linux.readonly_paths:
         yield Step(Op.READONLY, "make read-only", (Slot.ROOT,), (_bytes(path),), path)
     for path in linux.masked_paths:
@@ -195,6 +192,8 @@ class _Mounting:
         if self.options.data:
             what = ", ".join(self.options.data)
             raise ValidationError((f"{self.path}.options: a bind mount has no options of a file system ({what})",))
+        if not self.mount.source:
+            raise ValidationError((f"{self.path}.source: expected what to bind, found nothing",))
         source = posixpath.join(self.bundle, self.mount.source)
         recursive = int(bool(self.options.bind))
         yield Step(Op.BIND, "bind mount", (Slot.MOUNT, recursive), (_bytes(source),), source, "does it exist?")
@@ -282,38 +281,13 @@ def _device(path: str, mode: int, numbers: tuple[int, int], owner: tuple[int, in
     yield Step(Op.NODE, "make device", (Slot.ROOT, mode, device, *owner), (_bytes(path),), path, remedy)
 
 
-def _sysctls(sysctls: Mapping[str, str], namespaces: Collection[str]) -> Iterator[Step]:
-    """Yield kernel parameters, if they are the container's own and not the host's."""
+def _sysctls(sysctls: Mapping[str, str]) -> Iterator[Step]:
+    """Yield kernel parameters; that they are the container's own is checked already."""
     if sysctls:
         yield Step(Op.PROCFS, "mount a private procfs for kernel parameters", (Slot.SYSCTL, 1))
     for name, value in sysctls.items():
-        key = _sysctl_key(name)
-        needed = _namespace_of(key)
-        path = f"$.linux.sysctl[{name!r}]"
-        if needed is None:
-            raise ValidationError((f"{path}: this parameter is the host's, not the container's",))
-        if needed not in namespaces:
-            raise ValidationError((f"{path}: the container needs a {needed} namespace of its own for it",))
-        file = "sys/" + "/".join(part.replace("/", ".") for part in key.split("."))
+        file = sysctl_path(name)
         strings = (_bytes(file), _bytes(value))
         yield Step(Op.WRITE, f"set {name} to {value!r}", (Slot.SYSCTL, _RESOLVE_PROC), strings, f"/proc/{file}")
     # It has the host's parameters, too, and nothing of it is read-only.
     yield close(Slot.SYSCTL)
-
-
-def _sysctl_key(name: str) -> str:
-    """Normalise to dots: when the first separator is a slash, slashes separate and dots are part of a name."""
-    slash, dot = name.find("/"), name.find(".")
-    if slash >= 0 and (dot < 0 or slash < dot):
-        return name.translate(str.maketrans("/.", "./"))
-    return name
-
-
-def _namespace_of(key: str) -> str | None:
-    if key in _IPC_SYSCTLS or key.startswith("fs.mqueue."):
-        return "ipc"
-    if key.startswith("net."):
-        return "network"
-    if key == "kernel.domainname":
-        return "uts"
-    return "user" if key.startswith("user.") else None

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def here(root: Path, name: str, bundle: Path) -> None:
 
 def by_runc(root: Path, name: str, bundle: Path) -> None:
     """Run by runc."""
-    command = ["runc", "--root", root, "run", "--bundle", bundle, name]
+    command: list[str | Path] = ["runc", "--root", root, "run", "--bundle", bundle, name]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 
@@ -54,6 +55,12 @@ def timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def wait(work: list[Callable[[], None]], pool: ThreadPoolExecutor) -> None:
+    """Do all of some work, in the threads of a pool."""
+    for done in [pool.submit(one) for one in work]:
+        done.result()
 
 
 def main(work: Path, rounds: int) -> None:
@@ -66,8 +73,8 @@ def main(work: Path, rounds: int) -> None:
         for number in range(rounds + 1):
             for name, run in runners.items():
                 ids = [f"bench-{name}-{number}-{i}" for i in range(THREADS)]
-                alone = timed(lambda run=run, ids=ids: run(root, ids[0], bundle))
-                together = timed(lambda run=run, ids=ids: list(pool.map(lambda one: run(root, one, bundle), ids)))
+                alone = timed(partial(run, root, ids[0], bundle))
+                together = timed(partial(wait, [partial(run, root, one, bundle) for one in ids], pool))
                 if number:
                     one[name].append(alone)
                     many[name].append(together / THREADS)

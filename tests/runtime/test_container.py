@@ -148,7 +148,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "the root cgroup": ({"linux": {"cgroups_path": "/"}}, ValidationError, "cgroupsPath"),
     "a limit that the kernel refuses": ({"linux": {"resources": TINY_QUOTA}}, CgroupError, r"cpu\.quota"),
     "no program": ({"process": {"args": ("/nothing/here",)}}, SetupError, "/nothing/here"),
-    "no namespace": ({"linux": {"namespaces": JOINED}}, SetupError, "/nothing"),
+    "no namespace": ({"linux": {"namespaces": JOINED}, "hostname": ""}, SetupError, "/nothing"),
     "a program that is none": ({"process": {"args": ("/etc/passwd",)}}, SetupError, "/etc/passwd"),
 }
 

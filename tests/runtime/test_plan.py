@@ -315,3 +315,71 @@ def test_capability_names_round_trip() -> None:
     """Every name has its bit and every bit its name, CHECKPOINT_RESTORE being the fortieth."""
     assert names_of(to_mask(NAMES)[0]) == NAMES
     assert to_mask(["CAP_CHECKPOINT_RESTORE"]) == (1 << 40, ())
+
+
+NEW_USER = (*spec().linux.namespaces, LinuxNamespace(type="user"))  # type: ignore[union-attr]
+NO_UTS = tuple(one for one in spec().linux.namespaces if one.type != "uts")  # type: ignore[union-attr]
+ONE_ID = (LinuxIDMapping(container_id=0, host_id=1, size=1),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"linux": {"namespaces": NO_UTS}}, "$.hostname"),
+        ({"linux": {"namespaces": NO_UTS}, "hostname": "", "domainname": "x"}, "$.domainname"),
+        ({"hostname": "h" * 65}, "$.hostname"),
+        ({"hostname": "ö" * 33}, "$.hostname"),
+        ({"linux": {"time_offsets": {"boottime": LinuxTimeOffset(secs=1)}}}, "$.linux.timeOffsets"),
+        ({"linux": {"uid_mappings": ONE_ID}}, "$.linux.uidMappings"),
+        ({"linux": {"namespaces": NEW_USER}}, "$.linux.uidMappings"),
+        ({"linux": {"masked_paths": ("/",)}}, "$.linux.maskedPaths[0]"),
+        ({"linux": {"readonly_paths": ("/x", "//y/..")}}, "$.linux.readonlyPaths[1]"),
+        ({"linux": {"devices": (LinuxDevice(path="//", type="c", major=1, minor=3),)}}, "$.linux.devices[0].path"),
+        ({"linux": {"devices": (LinuxDevice(path="/x", type="c", major=-1, minor=3),)}}, "$.linux.devices[0].major"),
+        (
+            {"linux": {"devices": (LinuxDevice(path="/x", type="c", major=1, minor=1 << 20),)}},
+            "$.linux.devices[0].minor",
+        ),
+        ({"process": {"user": User(uid=0xFFFF_FFFF, gid=0)}}, "$.process.user.uid"),
+        ({"process": {"user": User(uid=0, gid=0xFFFF_FFFF)}}, "$.process.user.gid"),
+        ({"process": {"user": User(additional_gids=(1, 0xFFFF_FFFF))}}, "$.process.user.additionalGids[1]"),
+        ({"process": {"user": User(umask=0o1000)}}, "$.process.user.umask"),
+        ({"process": {"args": ("", "x")}}, "$.process.args[0]"),
+        ({"process": {"oom_score_adj": 1001}}, "$.process.oomScoreAdj"),
+        ({"mounts": (Mount(destination="/x", type="bind"),)}, "$.mounts[0].source"),
+    ],
+)
+def test_what_would_reach_the_host_or_mean_something_else_is_refused(changes: dict[str, Any], path: str) -> None:
+    """An id that means "no change", a name for the host, a map without a namespace: refused, with the place."""
+    with pytest.raises(ValidationError) as caught:
+        compile_plan(spec(**changes), AROUND)
+    assert caught.value.violations[0].startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "net/../kernel/core_pattern",
+        "net...kernel.core_pattern",
+        "net.//.kernel",
+        "net//x",
+        "net.",
+        "user/../vm/swappiness",
+    ],
+)
+def test_parameters_cannot_climb(name: str) -> None:
+    """A name that begins like a parameter of the container leads to no other one."""
+    ids = {"uid_mappings": ONE_ID, "gid_mappings": ONE_ID}
+    with pytest.raises(ValidationError, match="sysctl"):
+        compile_plan(spec(linux={"namespaces": NEW_USER, "sysctl": {name: "x"}} | ids), AROUND)
+
+
+def test_namespaces_of_the_host_are_not_the_containers() -> None:
+    """Joining the host's own namespace by path gives no right to change what is in it."""
+    around = AROUND._replace(of_host=frozenset({"uts", "network"}))
+    with pytest.raises(ValidationError) as caught:
+        compile_plan(spec(linux={"sysctl": {"net.ipv4.ip_forward": "1"}}), around)
+    assert [violation.partition(":")[0] for violation in caught.value.violations] == [
+        "$.hostname",
+        "$.linux.sysctl['net.ipv4.ip_forward']",
+    ]

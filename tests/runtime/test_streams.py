@@ -82,6 +82,14 @@ def test_a_host_without_standard_streams(
         "n=0; for fd in 0 1 2; do case $(ls -l /proc/$$/fd/$fd) in */dev/null|*pipe:*) ;; *) n=$((n+1));; esac; done"
     )
     bundle = make_bundle("sh", "-c", f"{script}; exit $n")
-    arguments = [sys.executable, "-c", HOST_WITHOUT_STREAMS, root, container_id, bundle, tmp_path / "result"]
+    arguments: list[str | Path] = [
+        sys.executable,
+        "-c",
+        HOST_WITHOUT_STREAMS,
+        root,
+        container_id,
+        bundle,
+        tmp_path / "result",
+    ]
     subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *arguments], check=True, timeout=60)
     assert (tmp_path / "result").read_text() == "inherit 0\npipe 0\n"
