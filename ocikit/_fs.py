@@ -17,6 +17,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import threading
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -35,6 +36,7 @@ __all__ = [
     "located",
     "lock_directory",
     "make_directories",
+    "no_fork",
     "open_in_root",
     "remove_tree",
 ]
@@ -56,15 +58,20 @@ _PLACE = getattr(os, "O_PATH", 0)
 # descriptor holds the lock, for as long as it runs and without knowing.
 _not_in_children: set[int] = set()
 
+#: Held by a thread while what it opens or closes is not in the list, or still in it: no other thread forks meanwhile.
+#: For moments only.
+no_fork = threading.RLock()
+
 
 def _close_in_child() -> None:
     for fd in _not_in_children:
         with contextlib.suppress(OSError):
             os.close(fd)
     _not_in_children.clear()
+    no_fork.release()
 
 
-os.register_at_fork(after_in_child=_close_in_child)
+os.register_at_fork(before=no_fork.acquire, after_in_parent=no_fork.release, after_in_child=_close_in_child)
 
 
 def above_standard_streams(fd: int) -> int:
@@ -105,10 +112,11 @@ class Descriptor:
 
     def close(self) -> None:
         """Close the descriptor; closing twice is nothing."""
-        fd, self.fd = self.fd, -1
-        if fd in _not_in_children:
-            _not_in_children.discard(fd)
-            os.close(fd)
+        with no_fork:
+            fd, self.fd = self.fd, -1
+            if fd in _not_in_children:
+                _not_in_children.discard(fd)
+                os.close(fd)
 
     def __enter__(self) -> Self:
         return self
@@ -351,17 +359,34 @@ def lock_directory(
         OSError: As the system calls give it.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    with Descriptor(os.open(path, DIRECTORY, dir_fd=dir_fd)) as directory:
-        _flock(directory.fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, deadline, path)
-        # Whoever held the lock may have removed the directory and another may have made it anew: a lock on
-        # a directory that nobody can find any more orders nothing.
-        now = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
-        held = os.fstat(directory.fd)
-        if (now.st_dev, now.st_ino) != (held.st_dev, held.st_ino):
-            raise FileNotFoundError(
-                errno.ENOENT, "the directory was replaced while its lock was waited for", os.fsdecode(path)
-            )
-        yield directory.fd
+    with no_fork:
+        directory = Descriptor(os.open(path, DIRECTORY, dir_fd=dir_fd))
+    with directory:
+        try:
+            _flock(directory.fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, deadline, path)
+            _check_found(path, dir_fd, directory.fd)
+            yield directory.fd
+        finally:
+            _unlock(directory.fd)
+
+
+def _check_found(path: str | bytes | os.PathLike[str], dir_fd: int | None, held_fd: int) -> None:
+    # Whoever held the lock may have removed the directory and another may have made it anew: a lock on
+    # a directory that nobody can find any more orders nothing.
+    now = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+    held = os.fstat(held_fd)
+    if (now.st_dev, now.st_ino) != (held.st_dev, held.st_ino):
+        raise FileNotFoundError(
+            errno.ENOENT, "the directory was replaced while its lock was waited for", os.fsdecode(path)
+        )
+
+
+def _unlock(fd: int) -> None:
+    # Said, and not left to closing: to list a directory, Python copies its descriptor, and that copy may be in a child
+    # that was forked meanwhile.
+    with no_fork:
+        if fd in _not_in_children:  # else this is a forked child, and the lock its parent's
+            fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def _flock(fd: int, operation: int, deadline: float | None, path: str | bytes | os.PathLike[str]) -> None:

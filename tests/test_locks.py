@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocikit._fs import Descriptor, lock_directory
+from ocikit._fs import Descriptor, lock_directory, no_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -185,6 +185,43 @@ def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
         os.close(reader)
         os.close(writer)
         os.waitpid(pid, 0)
+
+
+def test_a_copy_in_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
+    """A copy of the descriptor that nobody knows of (to list a directory makes one) does not keep the lock."""
+    reader, writer = os.pipe()
+    with lock_directory(tmp_path, exclusive=True) as fd:
+        copy = os.dup(fd)
+        pid = os.fork()
+        if pid == 0:
+            os.close(writer)
+            os.read(reader, 1)  # as long as the parent wants it
+            os._exit(0)
+        os.close(copy)
+    with lock_directory(tmp_path, exclusive=True, timeout=0):
+        pass
+    os.close(writer)
+    os.waitpid(pid, 0)
+    os.close(reader)
+
+
+def test_nobody_forks_between_opening_and_knowing() -> None:
+    """While a descriptor is opened or closed that children must not have, forks of other threads wait."""
+    forked = threading.Event()
+
+    def fork() -> None:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        forked.set()
+
+    thread = threading.Thread(target=fork)
+    with no_fork:
+        thread.start()
+        assert not forked.wait(0.1)
+    thread.join()
+    assert forked.is_set()
 
 
 def test_a_forked_child_cannot_free_the_lock(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import socket
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ocikit import _sys
-from ocikit._fs import Descriptor
+from ocikit._fs import Descriptor, no_fork
 from ocikit.errors import SetupError
 from ocikit.runtime.procfs import start_time
 from ocikit.runtime.steps import Sync
@@ -106,11 +106,13 @@ class Launch:
             self.abort()
 
     def _start(self, fifo_fd: int, stdio: tuple[int, int, int], cgroup_fd: int | None) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # A forked child of the host with a copy of their end would keep us from hearing the end of the conversation.
+        with no_fork:
+            pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._channel, theirs = (Descriptor(one.detach()) for one in pair)
         with theirs, Descriptor(os.memfd_create("ocikit-plan", os.MFD_CLOEXEC)) as plan:
-            self._channel = Descriptor(ours.detach())
             _write_whole(plan.fd, self._plan.encode())
-            passed = [*stdio, plan.fd, theirs.fileno(), fifo_fd]
+            passed = [*stdio, plan.fd, theirs.fd, fifo_fd]
             if cgroup_fd is not None:
                 passed.append(cgroup_fd)
             _sys.spawn(self._helper, _sys.helper_executable(), passed)

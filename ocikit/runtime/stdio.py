@@ -7,7 +7,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Protocol, Self
 
-from ocikit._fs import Descriptor, above_standard_streams
+from ocikit._fs import Descriptor, above_standard_streams, no_fork
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,9 +126,11 @@ class Stdio:
         return kept.fd
 
     def _pipe(self, number: int) -> int:
-        reading, writing = map(above_standard_streams, os.pipe2(os.O_CLOEXEC))
-        theirs, ours, mode = (reading, writing, "wb") if number == 0 else (writing, reading, "rb")
-        theirs = self._keep(theirs)
+        # A forked child of this process with a copy of their end would keep the pipe open.
+        with no_fork:
+            reading, writing = map(above_standard_streams, os.pipe2(os.O_CLOEXEC))
+            theirs, ours, mode = (reading, writing, "wb") if number == 0 else (writing, reading, "rb")
+            theirs = self._keep(theirs)
         self.files[number] = open(ours, mode)  # type: ignore[assignment]  # noqa: SIM115
         if self._owner is not None:
             os.fchown(theirs, *self._owner)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
-from ocikit import runtime
+from ocikit import _sys, runtime
 from ocikit.runtime.cgroups import detect, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import pytest
 
 PYTHON = os.path.realpath("/proc/self/exe")
 
@@ -88,3 +92,28 @@ def test_the_interpreter_never_forks(
     assert len(threads) > 1
     assert [call for call in starts if "CLONE_VM" not in call] == []
     assert any("CLONE_VFORK" in call for call in starts)
+
+
+def test_a_host_that_forks_while_a_container_is_made(
+    root: Path, bundle: Path, container_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child of the host that lives on holds no end of the conversation with init: start sees the execution."""
+    children = []
+    spawn = _sys.spawn
+
+    def fork_and_spawn(*arguments: Any) -> None:
+        children.append(os.fork())
+        if children[-1] == 0:
+            time.sleep(20)
+            os._exit(0)
+        spawn(*arguments)
+
+    monkeypatch.setattr(_sys, "spawn", fork_and_spawn)
+    try:
+        with runtime.create(root, container_id, bundle, stdin="null") as container:
+            container.start()
+            assert os.waitpid(children[0], os.WNOHANG) == (0, 0)
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
