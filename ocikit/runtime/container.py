@@ -18,6 +18,7 @@ from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, fifo, process
 from ocikit.runtime.root import StateRoot
 from ocikit.runtime.state import parse_time
 from ocikit.runtime.status import ContainerState, Status
+from ocikit.runtime.stdio import broken_pipes_raise
 from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
@@ -406,7 +407,7 @@ class Container:
             self._launch = None
         for file in (self.stdin, self.stdout, self.stderr):
             if file is not None:
-                with contextlib.suppress(BrokenPipeError):
+                with contextlib.suppress(BrokenPipeError), broken_pipes_raise():
                     file.close()
 
     def __enter__(self) -> Self:

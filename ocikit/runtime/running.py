@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import time
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from ocikit.errors import LimitExceededError
 from ocikit.runtime.creation import create
 from ocikit.runtime.status import Completed
+from ocikit.runtime.stdio import broken_pipes_raise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -145,12 +145,11 @@ class _Pipes:
 
     def _feed(self, fd: int) -> None:
         try:
-            self._input = self._input[os.write(fd, self._input[:_PIECE]) :]
+            with broken_pipes_raise():
+                self._input = self._input[os.write(fd, self._input[:_PIECE]) :]
         except BlockingIOError:
             return
-        except OSError as error:
-            if error.errno != errno.EPIPE:
-                raise
+        except BrokenPipeError:
             self._input = self._input[:0]  # it does not want to read any more
         if not self._input and self._container.stdin is not None:
             self._waiting.unregister(fd)

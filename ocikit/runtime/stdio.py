@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+import signal
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Protocol, Self
 
 from ocikit._fs import Descriptor, above_standard_streams, no_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["HasFileno", "Stdio", "Stream"]
+__all__ = ["HasFileno", "Stdio", "Stream", "broken_pipes_raise"]
 
 
 class HasFileno(Protocol):
@@ -135,3 +137,20 @@ class Stdio:
         if self._owner is not None:
             os.fchown(theirs, *self._owner)
         return theirs
+
+
+@contextlib.contextmanager
+def broken_pipes_raise() -> Iterator[None]:
+    """While this block writes to pipes, one that nobody reads is an error, also in a host that lets SIGPIPE end it.
+
+    The signal is blocked in this thread only, which is the one that gets it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    try:
+        yield
+    except BrokenPipeError:
+        if signal.SIGPIPE not in before:
+            signal.sigtimedwait({signal.SIGPIPE}, 0)
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -93,3 +93,24 @@ def test_a_host_without_standard_streams(
     ]
     subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *arguments], check=True, timeout=60)
     assert (tmp_path / "result").read_text() == "inherit 0\npipe 0\n"
+
+
+HOST_THAT_SIGPIPE_ENDS = """
+import signal, sys
+from ocikit import runtime
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+root, container_id, bundle = sys.argv[1:]
+print(runtime.run(root, container_id, bundle, input=b"x" * 1_000_000).exit_code)
+with runtime.create(root, container_id, bundle, stdin="pipe") as container:
+    container.start()
+    container.wait(30)
+    container.stdin.write(b"never read")
+print(signal.sigpending(), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+
+
+def test_a_host_that_sigpipe_ends(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
+    """A container that does not read its input ends no host, whatever that does about SIGPIPE."""
+    arguments = [sys.executable, "-c", HOST_THAT_SIGPIPE_ENDS, root, container_id, make_bundle("true")]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "0\nset() set()\n"), done.stderr
