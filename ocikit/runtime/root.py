@@ -24,7 +24,9 @@ __all__ = ["StateRoot", "default_root"]
 
 # runc's modes: others may pass through to exec.fifo, which only they who know its name can open.
 _ROOT_MODE = 0o700
-_CONTAINER_MODE = 0o711
+# As runc's, and sticky, which means nothing for the owner: mkdir gives it in the same moment in which it makes the
+# directory. So one that is still empty tells whose it is, runc's or ours.
+_CONTAINER_MODE = 0o1711
 
 # What a lock is waited for: creating takes milliseconds, destroying at most the time a process takes to die.
 _LOCK_SECONDS = 60.0
@@ -173,15 +175,12 @@ class StateRoot:
         """
         with contextlib.ExitStack() as stack:
             for _ in range(100):
-                new = self._mkdir(container_id)
+                self._mkdir(container_id)
                 try:
                     fd = stack.enter_context(self.lock(container_id))
                 except NotExistError:
                     continue  # whoever cleans up was between our two steps
-                names = set(os.listdir(fd))
-                # The lock is free and there is no state: whoever was creating this one is gone.
-                interrupted = OWN_FILE in names and STATE_FILE not in names
-                if not interrupted and (names or not new):
+                if not self.is_unfinished(fd):
                     raise ExistError(f"container with given ID already exists: {container_id} in {self.path}")
                 break
             else:
@@ -190,17 +189,27 @@ class StateRoot:
                 )
             yield fd
 
-    def _mkdir(self, container_id: str) -> bool:
+    def is_unfinished(self, fd: int) -> bool:
+        """Tell whether a directory whose lock is held is a creation by ocikit that never came to its end.
+
+        Whoever creates holds the lock until the state is written: there is none, and whoever was creating is gone.
+        """
+        names = set(os.listdir(fd))
+        if STATE_FILE in names:
+            return False
+        nothing_yet = all(name.startswith(_fs.TEMPORARY_PREFIX) for name in names)
+        return OWN_FILE in names or (nothing_yet and bool(os.fstat(fd).st_mode & stat.S_ISVTX))
+
+    def _mkdir(self, container_id: str) -> None:
         try:
             os.mkdir(container_id, _CONTAINER_MODE, dir_fd=self._directory.fd)
         except FileExistsError:
-            return False
+            return
         except OSError as error:
             action = "make directory of container"
             raise SystemCallError(action, error.errno or errno.EIO, self._where(container_id)) from error
         # The umask may have taken away what others need to reach exec.fifo.
         os.chmod(container_id, _CONTAINER_MODE, dir_fd=self._directory.fd)
-        return True
 
     def remove(self, container_id: str, fd: int) -> None:
         """Remove the directory of a container, whose lock is held.

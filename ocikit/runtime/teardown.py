@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.errors import NotRunningError, PausedError, RunningError, StateError
 from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, records
-from ocikit.runtime.state import OWN_FILE, STATE_FILE
+from ocikit.runtime.state import STATE_FILE
 from ocikit.runtime.status import Status
 
 if TYPE_CHECKING:
@@ -116,13 +116,13 @@ def remove_remains(root: StateRoot, container_id: str, stale_seconds: float) -> 
         CgroupError: The cgroups of the interrupted creation have processes in them that do not end.
     """
     with root.lock(container_id) as fd:
-        names = set(os.listdir(fd))
-        if STATE_FILE in names:
-            return False
-        if OWN_FILE in names:
+        if root.is_unfinished(fd):
             remove_interrupted(root, fd, container_id)
             root.remove(container_id, fd)
             return True
+        names = set(os.listdir(fd))
+        if STATE_FILE in names:
+            return False
         if names:
             raise StateError(
                 f"{root.path}/{container_id}: no {STATE_FILE}; another program is making this container, or failed to"

@@ -33,11 +33,11 @@ def add(state: Path, name: str, text: bytes = b"{}") -> Path:
 
 
 def test_the_root_is_made_for_us_alone(state: Path) -> None:
-    """The modes are those of runc, whatever the umask says."""
+    """The modes are those of runc, whatever the umask says, and what we make is marked as ours from the beginning."""
     before = os.umask(0o077)
     try:
         with StateRoot.make(str(state)) as root, root.claim("a"):
-            assert (state / "a").stat().st_mode & 0o7777 == 0o711
+            assert (state / "a").stat().st_mode & 0o7777 == 0o1711
     finally:
         os.umask(before)
     assert state.stat().st_mode & 0o7777 == 0o700
@@ -153,9 +153,13 @@ def test_remains_of_an_interrupted_creation_are_claimed_again(state: Path) -> No
     (state / "other").mkdir(0o711)
     (state / "other/exec.fifo").touch(0o600)
     (state / "empty").mkdir(0o711)
+    for name in ("made", "begun"):
+        (state / name).mkdir(0o1711)
+    (state / "begun/.ocikit-tmp-0123").touch(0o600)
     with StateRoot.open(str(state)) as root:
-        with root.claim("ours"):
-            pass
+        for name in ("ours", "made", "begun"):
+            with root.claim(name):
+                pass
         for name in ("other", "empty"):
             with pytest.raises(ExistError), root.claim(name):
                 pass

@@ -175,6 +175,21 @@ def test_directories_that_are_no_containers(root: Path, monkeypatch: pytest.Monk
     assert [path.name for path in root.iterdir()] == ["app_full"]
 
 
+def test_what_a_killed_creation_left_is_in_nobodys_way(root: Path, bundle: Path, new_id: Callable[[], str]) -> None:
+    """From the first moment on, remains of a creation of ours are told from runc at work: removed, or taken over."""
+    prefix = new_id()
+    root.mkdir(0o700)
+    for number in range(4):
+        (root / f"{prefix}_{number}").mkdir(0o1711)
+    for number in (2, 3):
+        (root / f"{prefix}_{number}/.ocikit-tmp-0123").touch(0o600)
+    for number in (0, 2):
+        with runtime.create(root, f"{prefix}_{number}", bundle) as container:
+            assert container.status() == "created"
+    assert runtime.stop_and_remove(root, prefix=prefix).removed == (f"{prefix}_1", f"{prefix}_3")
+    assert list(root.iterdir()) == []
+
+
 def test_two_stop_the_same(root: Path, bundle: Path, new_id: Callable[[], str]) -> None:
     """Two threads that stop the same containers both succeed, and each container is removed once."""
     prefix = new_id()

@@ -111,6 +111,13 @@ print(signal.sigpending(), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 
 def test_a_host_that_sigpipe_ends(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
     """A container that does not read its input ends no host, whatever that does about SIGPIPE."""
-    arguments = [sys.executable, "-c", HOST_THAT_SIGPIPE_ENDS, root, container_id, make_bundle("true")]
+    arguments: list[str | Path] = [
+        sys.executable,
+        "-c",
+        HOST_THAT_SIGPIPE_ENDS,
+        root,
+        container_id,
+        make_bundle("true"),
+    ]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "0\nset() set()\n"), done.stderr
