@@ -2,7 +2,7 @@
 
 A process id says nothing: the number may belong to somebody else by now. A process is what a descriptor refers to
 that was opened *before* its start time was compared. What is never touched, whatever a state says: process 1, this
-process, and the processes it descends from.
+process, the processes it descends from, and the kernel's own.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from ocikit.runtime.status import ExitStatus
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterator
+
+    from ocikit.runtime.procfs import Stat
 
 __all__ = ["Init", "adopt_init", "find_init", "glance", "open_process"]
 
@@ -51,7 +53,7 @@ def open_process(pid: int, start_time: int) -> int | None:
         raise SystemCallError("open process", error.errno or errno.EIO, f"/proc/{pid}") from error
     try:
         stat = read_stat(pid)
-        if stat is not None and stat.start_time == start_time and pid not in ancestors():
+        if stat is not None and _is_init(stat, pid, start_time):
             kept, pidfd = pidfd, -1
             return kept
         return None
@@ -63,10 +65,14 @@ def open_process(pid: int, start_time: int) -> int | None:
 def glance(pid: int, start_time: int) -> bool | None:
     """Tell whether a process is alive, without opening it; None when that takes a closer look."""
     stat = read_stat(pid) if pid > 1 else None
-    if stat is None or stat.start_time != start_time or pid in ancestors():
+    if stat is None or not _is_init(stat, pid, start_time):
         return False
     # A process whose first thread has ended looks like a dead one, and lives as long as its other threads.
     return None if stat.state in {"Z", "X"} else True
+
+
+def _is_init(stat: Stat, pid: int, start_time: int) -> bool:
+    return stat.start_time == start_time and not stat.of_kernel and pid not in ancestors()
 
 
 class Init:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 __all__ = ["Stat", "ancestors", "own_capabilities", "read_stat", "start_time"]
 
+_PF_KTHREAD = 0x0020_0000  # include/linux/sched.h
 _DEAD = frozenset({"Z", "X", "x"})
 
 
@@ -21,13 +22,16 @@ class Stat(NamedTuple):
     start_time: int
     #: In the form of ``waitpid``; right for state ``Z``, and 0 for whom the kernel does not want to tell.
     exit_status: int
+    #: Whether it is a thread of the kernel, which no signal ends.
+    of_kernel: bool
 
     @classmethod
     def parse(cls, text: bytes) -> Stat:
         """Read the file; the name of the program in it may hold spaces and parentheses, and ends with the last one."""
         # The manual counts the fields from 1, and the first one after the name is number 3.
         fields = text[text.rindex(b")") + 2 :].split()
-        return cls(fields[0].decode(), int(fields[1]), int(fields[19]), int(fields[49]))
+        of_kernel = bool(int(fields[6]) & _PF_KTHREAD)
+        return cls(fields[0].decode(), int(fields[1]), int(fields[19]), int(fields[49]), of_kernel)
 
 
 def read_stat(pid: int) -> Stat | None:

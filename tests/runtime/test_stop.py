@@ -16,7 +16,7 @@ import pytest
 
 from ocikit import runtime
 from ocikit.errors import CgroupError, NotRunningError, StateError
-from ocikit.runtime import Status, cgroup_setup, cgroup_tree, stopping
+from ocikit.runtime import Status, cgroup_setup, cgroup_tree, process, procfs, stopping
 from ocikit.runtime.cgroups import detect, place
 
 if TYPE_CHECKING:
@@ -221,6 +221,25 @@ def write_state(root: Path, name: str, document: dict[str, object]) -> None:
 def start_of(pid: int) -> int:
     """Return when a process was started, in clock ticks since boot."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+KERNEL_THREAD = b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 26 0 0 20 0 1 0 7 0 0" + b" 0" * 28
+
+
+def test_states_that_name_a_thread_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No signal ends a thread of the kernel: it is nobody's container, and nobody waits for its end."""
+    stat = procfs.Stat.parse(KERNEL_THREAD)
+    assert (stat.of_kernel, stat.start_time) == (True, 7)
+    victim = subprocess.Popen(["/bin/sleep", "1000"])
+    try:
+        start = start_of(victim.pid)
+        assert process.glance(victim.pid, start)
+        monkeypatch.setattr(process, "read_stat", lambda _: stat._replace(start_time=start))
+        assert process.open_process(victim.pid, start) is None
+        assert process.glance(victim.pid, start) is False
+    finally:
+        victim.kill()
+        victim.wait()
 
 
 @pytest.mark.parametrize("whose", ["process 1", "this process", "its parent", "a victim's number"])
