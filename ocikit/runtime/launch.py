@@ -34,6 +34,7 @@ _SAID_PID, _SAID_SYNC, _SAID_READY, _SAID_FAILED = 1, 2, 3, 4
 _PLAN_ITSELF = 0xFFFF_FFFF
 _GO_ON = b"g"
 _P_PIDFD = 3  # os.P_PIDFD, which is missing where Python was built with old headers
+_KILLED_EARLY = "its init was killed meanwhile; by the kernel, if linux.resources.memory.limit is too low for it"
 _WALL = 0x4000_0000  # __WALL: wait for the child whatever its exit signal is
 
 
@@ -142,7 +143,7 @@ class Launch:
                 return
             if message.said == _SAID_SYNC:
                 self._answer(Sync(message.answer))
-        raise SetupError("set up the container", errno.ESRCH, remedy="its init was killed while it was being set up")
+        raise SetupError("set up the container", errno.ESRCH, remedy=_KILLED_EARLY)
 
     def commit(self) -> None:
         """Let init go on to wait at ``exec.fifo``: its state is on disk. From here on it lives without us.

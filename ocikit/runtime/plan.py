@@ -12,7 +12,7 @@ from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime.coherence import check_coherence
 from ocikit.runtime.plan_process import identity, program
 from ocikit.runtime.plan_root import CgroupMount, root_filesystem
-from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, Sync, close
+from ocikit.runtime.steps import MAX_STRINGS, NO_SLOT, Op, Plan, Slot, Step, Sync, close
 from ocikit.runtime.supported import refuse_unsupported
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
     rights, warnings = identity(spec.process, around.capabilities)
     steps += rights
     steps += program(spec.process, around.home)
-    _refuse_nul(steps)
+    _check_strings(steps)
     new_user = "user" in namespaces and not namespaces["user"].path
     return Plan(
         tuple(steps),
@@ -111,9 +111,12 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
     )
 
 
-def _refuse_nul(steps: list[Step]) -> None:
-    """Refuse strings that the kernel would see end early: a shorter path is another path."""
+def _check_strings(steps: list[Step]) -> None:
+    """Refuse strings that the kernel would see end early (a shorter path is another path), and too many of them."""
     for step in steps:
+        if len(step.strings) > MAX_STRINGS:
+            found = f"{step.action}: {len(step.strings):,} arguments and variables"
+            raise ValidationError((f"$.process: {found}; expected at most {MAX_STRINGS:,}",))
         if step.op != Op.GROUPS and any(b"\0" in string for string in step.strings):
             raise ValidationError((f"$: {step.action}: a string with a NUL byte in it",))
 

@@ -185,7 +185,7 @@ class _Mounting:
 
     def _attach(self, target: str, action: str, *, plain: bool = False, slot: Slot = Slot.MOUNT) -> Step:
         how = _ATTACH_PLAIN if plain else _ATTACH_IN_PROC if target in _REPLACEABLE_IN_PROC else 0
-        remedy = "symbolic links on the way to it are refused" if plain else "it must not lie in a procfs"
+        remedy = "it must not lie in a procfs" + (", nor have a symbolic link on the way to it" if plain else "")
         return Step(Op.ATTACH, action, (Slot.ROOT, slot, how), (_bytes(target),), target, remedy)
 
     def _bind(self) -> Iterator[Step]:

@@ -11,10 +11,13 @@ import enum
 import struct
 from typing import NamedTuple
 
-__all__ = ["ANY", "NO_SLOT", "Op", "Plan", "Slot", "Step", "Sync", "close"]
+__all__ = ["ANY", "MAX_STRINGS", "NO_SLOT", "Op", "Plan", "Slot", "Step", "Sync", "close"]
 
 #: An operation that takes one or more strings.
 ANY = 0xFFFF
+
+#: How many strings a step can have.
+MAX_STRINGS = 0xFFFF
 
 #: No slot: the step works on paths of the host.
 NO_SLOT = 0xFFFF_FFFF_FFFF_FFFF

@@ -269,6 +269,13 @@ def test_strings_with_a_nul_are_refused(changes: dict[str, Any]) -> None:
         compile_plan(spec(**changes), AROUND)
 
 
+def test_more_arguments_than_a_plan_holds() -> None:
+    """They are counted before they are packed, arguments and variables together."""
+    assert compile_plan(spec(process={"args": ("a",) * 65_000, "env": ()}), AROUND)
+    with pytest.raises(ValidationError, match=r"process: execute 'a': 65,536 arguments and variables; .* 65,535"):
+        compile_plan(spec(process={"args": ("a",) * 65_530, "env": ("B=c",) * 6}), AROUND)
+
+
 def test_terminal_is_refused() -> None:
     """A terminal is asked for by default in ``runc spec``; it is refused rather than left out."""
     base = Spec.default()
