@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
+from ocikit.runtime import supported
 from ocikit.runtime.capabilities import NAMES, names_of, to_mask
 from ocikit.runtime.plan import CgroupMount, Surroundings, compile_plan
 from ocikit.runtime.steps import NO_SLOT, Op, Plan, Step
@@ -390,3 +391,12 @@ def test_namespaces_of_the_host_are_not_the_containers() -> None:
         "$.hostname",
         "$.linux.sysctl['net.ipv4.ip_forward']",
     ]
+
+
+def test_every_refused_field_is_one_of_the_specification() -> None:
+    """The table of fields that are not acted on names attributes and keys that there are."""
+    whole = Spec.default()
+    sections = {"process": whole.process, "linux": whole.linux, "hooks": Hooks()}
+    for name, fields in supported._REFUSED.items():
+        for attribute, _ in fields.values():
+            assert hasattr(sections[name], attribute)
