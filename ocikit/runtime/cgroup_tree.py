@@ -13,6 +13,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Final
 
+from ocikit._fs import DIRECTORY
 from ocikit.errors import CgroupError
 from ocikit.runtime.cgroups import UNIFIED
 
@@ -31,14 +32,15 @@ _LONGEST_PAUSE: Final = 0.05
 _GONE: Final = frozenset({errno.ENOENT, errno.ENODEV})
 
 
-def read_file(path: str) -> str | None:
+def read_file(path: str, *, dir_fd: int | None = None) -> str | None:
     """Return the text of a file of a cgroup; None when the cgroup, or this file of it, is not there.
 
     Raises:
         CgroupError: The kernel refuses.
     """
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
+        with open(fd, encoding="ascii", errors="replace") as file:
             return file.read()
     except OSError as error:
         # ENOTSUP: a threaded v2 cgroup lists no processes.
@@ -69,27 +71,64 @@ def _pauses(seconds: float) -> Iterator[float]:
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _subtree(path: str) -> Iterator[str]:
-    """Yield a cgroup and all below it, the deepest first."""
-    with contextlib.suppress(OSError), os.scandir(path) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _subtree(entry.path)
-    yield path
+def _subtree(path: str) -> Iterator[tuple[int, str]]:
+    """Yield a cgroup and all below it, the deepest first: a descriptor of the directory that each is in, and its name.
+
+    What runs in a container nests them deeper than a path, or the stack, is long: one directory is open at a time.
+    """
+    parent, name = os.path.split(path)
+    fd = _open_directory(parent, None)
+    if fd is None:
+        return
+    left = [[name]]  # on each level, what is to be visited; the last of each but the lowest is where we are
+    try:
+        while True:
+            if left[-1]:
+                below = _open_directory(left[-1][-1], fd)
+                if below is None:
+                    left[-1].pop()
+                    continue
+                os.close(fd)
+                fd = below
+                left.append(_children(fd))
+                continue
+            left.pop()
+            if not left:
+                return
+            above = os.open("..", DIRECTORY, dir_fd=fd)
+            os.close(fd)
+            fd = above
+            yield fd, left[-1].pop()
+    finally:
+        os.close(fd)
+
+
+def _open_directory(name: str, parent: int | None) -> int | None:
+    try:
+        return os.open(name, DIRECTORY, dir_fd=parent)
+    except OSError:
+        return None
+
+
+def _children(fd: int) -> list[str]:
+    with contextlib.suppress(OSError), os.scandir(fd) as entries:
+        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return []
 
 
 def processes(path: str) -> list[int]:
     """Return the ids of all processes in a cgroup and below it; none when it does not exist."""
     found: set[int] = set()
-    for directory in _subtree(path):
-        found.update(int(line) for line in (read_file(f"{directory}/cgroup.procs") or "").split())
+    for parent, name in _subtree(path):
+        found.update(int(line) for line in (read_file(f"{name}/cgroup.procs", dir_fd=parent) or "").split())
     found.discard(0)  # a process that cannot be seen from this pid namespace
     return sorted(found)
 
 
 def populated(path: str) -> bool:
     """Tell whether a cgroup, or one below it, has processes."""
-    return any((read_file(f"{directory}/cgroup.procs") or "").strip() for directory in _subtree(path))
+    found = (read_file(f"{name}/cgroup.procs", dir_fd=parent) for parent, name in _subtree(path))
+    return any((text or "").strip() for text in found)
 
 
 # ----------------------------------------------------------------------------------------------------------- freezing
@@ -225,18 +264,19 @@ def remove(paths: Iterable[str], parents: Iterable[str] = ()) -> None:
         CgroupError: A cgroup still has processes in it.
     """
     for path in remove_empty(paths):
-        for directory in _subtree(path):
-            _remove_one(directory)
+        for directory, name in _subtree(path):
+            _remove_one(directory, name, path)
     for parent in sorted(parents, reverse=True):
         with contextlib.suppress(OSError):
             os.rmdir(parent)
 
 
-def _remove_one(path: str) -> None:
+def _remove_one(parent_fd: int, name: str, path: str) -> None:
+    """Remove one directory of the cgroup that is at ``path``."""
     failure: OSError | None = None
     for pause in _pauses(_REMOVE_TIME):
         try:
-            os.rmdir(path)
+            os.rmdir(name, dir_fd=parent_fd)
         except FileNotFoundError:
             return
         except OSError as error:

@@ -246,6 +246,31 @@ def test_a_cgroup_in_use_is_not_removed(paths: dict[str, str], monkeypatch: pyte
         end(process)
 
 
+def test_cgroups_nested_deeper_than_a_path_is_long(paths: dict[str, str]) -> None:
+    """Whoever hides in the depths is found, and removed with what was dug."""
+    key = "freezer" if "freezer" in paths else UNIFIED
+    cgroup_setup.make({key: paths[key]}, detect(), [])
+    process = sleeper()
+    fd = os.open(paths[key], os.O_RDONLY)
+    for _ in range(1100):
+        os.mkdir("deeper", dir_fd=fd)
+        below = os.open("deeper", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    try:
+        procs = os.open("cgroup.procs", os.O_WRONLY, dir_fd=fd)
+        os.write(procs, str(process.pid).encode())
+        os.close(procs)
+        assert cgroup_tree.processes(paths[key]) == [process.pid]
+        cgroup_tree.kill({key: paths[key]})
+        assert process.wait() == -9
+    finally:
+        end(process)
+        os.close(fd)
+        cgroup_tree.remove([paths[key]])
+    assert not os.path.exists(paths[key])
+
+
 def test_everything_below_is_killed(paths: dict[str, str]) -> None:
     """Processes in the cgroup and in cgroups that the container made in it end, and nobody else does."""
     cgroup_setup.make(paths, detect(), [])
