@@ -35,7 +35,6 @@ __all__ = [
     "fsync_directory",
     "located",
     "lock_directory",
-    "make_directories",
     "no_fork",
     "open_in_root",
     "remove_tree",
@@ -142,46 +141,6 @@ def open_in_root(root_fd: int, path: str | bytes, flags: int = _PLACE, mode: int
         NotSupportedError: The compiled part is missing or the kernel is older than 5.6.
     """
     return _sys.openat2(root_fd, path, flags | os.O_CLOEXEC, mode, _sys.RESOLVE_IN_ROOT | _sys.RESOLVE_NO_MAGICLINKS)
-
-
-def make_directories(root_fd: int, path: str, mode: int = 0o755) -> int:
-    """Open the directory ``path`` below ``root_fd``, making what is missing of it.
-
-    Every component is looked up once, through the descriptor of its parent; symbolic links stay inside the root.
-
-    Args:
-        root_fd: An open directory.
-        path: The directory, in terms of that root.
-        mode: The mode of the directories that are made, less the umask.
-
-    Returns:
-        A descriptor opened with ``O_PATH``; the caller closes it.
-
-    Raises:
-        OSError: ``ENOTDIR`` when a component exists and is no directory, or as the system calls give it.
-    """
-    done = ""
-    current = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root_fd)
-    for part in path.split("/"):
-        if part in {"", "."}:
-            continue
-        done += "/" + part
-        try:
-            following = open_in_root(root_fd, done, os.O_PATH | os.O_DIRECTORY)
-        except FileNotFoundError:
-            try:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(part, mode, dir_fd=current)
-                following = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
-            except BaseException:
-                os.close(current)
-                raise
-        except BaseException:
-            os.close(current)
-            raise
-        os.close(current)
-        current = following
-    return current
 
 
 def remove_tree(name: str, *, dir_fd: int) -> None:
