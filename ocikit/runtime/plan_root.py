@@ -46,6 +46,9 @@ _REPLACEABLE_IN_PROC = frozenset(
     }
 )
 
+#: What the kernel takes as one value of an option or as a source, in bytes (fsconfig(2)).
+_LONGEST_VALUE = 255
+
 _TYPE_BITS = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
 _DEFAULT_DEVICE_MODE = 0o666
 
@@ -180,6 +183,13 @@ class _Mounting:
 
     def _make(self, kind: str, source: str, data: Sequence[str], attributes: int, slot: Slot = Slot.MOUNT) -> Step:
         strings = tuple(_bytes(text) for text in (kind, source, *data))
+        for text in strings:
+            value = text.partition(b"=")[2] or text
+            if len(value) > _LONGEST_VALUE:
+                found = f"{len(value)} bytes: {text[:40].decode(errors='replace')}…"
+                raise ValidationError(
+                    (f"{self.path}: a source or option has at most {_LONGEST_VALUE} bytes, found {found}",)
+                )
         remedy = f"does this kernel know {kind!r}, and does {kind!r} know the options {', '.join(data) or '(none)'}?"
         return Step(Op.FILESYSTEM, f"mount {kind}", (slot, attributes), strings, self.target, remedy)
 

@@ -65,6 +65,7 @@ def run(
     """
     if input is None and stdin == "pipe":
         raise ValueError("stdin: nobody would write to a pipe here; give the input, or use create()")
+    data = memoryview(input or b"")  # text is refused here, and not after the program was started
     container = create(
         root,
         container_id,
@@ -76,7 +77,7 @@ def run(
     )
     with container:
         container.start()
-        pipes = _Pipes(container, input or b"", output_limit)
+        pipes = _Pipes(container, data, output_limit)
         pipes.serve(timeout)
         status = container.wait()
         return Completed(status.exit_code, status.signal, *pipes.finish())
@@ -85,9 +86,9 @@ def run(
 class _Pipes:
     """The pipes of a running container."""
 
-    def __init__(self, container: Container, data: bytes, limit: int) -> None:
+    def __init__(self, container: Container, data: memoryview, limit: int) -> None:
         self._container = container
-        self._input = memoryview(data)
+        self._input = data
         self._limit = limit
         self._outputs: dict[int, tuple[str, bytearray]] = {}
         self._waiting = select.poll()

@@ -277,6 +277,15 @@ def test_more_arguments_than_a_plan_holds() -> None:
         compile_plan(spec(process={"args": ("a",) * 65_530, "env": ("B=c",) * 6}), AROUND)
 
 
+def test_options_that_the_kernel_would_not_take() -> None:
+    """A value of more than 255 bytes is an error that says so, and not one of the option's meaning."""
+    mount = Mount(destination="/x", type="overlay", source="overlay", options=("lowerdir=" + "a" * 255,))
+    assert compile_plan(spec(mounts=(mount,)), AROUND)
+    for change in ({"options": ("lowerdir=" + "a" * 256,)}, {"source": "a" * 256}):
+        with pytest.raises(ValidationError, match=r"mounts\[0\]: .* at most 255 bytes, found 256"):
+            compile_plan(spec(mounts=(attrs.evolve(mount, **change),)), AROUND)
+
+
 def test_terminal_is_refused() -> None:
     """A terminal is asked for by default in ``runc spec``; it is refused rather than left out."""
     base = Spec.default()

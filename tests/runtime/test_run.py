@@ -74,3 +74,10 @@ def test_a_pipe_that_nobody_would_serve(run: Callable[..., runtime.Completed]) -
     """There is no way to write into it, and so there is none."""
     with pytest.raises(ValueError, match="stdin"):
         run("cat", stdin="pipe")
+
+
+def test_text_is_no_input(run: Callable[..., runtime.Completed], root: Path) -> None:
+    """Input of the wrong kind is told before there is a container."""
+    with pytest.raises(TypeError, match="str"):
+        run("true", input="text")
+    assert not root.exists()
