@@ -286,13 +286,13 @@ class Tree:
             self._walker.forget()
 
     def _remove_directory(self, path: bytes) -> None:
-        todo, found = [path], []
-        while todo:
-            here = self._walker.exact(todo.pop())
+        pending, found = [path], []
+        while pending:
+            here = self._walker.exact(pending.pop())
             found.append(here.path)
             for name in here.names():
                 if here.child(name) in self._directories:
-                    todo.append(here.child(name))
+                    pending.append(here.child(name))
                 else:
                     os.unlink(name, dir_fd=here.fd)
         for directory in reversed(found):
@@ -314,16 +314,16 @@ class Tree:
 
     def _remove_lower(self, parent: Directory, names: list[bytes]) -> None:
         upper = self._upper or set()
-        todo = [(parent.path, names)]
-        while todo:
-            path, names = todo.pop()
+        pending = [(parent.path, names)]
+        while pending:
+            path, names = pending.pop()
             here = self._walker.exact(path)
             for name in names:
                 child = here.child(name)
                 if child not in upper:
                     self.remove(here, name, missing_ok=True)
                 elif child in self._directories:
-                    todo.append((child, self._walker.enter(here, name).names()))
+                    pending.append((child, self._walker.enter(here, name).names()))
 
 
 def _write(fd: int, data: bytes) -> None:

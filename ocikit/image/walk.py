@@ -137,11 +137,11 @@ class Walker:
             LimitExceededError: As :meth:`find`.
             OSError: As the system calls give it.
         """
-        here, todo = self._nearest(path)
+        here, pending = self._nearest(path)
         missing: list[bytes] = []
         steps = links = 0
-        while todo:
-            name = todo.pop()
+        while pending:
+            name = pending.pop()
             steps += 1
             if not name or name == b".":
                 continue
@@ -158,7 +158,7 @@ class Walker:
             else:
                 links += 1
                 here = self._root if found.startswith(b"/") else here
-                todo.extend(reversed(found.split(b"/")))
+                pending.extend(reversed(found.split(b"/")))
             if links > _LINKS or steps > _STEPS:
                 raise LayerError(f"the symbolic links on the way to {path!r} lead in circles or too far")
         if not missing:
@@ -171,9 +171,9 @@ class Walker:
         Raises:
             OSError: There is no such directory (any more).
         """
-        here, todo = self._nearest(path)
-        while todo:
-            here = self.enter(here, todo.pop())
+        here, pending = self._nearest(path)
+        while pending:
+            here = self.enter(here, pending.pop())
         return here
 
     def enter(self, here: Directory, name: bytes) -> Directory:
@@ -208,14 +208,14 @@ class Walker:
 
     def _nearest(self, path: bytes) -> tuple[Directory, list[bytes]]:
         """Return the deepest open directory on the way, and the names from there, last first."""
-        todo: list[bytes] = []
+        pending: list[bytes] = []
         while path:
             found = self._cache.get(path)
             if found is not None:
-                return found, todo
+                return found, pending
             path, _, name = path.rpartition(b"/")
-            todo.append(name)
-        return self._root, todo
+            pending.append(name)
+        return self._root, pending
 
     def _step(self, here: Directory, name: bytes) -> Directory | bytes | None:
         """Return the directory ``name``, or the target when it is a symbolic link, or None."""
