@@ -6,10 +6,12 @@ the extension. It is loaded with the first call that needs it, so that everythin
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from ocikit.errors import NotSupportedError
@@ -45,6 +47,10 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 #: openat2(2): take the directory for the root of everything.
 RESOLVE_IN_ROOT = 0x10
+
+# How often a lookup is tried again that went up ("..") while something was renamed, anywhere on the machine.
+_LOOKUPS = 2000
+_LOOKUP_PAUSE = 0.001  # seconds
 
 _MFD_EXEC = 0x10  # memfd_create(2), kernel ≥ 6.3: said explicitly, for hosts that log memory files without it
 
@@ -86,7 +92,13 @@ def openat2(directory: int, path: str | bytes, flags: int, mode: int, resolve: i
     name = os.fsencode(path)
     if b"\0" in name:
         raise ValueError(f"{path!r}: a path has no NUL in it")
-    return _check(lib.ocikit_openat2(directory, name, flags, mode, resolve), path)
+    for _ in range(_LOOKUPS):
+        result = lib.ocikit_openat2(directory, name, flags, mode, resolve)
+        if result != -errno.EAGAIN:
+            break
+        # Somebody renames or mounts all the time; that must not keep others from looking files up.
+        time.sleep(_LOOKUP_PAUSE)
+    return _check(result, path)
 
 
 def pidfd_exit_status(pidfd: int) -> int | None:

@@ -68,7 +68,7 @@ int ocikit_openat2(int directory, const char *path, uint64_t flags, uint64_t mod
 	struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
 	long fd = -1;
 
-	/* EAGAIN: the tree changed during the lookup. It says nothing about the path, and is not for ever. */
+	/* EAGAIN: something changed during the lookup. It says nothing about the path, and whoever can wait tries again. */
 	for (int tries = 0; tries < 64; tries++) {
 		fd = syscall(SYS_openat2, directory, path, &how, sizeof(how));
 		if (fd >= 0 || errno != EAGAIN)

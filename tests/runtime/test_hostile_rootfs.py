@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from launching import MOUNTS, default_spec, make_rootfs, run_plan
 
+from ocikit._fs import open_in_root
 from ocikit.errors import SetupError
 from ocikit.spec import Mount
 
@@ -254,3 +255,33 @@ def test_exchange_race_at_a_mount_target(rootfs: Path, outside: Path) -> None:
             process.kill()
     assert snapshot(outside) == before
     assert str(outside) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_renames_elsewhere_keep_nobody_from_a_container(rootfs: Path) -> None:
+    """A lookup that goes up fails while anybody renames anything: it is tried until it is done."""
+    (rootfs / "etc").mkdir()
+    (rootfs / "etc/up").symlink_to("../etc/" * 500 + "../there")
+    renamer = textwrap.dedent(
+        """
+        import os, sys
+        os.chdir(sys.argv[1])
+        open("one", "w").close()
+        print("ready", flush=True)
+        while True:
+            os.rename("one", "two")
+            os.rename("two", "one")
+        """
+    )
+    mount = Mount(destination="/etc/up", source="/dev/null", type="bind", options=("bind",))
+    with subprocess.Popen([sys.executable, "-c", renamer, str(rootfs.parent)], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            for _ in range(5):
+                assert run_plan(rootfs.parent, default_spec("true", mounts=(*MOUNTS, mount))).code == 0
+            fd = os.open(rootfs, os.O_PATH)
+            for _ in range(50):
+                os.close(open_in_root(fd, "etc/../" * 500))
+            os.close(fd)
+        finally:
+            process.kill()

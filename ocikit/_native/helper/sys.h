@@ -100,14 +100,24 @@ static inline long sys_openat(int directory, const char *path, int flags, int mo
 	return SYS4(openat, directory, path, flags | O_CLOEXEC, mode);
 }
 
-/* A lookup inside a directory that is being changed gives EAGAIN; it says nothing about the path. */
+/*
+ * A lookup that goes up ("..") while somebody, anywhere on the machine, renames or mounts gives EAGAIN; it says nothing
+ * about the path. Who renames all the time must not keep containers from being made: it is tried for some seconds.
+ */
+#define LOOKUPS_AT_ONCE 64
+#define LOOKUPS 2000
+
 static inline long sys_openat2(int directory, const char *path, uint64_t flags, uint64_t resolve)
 {
 	struct open_how how = {.flags = flags | O_CLOEXEC, .mode = 0, .resolve = resolve};
+	long long millisecond[2] = {0, 1000000}; /* the kernel's timespec */
 	long fd = -E_AGAIN;
 
-	for (int tries = 0; fd == -E_AGAIN && tries < 64; tries++)
+	for (int tries = 0; fd == -E_AGAIN && tries < LOOKUPS; tries++) {
+		if (tries >= LOOKUPS_AT_ONCE)
+			SYS2(nanosleep, millisecond, 0);
 		fd = SYS4(openat2, directory, path, &how, sizeof(how));
+	}
 	return fd;
 }
 
