@@ -91,7 +91,7 @@ def create(
     validate_id(container_id)
     if lifetime not in LIFETIMES:
         raise ValueError(f"lifetime: expected one of {', '.join(LIFETIMES)}, found {lifetime!r}")
-    directory = os.path.abspath(bundle)
+    directory = os.path.abspath(os.fsdecode(bundle))
     creation = _Creation(
         root_path(root), container_id, directory, spec or read_spec(directory), lifetime, (stdin, stdout, stderr)
     )

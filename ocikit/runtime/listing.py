@@ -23,7 +23,7 @@ _log = logging.getLogger("ocikit.runtime")
 
 def root_path(root: str | os.PathLike[str] | None) -> str:
     """Return the absolute path of a state root; that of :func:`default_root` for None."""
-    return os.path.abspath(root) if root is not None and os.fspath(root) else default_root()
+    return os.path.abspath(os.fsdecode(root)) if root is not None and os.fspath(root) else default_root()
 
 
 def load(root: str | os.PathLike[str] | None, container_id: str) -> Container:

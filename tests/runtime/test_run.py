@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -81,3 +81,12 @@ def test_text_is_no_input(run: Callable[..., runtime.Completed], root: Path) -> 
     with pytest.raises(TypeError, match="str"):
         run("true", input="text")
     assert not root.exists()
+
+
+def test_paths_are_text_bytes_or_objects(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
+    """Whatever the operating system takes for a path names a state root and a bundle, and nothing is left of either."""
+    bundle = make_bundle("true")
+    kinds: tuple[Callable[[Path], Any], ...] = (str, os.fsencode, os.path.relpath, lambda path: path)
+    for kind in kinds:
+        assert runtime.run(kind(root), container_id, kind(bundle)).exit_code == 0
+        assert list(root.iterdir()) == []
