@@ -40,6 +40,7 @@
     │   ├── RunningError                     the operation needs a stopped container
     │   ├── PausedError                      the container is paused
     │   ├── NotPausedError                   the container is not paused
+    │   ├── RunTimeoutError                  a container that was run did not end in time (TimeoutError)
     │   ├── StateError                       state on disk is damaged or not to be trusted (ValueError)
     │   ├── SetupError                       a step of making the container failed (OSError)
     │   └── CgroupError                      a cgroup could not be made, joined or removed (OSError)
@@ -86,6 +87,7 @@ __all__ = [
     "PolicyError",
     "PolicyNotFoundError",
     "PolicyRequirementError",
+    "RunTimeoutError",
     "RunningError",
     "ServiceError",
     "SetupError",
@@ -378,6 +380,24 @@ class PausedError(ContainerError):
 
 class NotPausedError(ContainerError):
     """The container is not paused."""
+
+
+class RunTimeoutError(ContainerError, TimeoutError):
+    """A container that was run did not end in time, and was killed.
+
+    Args:
+        message: Which one, and how long it had.
+        stdout: What it had written to its standard output by then.
+        stderr: What it had written to its standard error by then.
+    """
+
+    _arguments = ("message", "stdout", "stderr")
+
+    def __init__(self, message: str, stdout: bytes = b"", stderr: bytes = b"") -> None:
+        super().__init__(message)
+        self.message = message
+        self.stdout = stdout
+        self.stderr = stderr
 
 
 class StateError(ContainerError, ValueError):

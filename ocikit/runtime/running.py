@@ -7,7 +7,7 @@ import select
 import time
 from typing import TYPE_CHECKING
 
-from ocikit.errors import LimitExceededError
+from ocikit.errors import LimitExceededError, RunTimeoutError
 from ocikit.runtime.creation import create
 from ocikit.runtime.status import Completed
 from ocikit.runtime.stdio import broken_pipes_raise
@@ -58,7 +58,7 @@ def run(
         output_limit: How much it may write to each pipe, in bytes; then it is killed.
 
     Raises:
-        TimeoutError: It took too long.
+        RunTimeoutError: It took too long; the error, which is a TimeoutError, has what it wrote so far.
         LimitExceededError: It wrote too much.
         SetupError: A step of setting it up, or executing its program, failed.
         OCIKitError: As :func:`create` raises it.
@@ -116,7 +116,8 @@ class _Pipes:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 who = self._container.id
-                raise TimeoutError(f"container {who} has not ended after {timeout} seconds and was killed")
+                message = f"container {who} has not ended after {timeout} seconds and was killed"
+                raise RunTimeoutError(message, *self._outputs_so_far())
             ready = self._waiting.poll(None if left is None else min(left * 1000 + 1, 1e9))
             self._serve_pipes(fd for fd, _ in ready if fd != process)
             if any(fd == process for fd, _ in ready):
@@ -167,5 +168,8 @@ class _Pipes:
         deadline = time.monotonic() + _DRAIN_SECONDS
         while self._open and (left := deadline - time.monotonic()) > 0:
             self._serve_pipes(fd for fd, _ in self._waiting.poll(left * 1000 + 1))
+        return self._outputs_so_far()
+
+    def _outputs_so_far(self) -> tuple[bytes, bytes]:
         found = {name: bytes(data) for name, data in self._outputs.values()}
         return found.get("stdout", b""), found.get("stderr", b"")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ocikit import runtime
-from ocikit.errors import LimitExceededError
+from ocikit.errors import LimitExceededError, RunTimeoutError
 from ocikit.spec import LinuxNamespace
 
 if TYPE_CHECKING:
@@ -90,3 +90,14 @@ def test_paths_are_text_bytes_or_objects(root: Path, make_bundle: Callable[..., 
     for kind in kinds:
         assert runtime.run(kind(root), container_id, kind(bundle)).exit_code == 0
         assert list(root.iterdir()) == []
+
+
+def test_what_was_written_before_the_time_was_up(
+    root: Path, make_bundle: Callable[..., Path], container_id: str
+) -> None:
+    """Whoever runs other people's programs wants to know how far one came."""
+    bundle = make_bundle("sh", "-c", "echo far; echo odd >&2; sleep 1000")
+    with pytest.raises(RunTimeoutError) as caught:
+        runtime.run(root, container_id, bundle, timeout=1)
+    assert (caught.value.stdout, caught.value.stderr) == (b"far\n", b"odd\n")
+    assert not (root / container_id).exists()

@@ -155,7 +155,11 @@ long step_IDS(struct step *step)
 	unsigned gid = (unsigned)step->arg[1];
 	long result = SYS3(setresgid, gid, gid, gid);
 
-	return result < 0 ? result : SYS3(setresuid, uid, uid, uid);
+	if (result >= 0)
+		result = SYS3(setresuid, uid, uid, uid);
+	/* The change made us as dumpable as fs.suid_dumpable says; until execve we are not. */
+	SYS5(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+	return result;
 }
 
 long step_CAPS(struct step *step)
