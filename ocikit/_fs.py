@@ -38,6 +38,7 @@ __all__ = [
     "no_fork",
     "open_in_root",
     "remove_tree",
+    "write_whole",
 ]
 
 #: Flags that open a directory, and only a directory, without following a link in the last component.
@@ -233,6 +234,13 @@ def _open_to_empty(name: str, dir_fd: int) -> int:
         os.close(place)
 
 
+def write_whole(fd: int, data: bytes) -> None:
+    """Write all of some data, in as many calls as it takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 def fsync_directory(directory_fd: int) -> None:
     """Make renames in a directory durable; file systems that cannot sync a directory are left alone."""
     try:
@@ -262,9 +270,7 @@ def atomic_write(directory_fd: int, name: str, data: bytes, *, mode: int = 0o644
         # Within the block that removes it: Ctrl-C may come as soon as the file is there.
         fd = os.open(temporary, flags, 0o600, dir_fd=directory_fd)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
+            write_whole(fd, data)
             os.fchmod(fd, mode)
             if durable:
                 os.fsync(fd)

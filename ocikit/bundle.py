@@ -24,9 +24,8 @@ from ocikit.image.limits import DEFAULT_LIMITS, Limits
 from ocikit.image.opened import OpenedImage, open_image
 from ocikit.image.place import new_directory
 from ocikit.image.unpacking import UnpackResult, unpack_into
-from ocikit.spec import LinuxCapabilities, Root, Spec
-from ocikit.spec.conversion import image_to_runtime
-from ocikit.spec.default import DEFAULT_PATH
+from ocikit.spec import Spec
+from ocikit.spec.conversion import image_to_runtime, library_base
 from ocikit.spec.users import UserDatabase, parse_id
 
 if TYPE_CHECKING:
@@ -227,14 +226,7 @@ def _adjusted(image: Image, wishes: _Wishes) -> Image:
 
 
 def _base(wishes: _Wishes) -> Spec:
-    spec = Spec.default(rootless=wishes.rootless)
-    process = spec.process
-    if process is not None:
-        # A program that is run by a program has no terminal unless it is given one. What `runc spec` asks for as
-        # ambient is not inheritable, and therefore never granted: each start would warn.
-        capabilities = evolve(process.capabilities or LinuxCapabilities(), ambient=())
-        process = evolve(process, terminal=False, args=(), env=(DEFAULT_PATH,), capabilities=capabilities)
-    return evolve(spec, oci_version=_OCI_VERSION, process=process, root=Root(path=_ROOTFS), hostname=wishes.hostname)
+    return evolve(library_base(rootless=wishes.rootless), oci_version=_OCI_VERSION, hostname=wishes.hostname)
 
 
 def _users(root_fd: int, image: Image) -> UserDatabase:

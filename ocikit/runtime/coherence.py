@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ocikit.spec import Linux, LinuxDevice, LinuxNamespace, Process, Spec
 
-__all__ = ["check_coherence", "sysctl_path"]
+__all__ = ["check_coherence", "inside", "sysctl_path"]
 
 #: An id that setresuid(2) and setgroups(2) read as "leave it as it is": the process would stay root.
 _NO_ID = 0xFFFF_FFFF
@@ -29,6 +29,11 @@ _MAX_UMASK = 0o777
 _IPC_SYSCTLS = frozenset(
     f"kernel.{name}" for name in "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced auto_msgmni".split()
 )
+
+
+def inside(path: str) -> str:
+    """Normalise a path of the container: absolute, without dots, and with one slash (POSIX makes two special)."""
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def check_coherence(spec: Spec, of_host: Collection[str] = ()) -> None:
@@ -83,7 +88,7 @@ def _clocks(linux: Linux, namespaces: Mapping[str, LinuxNamespace]) -> Iterator[
 def _places(linux: Linux) -> Iterator[str]:
     for field, paths in (("maskedPaths", linux.masked_paths), ("readonlyPaths", linux.readonly_paths)):
         for number, path in enumerate(paths):
-            if posixpath.normpath("/" + path.lstrip("/")) == "/":
+            if inside(path) == "/":
                 yield f"$.linux.{field}[{number}]: the root itself is no such path; root.readonly makes it read-only"
 
 
@@ -93,7 +98,7 @@ def _devices(linux: Linux) -> Iterator[str]:
 
 
 def _device(device: LinuxDevice, path: str) -> Iterator[str]:
-    if posixpath.normpath("/" + device.path.lstrip("/")) == "/":
+    if inside(device.path) == "/":
         yield f"{path}.path: expected the path of a device, found {device.path!r}"
     for field, value, highest in (("major", device.major, _MAX_MAJOR), ("minor", device.minor, _MAX_MINOR)):
         if value is not None and not 0 <= value <= highest:

@@ -20,7 +20,7 @@ import socket
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ocikit import _sys
-from ocikit._fs import Descriptor, no_fork
+from ocikit._fs import Descriptor, no_fork, write_whole
 from ocikit.errors import SetupError
 from ocikit.runtime.procfs import start_time
 from ocikit.runtime.steps import Sync
@@ -112,7 +112,7 @@ class Launch:
             pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._channel, theirs = (Descriptor(one.detach()) for one in pair)
         with theirs, Descriptor(os.memfd_create("ocikit-plan", os.MFD_CLOEXEC)) as plan:
-            _write_whole(plan.fd, self._plan.encode())
+            write_whole(plan.fd, self._plan.encode())
             passed = [*stdio, plan.fd, theirs.fd, fifo_fd]
             if cgroup_fd is not None:
                 passed.append(cgroup_fd)
@@ -250,12 +250,6 @@ class Launch:
         except OSError as error:
             remedy = "mappings must not overlap, and have at most 340 lines"
             raise SetupError("map ids of the user namespace", error.errno or errno.EIO, path, remedy) from None
-
-
-def _write_whole(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _kill_and_reap(pidfd: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime import mount_options as options_of
-from ocikit.runtime.coherence import sysctl_path
+from ocikit.runtime.coherence import inside, sysctl_path
 from ocikit.runtime.steps import NO_SLOT, Op, Slot, Step, close
 
 if TYPE_CHECKING:
@@ -123,11 +123,6 @@ def _bytes(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
 
 
-def _inside(path: str) -> str:
-    """Normalise a path of the container: absolute, without dots, and with one slash (POSIX makes two special)."""
-    return posixpath.normpath("/" + path.lstrip("/"))
-
-
 def _root_attributes(readonly: bool, linux: Linux) -> Iterator[Step]:  # noqa: FBT001
     """Yield what must come last: everything before may still have to write to the root."""
     if linux.rootfs_propagation:
@@ -154,7 +149,7 @@ class _Mounting:
         self.bundle = bundle
         self.own_cgroups = own_cgroups
         self.options = options_of.parse(mount.options, f"{path}.options")
-        self.target = _inside(mount.destination)
+        self.target = inside(mount.destination)
         if self.target == "/":
             raise ValidationError((f"{path}.destination: the root itself is no place to mount at",))
 
@@ -255,7 +250,7 @@ def _devices(spec: Spec, *, shared: bool) -> Iterator[Step]:
     linux = spec.linux
     if any(_is_bound_dev(mount) for mount in spec.mounts) or linux is None:
         return
-    asked = {_inside(device.path): device for device in linux.devices}
+    asked = {inside(device.path): device for device in linux.devices}
     for path, (major, minor) in DEFAULT_DEVICES.items():
         if path not in asked:
             yield from _device(path, 0o020000 | _DEFAULT_DEVICE_MODE, (major, minor), (0, 0), shared=shared)
@@ -268,7 +263,7 @@ def _devices(spec: Spec, *, shared: bool) -> Iterator[Step]:
 
 
 def _is_bound_dev(mount: Mount) -> bool:
-    return _inside(mount.destination) == "/dev" and (
+    return inside(mount.destination) == "/dev" and (
         mount.type == "bind" or not {"bind", "rbind"}.isdisjoint(mount.options)
     )
 

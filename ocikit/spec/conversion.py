@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ocikit.spec.image import Image, ImageConfig
     from ocikit.spec.users import UserLookup
 
-__all__ = ["image_to_runtime", "resolve_user", "tmpfs_volume"]
+__all__ = ["image_to_runtime", "library_base", "resolve_user", "tmpfs_volume"]
 
 # A volume here would hide what the runtime itself relies on, or the whole image (CVE-2019-16884).
 _NO_VOLUMES: Final = frozenset({"proc", "sys", "dev"})
@@ -61,7 +61,7 @@ def image_to_runtime(
             directory, no command at all, or a volume over something the runtime relies on.
     """
     if base is None:
-        base = _own_base()
+        base = library_base()
     config = image.config
     process = base.process or Process(cwd="/")
     return evolve(
@@ -143,8 +143,15 @@ def tmpfs_volume(destination: str) -> Mount:
     return Mount(destination=destination, type="tmpfs", source="tmpfs", options=("nosuid", "nodev", "mode=755"))
 
 
-def _own_base() -> Spec:
-    spec = Spec.default()
+def library_base(*, rootless: bool = False) -> Spec:
+    """The configuration for a program that is run by a program: ``Spec.default()``, adjusted.
+
+    The root is writable; there is no terminal, no command, and nothing ambient.
+
+    Args:
+        rootless: As for :meth:`Spec.default`.
+    """
+    spec = Spec.default(rootless=rootless)
     process = spec.process or Process(cwd="/")
     # What `runc spec` asks for as ambient is not inheritable, and therefore never granted: each start would warn.
     capabilities = evolve(process.capabilities or LinuxCapabilities(), ambient=())
