@@ -170,7 +170,7 @@ def spawn(process: Spawned, executable: int, fds: Sequence[int]) -> None:
     Args:
         process: Where the process is put.
         executable: A descriptor of the program.
-        fds: The descriptors that the program gets, as 0, 1, 2, …; it gets no other.
+        fds: The descriptors that the program gets, as 0, 1, 2, …; where there is -1, it gets none.
 
     Raises:
         OSError: As clone(2) or execveat(2) give it; a process that failed to execute is in ``process``.

@@ -20,7 +20,7 @@ import pytest
 from sandbox import in_sandbox
 
 from ocikit import _sys
-from ocikit.runtime.steps import ANY, NO_SLOT, Op, Plan, Slot, Step, Sync
+from ocikit.runtime.steps import ANY, NO_SLOT, PASSED, Op, Plan, Slot, Step, Sync
 
 ROUNDS = int(os.environ.get("OCIKIT_FUZZ_ROUNDS", "2000"))
 ROUNDS_OF_ONE_SANDBOX = 250
@@ -32,7 +32,7 @@ WALL = 0x4000_0000
 SECONDS = 30.0
 
 NAMESPACES = 0x7E02_0080  # CLONE_NEWNS and so on: all of them
-HEAD = struct.Struct("=4I")
+HEAD = struct.Struct("=6I")
 STEP_HEAD = struct.Struct("=IHH5Q")
 INTERESTING = (
     *(0, 1, 2, 3, 7, 8, 31, 32, 33, 34, 35, 36, 47, 48, 49, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000),
@@ -56,6 +56,11 @@ def step(op: Op, *arguments: int, strings: tuple[bytes, ...] = ()) -> Step:
     return Step(op, op.name, arguments, strings)
 
 
+def head(steps: int, length: int, *, magic: int = 0x4B49434F, version: int = 2, passed: int = 0) -> bytes:
+    """Make the head of a plan."""
+    return HEAD.pack(magic, version, steps, length, passed, 0)
+
+
 ROOT, PROC, MOUNT = Slot.ROOT, Slot.PROC, Slot.MOUNT
 
 #: Every operation, most of them in an order in which they succeed in the sandbox.
@@ -63,7 +68,7 @@ EVERYTHING = (
     step(Op.UNSHARE, 0x0E02_0000),
     step(Op.RLIMIT, 7, 1024, 1024),
     step(Op.CLONE, 0x2400_0000, NO_SLOT),
-    step(Op.SYNC, Sync.ID_MAPS),
+    step(Op.SYNC, Sync.ID_MAPS, NO_SLOT),
     step(Op.HOSTNAME, strings=(b"fuzzed",)),
     step(Op.DOMAINNAME, strings=(b"fuzzed",)),
     step(Op.KEYRING, strings=(b"_ses.fuzzed",)),
@@ -102,6 +107,19 @@ ALONE = (
     step(Op.WRITE, NO_SLOT, 0, strings=(b"/proc/self/oom_score_adj", b"100")),
     step(Op.LOOPBACK),
     step(Op.GROUPS, strings=(struct.pack("=3I", 0, 5, 7),)),
+    step(Op.JOIN_PROCESS, Slot.PROCESS, 0x4000_0000),
+    step(Op.IDMAP, MOUNT, 1, Slot.USER_NAMESPACES),
+    step(Op.COPYUP, ROOT, MOUNT, strings=(b"/etc",)),
+    step(Op.NETLINK, Slot.NETLINK),
+    step(Op.CONSOLE, NO_SLOT, Slot.CONSOLE, 24, 80),
+    step(Op.HOOK, 1000, 1, strings=(b'{"pid":', b"}", b"/bin/missing", b"missing")),
+    step(Op.SCHEDULER, strings=(struct.pack("=IIQiIQQQ", 48, 3, 0, 0, 0, 0, 0, 0),)),
+    step(Op.IO_PRIORITY, 2 << 13 | 4),
+    step(Op.AFFINITY, strings=(b"\1",)),
+    step(Op.PERSONALITY, 0),
+    step(Op.MEMORY_POLICY, 0, strings=(b"",)),
+    step(Op.SECCOMP, 0, Slot.LISTENER, strings=(struct.pack("=HBBI", 6, 0, 0, 0x7FFF_0000),)),
+    step(Op.INHERIT, Slot.PRESERVED, 0),
     step(Op.EXEC, 1, strings=(b"sh",)),
 )
 
@@ -125,8 +143,8 @@ def is_well_formed(data: bytes) -> bool:
     """Say what the helper has to say about the form of a plan; written from the description in wire.h."""
     if not HEAD.size <= len(data) <= 64 << 20:
         return False
-    magic, version, steps, length = HEAD.unpack_from(data)
-    if (magic, version, length) != (0x4B49434F, 1, len(data)):
+    magic, version, steps, length, passed, _ = HEAD.unpack_from(data)
+    if (magic, version, length) != (0x4B49434F, 2, len(data)) or passed > PASSED:
         return False
     offset = HEAD.size
     for _ in range(steps):
@@ -194,7 +212,7 @@ def damaged_meaning(steps: tuple[Step, ...], source: random.Random) -> bytes:
 
 def noise(_: tuple[Step, ...], source: random.Random) -> bytes:
     """Return no plan at all, now and then one that begins like one."""
-    begin = source.choice((b"", HEAD.pack(0x4B49434F, 1, source.randrange(4), 300)))
+    begin = source.choice((b"", head(source.randrange(4), 300)))
     return (begin + source.randbytes(300))[: source.choice((15, 16, 63, 64, 300))]
 
 
@@ -249,6 +267,8 @@ def tame(data: bytes) -> bytes:
             at = offset + 8
             flags = int.from_bytes(changed[at : at + 8], "little") & NAMESPACES
             changed[at : at + 8] = flags.to_bytes(8, "little")
+        if op == Op.SECCOMP:  # a filter that was damaged may end the process, as filters do: none is loaded
+            changed[offset + 8 : offset + 16] = b"\xff" * 8
         offset += size
     return bytes(changed)
 
@@ -367,24 +387,25 @@ def test_whole_plans_are_carried_out() -> None:
     ("text", "data"),
     [
         ("nothing", b""),
-        ("a head cut short", HEAD.pack(0x4B49434F, 1, 0, 16)[:15]),
-        ("another magic", HEAD.pack(0x4B49434E, 1, 0, 16)),
-        ("another version", HEAD.pack(0x4B49434F, 2, 0, 16)),
-        ("a length too short", HEAD.pack(0x4B49434F, 1, 0, 15)),
-        ("a length too long", HEAD.pack(0x4B49434F, 1, 0, 17)),
-        ("a step that is missing", HEAD.pack(0x4B49434F, 1, 1, 16)),
-        ("more steps than there can be", HEAD.pack(0x4B49434F, 1, 0xFFFF_FFFF, 64) + bytes(48)),
-        ("a step without length", HEAD.pack(0x4B49434F, 1, 1, 64) + STEP_HEAD.pack(0, Op.LOOPBACK, 0, *[0] * 5)),
-        ("an odd length", HEAD.pack(0x4B49434F, 1, 1, 68) + STEP_HEAD.pack(52, Op.LOOPBACK, 0, *[0] * 5) + bytes(4)),
-        ("an unknown operation", HEAD.pack(0x4B49434F, 1, 1, 64) + STEP_HEAD.pack(48, len(Op), 0, *[0] * 5)),
-        ("too many strings", HEAD.pack(0x4B49434F, 1, 1, 72) + STEP_HEAD.pack(56, Op.LOOPBACK, 1, *[0] * 5) + bytes(8)),
-        ("no string", HEAD.pack(0x4B49434F, 1, 1, 64) + STEP_HEAD.pack(48, Op.EXEC, 0, *[0] * 5)),
-        ("no NUL", HEAD.pack(0x4B49434F, 1, 1, 72) + STEP_HEAD.pack(56, Op.HOSTNAME, 1, *[0] * 5) + b"\3\0\0\0abcd"),
+        ("a head cut short", head(0, 24)[:23]),
+        ("more descriptors than can be passed", head(0, 24, passed=PASSED + 1)),
+        ("another magic", head(0, 24, magic=0x4B49434E)),
+        ("another version", head(0, 24, version=3)),
+        ("a length too short", head(0, 23)),
+        ("a length too long", head(0, 25)),
+        ("a step that is missing", head(1, 24)),
+        ("more steps than there can be", head(0xFFFF_FFFF, 72) + bytes(48)),
+        ("a step without length", head(1, 72) + STEP_HEAD.pack(0, Op.LOOPBACK, 0, *[0] * 5)),
+        ("an odd length", head(1, 76) + STEP_HEAD.pack(52, Op.LOOPBACK, 0, *[0] * 5) + bytes(4)),
+        ("an unknown operation", head(1, 72) + STEP_HEAD.pack(48, len(Op), 0, *[0] * 5)),
+        ("too many strings", head(1, 80) + STEP_HEAD.pack(56, Op.LOOPBACK, 1, *[0] * 5) + bytes(8)),
+        ("no string", head(1, 72) + STEP_HEAD.pack(48, Op.EXEC, 0, *[0] * 5)),
+        ("no NUL", head(1, 80) + STEP_HEAD.pack(56, Op.HOSTNAME, 1, *[0] * 5) + b"\3\0\0\0abcd"),
         (
             "a string too long",
-            HEAD.pack(0x4B49434F, 1, 1, 72) + STEP_HEAD.pack(56, Op.HOSTNAME, 1, *[0] * 5) + b"\4\0\0\0abc\0",
+            head(1, 80) + STEP_HEAD.pack(56, Op.HOSTNAME, 1, *[0] * 5) + b"\4\0\0\0abc\0",
         ),
-        ("a huge string", HEAD.pack(0x4B49434F, 1, 1, 72) + STEP_HEAD.pack(56, Op.HOSTNAME, 1, *[0] * 5) + b"\xff" * 8),
+        ("a huge string", head(1, 80) + STEP_HEAD.pack(56, Op.HOSTNAME, 1, *[0] * 5) + b"\xff" * 8),
     ],
 )
 def test_malformed_plans_are_refused(text: str, data: bytes) -> None:

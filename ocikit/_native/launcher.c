@@ -133,7 +133,7 @@ struct spawn {
 	int error; /* set by the child, which shares our memory */
 };
 
-#define SPAWN_FDS 64
+#define SPAWN_FDS (WIRE_FD_FIRST_SLOT + WIRE_PASSED)
 
 /* Two rounds, because a descriptor may be in the place where another one has to go. */
 static int arrange(const struct spawn *spawn, int *executable)
@@ -141,15 +141,17 @@ static int arrange(const struct spawn *spawn, int *executable)
 	int moved[SPAWN_FDS];
 
 	for (int i = 0; i < spawn->count; i++) {
-		moved[i] = fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, spawn->count + 1);
-		if (moved[i] < 0)
+		moved[i] = spawn->fds[i] < 0 ? -1 : fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, spawn->count + 1);
+		if (moved[i] < 0 && spawn->fds[i] >= 0)
 			return -1;
 	}
 	*executable = fcntl(spawn->executable, F_DUPFD_CLOEXEC, spawn->count + 1);
 	if (*executable < 0)
 		return -1;
 	for (int i = 0; i < spawn->count; i++)
-		if (dup2(moved[i], i) < 0)
+		if (moved[i] < 0)
+			close(i);
+		else if (dup2(moved[i], i) < 0)
 			return -1;
 	if (dup3(*executable, spawn->count, O_CLOEXEC) < 0)
 		return -1;

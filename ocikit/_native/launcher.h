@@ -7,7 +7,8 @@ int ocikit_openat2(int directory, const char *path, uint64_t flags, uint64_t mod
  * 1: `status` is set. 0: it has not ended, or the kernel does not keep it (before 6.15). */
 int ocikit_pidfd_exit(int pidfd, int *status);
 
-/* Start the program in `executable` with the descriptors fds[0 … count-1] as its 0 … count-1 and no other.
+/* Start the program in `executable` with the descriptors fds[0 … count-1] as its 0 … count-1 and no other; where there
+ * is -1 instead of a descriptor, it gets none.
  * The caller is suspended until the program has been executed, its memory is neither copied nor touched.
  * *pid and *pidfd are set as soon as there is a process, also when the call ends with an error. */
 int ocikit_spawn(int executable, const int *fds, int count, int *pid, int *pidfd);

@@ -11,22 +11,25 @@
 #define OCIKIT_WIRE_H
 
 #define WIRE_MAGIC 0x4b49434fU /* "OCIK" */
-#define WIRE_VERSION 1U
+#define WIRE_VERSION 2U
 #define WIRE_ARGS 5
-#define WIRE_SLOTS 32
+#define WIRE_SLOTS 1024
 #define WIRE_NO_SLOT 0xffffffffffffffffULL
 
 /* Descriptors that the helper starts with, after the three of standard input and output. What the caller passes
- * beyond them goes into slots 0, 1, … in the order given. */
+ * beyond them goes into the slot of its number: descriptor 5 is slot 0. There may be gaps. */
 #define WIRE_FD_PLAN 3
 #define WIRE_FD_CHANNEL 4
 #define WIRE_FD_FIRST_SLOT 5
+#define WIRE_PASSED 256 /* slots that can be filled so; the others are filled by steps */
 
 struct wire_plan {
 	unsigned int magic;
 	unsigned int version;
 	unsigned int steps;
 	unsigned int length; /* of the whole plan, this head included */
+	unsigned int passed; /* slots from 0 up to here that may have been filled by the launcher */
+	unsigned int zero;
 };
 
 struct wire_step {
@@ -39,7 +42,8 @@ struct wire_step {
 /* From helper or init to the launcher. */
 enum wire_said {
 	WIRE_SAID_PID = 1,  /* init exists: value is its pid, a pidfd of it comes along */
-	WIRE_SAID_SYNC = 2, /* init waits for something that only the launcher can do: value is the tag */
+	WIRE_SAID_SYNC = 2, /* init waits for something that only the launcher can do: value is the tag; a descriptor may
+			     * come along */
 	WIRE_SAID_READY = 3, /* everything up to exec.fifo is done */
 	WIRE_SAID_FAILED = 4 /* step `step` failed: value is its errno */
 };
@@ -57,42 +61,55 @@ struct wire_message {
  */
 #define WIRE_ANY 0xffff
 #define WIRE_OPS(OP)                                                                                    \
-	OP(JOIN, 1)       /* [type] path: enter an existing namespace */                                \
-	OP(UNSHARE, 0)    /* [flags]: new namespaces for the caller */                                  \
-	OP(CLONE, 0)      /* [flags, cgroup slot]: the child goes on as init, the caller is done */     \
-	OP(CLOSE, 0)      /* [slot]: let go of a descriptor */                                          \
-	OP(SYNC, 0)       /* [tag]: ask the launcher for something and wait for its answer */           \
-	OP(WRITE, 2)      /* [directory slot, resolve] path, data: write into an existing file */       \
-	OP(PROCFS, 0)     /* [slot, whole]: a procfs that nobody else can reach */                      \
-	OP(ROOT, 1)       /* [slot] path: the future root, a mount of its own */                        \
-	OP(FILESYSTEM, WIRE_ANY) /* [slot, attributes] type, source, options…: a new file system */          \
-	OP(BIND, 1)       /* [slot, recursive, set, clear] source: a copy of an existing mount */       \
-	OP(ATTACH, 1)     /* [root slot, slot, how, propagation] target: put it in its place */         \
-	OP(SETATTR, 1)    /* [directory slot, recursive, set, clear, propagation] path */               \
-	OP(PIVOT, 0)      /* [root slot]: make it the root, let go of the old one */                    \
-	OP(MASK, 1)       /* [root slot] path: nothing to see here */                                   \
-	OP(READONLY, 1)   /* [root slot] path */                                                        \
-	OP(NODE, 1)       /* [root slot, mode, device, uid, gid] path: a device or fifo */              \
-	OP(SYMLINK, 2)    /* [root slot] text, path */                                                  \
-	OP(MKDIR, 1)      /* [root slot, mode] path: the directory and its parents */                   \
-	OP(HOSTNAME, 1)   /* name */                                                                    \
-	OP(DOMAINNAME, 1) /* name */                                                                    \
-	OP(LOOPBACK, 0)   /* bring the interface lo up */                                               \
-	OP(KEYRING, 1)    /* name: a session keyring of its own */                                      \
-	OP(RLIMIT, 0)     /* [resource, soft, hard] */                                                  \
-	OP(UMASK, 0)      /* [mask] */                                                                  \
-	OP(BOUND, 0)      /* [keep]: drop every other capability from the bounding set */               \
-	OP(KEEPCAPS, 0)   /* [on]: keep permitted capabilities over a change of user */                 \
-	OP(GROUPS, 1)     /* packed 32-bit ids */                                                       \
-	OP(IDS, 0)        /* [uid, gid] */                                                              \
-	OP(CAPS, 0)       /* [effective, permitted, inheritable] */                                     \
-	OP(AMBIENT, 0)    /* [set] */                                                                   \
-	OP(NO_NEW_PRIVS, 0)                                                                             \
-	OP(CWD, 1)        /* [try]: with try, a refusal is left to the next CWD; path */                \
-	OP(FIND, WIRE_ANY)/* candidates: the first one that may be executed is what EXEC executes */    \
-	OP(READY, 0)      /* say so, and wait until the launcher has written the state down */          \
-	OP(FIFO, 0)       /* [procfs slot, fifo slot]: wait for start */                                \
-	OP(EXEC, WIRE_ANY)/* [number of arguments] arguments, environment */
+	OP(JOIN, 1)               /* [type] path: enter an existing namespace */                                      \
+	OP(JOIN_PROCESS, 0)       /* [slot, flags]: enter namespaces of the process that a pidfd in the slot refers to */ \
+	OP(UNSHARE, 0)            /* [flags]: new namespaces for the caller */                                        \
+	OP(CLONE, 0)              /* [flags, cgroup slot]: the child goes on as init, the caller is done */           \
+	OP(CLOSE, 0)              /* [slot]: let go of a descriptor */                                                \
+	OP(SYNC, 0)               /* [tag, slot]: ask the launcher for something, hand it the slot's descriptor, wait for its answer */ \
+	OP(WRITE, 2)              /* [directory slot, resolve] path, data: write into an existing file */             \
+	OP(PROCFS, 0)             /* [slot, whole]: a procfs that nobody else can reach */                            \
+	OP(ROOT, 1)               /* [slot] path: the future root, a mount of its own */                              \
+	OP(FILESYSTEM, WIRE_ANY)  /* [slot, attributes] type, source, options…: a new file system */                  \
+	OP(BIND, 1)               /* [slot, recursive] source: a copy of an existing mount */                         \
+	OP(IDMAP, 0)              /* [slot, recursive, user namespace slot]: show a detached mount with other owners */ \
+	OP(COPYUP, 1)             /* [root slot, slot] path: copy what the root has at a path into a detached file system */ \
+	OP(ATTACH, 1)             /* [root slot, slot, how] target: put it in its place */                            \
+	OP(SETATTR, 1)            /* [directory slot, recursive, set, clear, propagation] path */                     \
+	OP(PIVOT, 0)              /* [root slot, how]: make it the root, let go of the old one */                     \
+	OP(MASK, 1)               /* [root slot] path: nothing to see here */                                         \
+	OP(READONLY, 1)           /* [root slot] path */                                                              \
+	OP(NODE, 1)               /* [root slot, mode, device, uid, gid] path: a device or fifo */                    \
+	OP(SYMLINK, 2)            /* [root slot] text, path */                                                        \
+	OP(MKDIR, 1)              /* [root slot, mode] path: the directory and its parents */                         \
+	OP(HOSTNAME, 1)           /* name */                                                                          \
+	OP(DOMAINNAME, 1)         /* name */                                                                          \
+	OP(LOOPBACK, 0)           /* bring the interface lo up */                                                     \
+	OP(NETLINK, 0)            /* [slot]: a socket that configures the network namespace the caller is in */       \
+	OP(KEYRING, 1)            /* name: a session keyring of its own */                                            \
+	OP(CONSOLE, 0)            /* [root slot, slot, rows, columns, how]: a pseudo-terminal for standard input and output */ \
+	OP(HOOK, WIRE_ANY)        /* [milliseconds, arguments] state up to the pid, state after it, path, arguments, environment */ \
+	OP(RLIMIT, 0)             /* [resource, soft, hard] */                                                        \
+	OP(SCHEDULER, 1)          /* struct sched_attr */                                                             \
+	OP(IO_PRIORITY, 0)        /* [class and level] */                                                             \
+	OP(AFFINITY, 1)           /* mask of CPUs */                                                                  \
+	OP(PERSONALITY, 0)        /* [domain] */                                                                      \
+	OP(MEMORY_POLICY, 1)      /* [mode and flags] mask of nodes */                                                \
+	OP(UMASK, 0)              /* [mask] */                                                                        \
+	OP(BOUND, 0)              /* [keep]: drop every other capability from the bounding set */                     \
+	OP(KEEPCAPS, 0)           /* [on]: keep permitted capabilities over a change of user */                       \
+	OP(GROUPS, 1)             /* packed 32-bit ids */                                                             \
+	OP(IDS, 0)                /* [uid, gid] */                                                                    \
+	OP(CAPS, 0)               /* [effective, permitted, inheritable] */                                           \
+	OP(AMBIENT, 0)            /* [set] */                                                                         \
+	OP(NO_NEW_PRIVS, 0)       /* give up new privileges */                                                        \
+	OP(SECCOMP, 1)            /* [flags, slot] struct sock_filter[]: the slot gets the listener, when the flags ask for one */ \
+	OP(CWD, 1)                /* [try]: with try, a refusal is left to the next CWD; path */                      \
+	OP(FIND, WIRE_ANY)        /* candidates: the first one that may be executed is what EXEC executes */          \
+	OP(READY, 0)              /* say so, and wait until the launcher has written the state down */                \
+	OP(FIFO, 0)               /* [procfs slot, fifo slot]: wait for start */                                      \
+	OP(INHERIT, 0)            /* [first slot, count]: descriptors that the program gets as 3, 4, … */             \
+	OP(EXEC, WIRE_ANY)        /* [number of arguments] arguments, environment */
 
 enum wire_op {
 #define WIRE_ENUM(name, strings) WIRE_OP_##name,

@@ -268,14 +268,15 @@ class _Creation(NamedTuple):
         self, plan: Plan, places: _Places, directory: int, stdio: Stdio, cancellation: Cancellation
     ) -> Container:
         from ocikit.runtime.launch import launch  # noqa: PLC0415 - the first container loads the compiled part
+        from ocikit.runtime.steps import Slot  # noqa: PLC0415
 
         with contextlib.ExitStack() as stack:
             waiting = stack.enter_context(fifo.make(directory, self._host_ids(0, 0)))
-            cgroup = None
+            passed: dict[int, int] = {Slot.FIFO: waiting.fd}
             if places.joined_by_clone is not None:
                 flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-                cgroup = stack.enter_context(_fs.Descriptor(os.open(places.joined_by_clone, flags))).fd
-            started = stack.enter_context(launch(plan, fifo_fd=waiting.fd, stdio=stdio.fds, cgroup_fd=cgroup))
+                passed[Slot.CGROUP] = stack.enter_context(_fs.Descriptor(os.open(places.joined_by_clone, flags))).fd
+            started = stack.enter_context(launch(plan, stdio=stdio.fds, passed=passed))
             with cancellation.waking(lambda: _kill(started)):
                 started.ready()
             document = state_document(self.spec, self._created(started, places.paths, stdio.descriptors()))

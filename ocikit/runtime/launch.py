@@ -17,7 +17,7 @@ import os
 import select
 import signal
 import socket
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from ocikit import _sys
 from ocikit._fs import Descriptor, no_fork, write_whole
@@ -26,6 +26,8 @@ from ocikit.runtime.procfs import start_time
 from ocikit.runtime.steps import Sync
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from ocikit.runtime.steps import Plan
 
 __all__ = ["Launch", "launch"]
@@ -38,14 +40,23 @@ _KILLED_EARLY = "its init was killed meanwhile; by the kernel, if linux.resource
 _WALL = 0x4000_0000  # __WALL: wait for the child whatever its exit signal is
 
 
-def launch(plan: Plan, *, fifo_fd: int, stdio: tuple[int, int, int], cgroup_fd: int | None = None) -> Launch:
+def launch(
+    plan: Plan,
+    *,
+    stdio: tuple[int, int, int],
+    passed: Mapping[int, int],
+    answers: Mapping[Sync, Callable[[Launch, int], None]] | None = None,
+) -> Launch:
     """Start the helper with a plan, and wait until init exists.
 
     Args:
         plan: What is to be done.
-        fifo_fd: ``exec.fifo``, opened with ``O_PATH``.
         stdio: Standard input, output and error of the container.
-        cgroup_fd: The v2 cgroup that init is cloned into, when the plan says that it is.
+        passed: Descriptors that the plan works with, by :class:`~ocikit.runtime.steps.Slot`; they stay the caller's.
+        answers: What is done when init asks for something (:class:`Sync`): a function that gets the launch, and the
+            descriptor that init hands over, -1 for none. The descriptor is closed when the function returns, unless
+            it took a copy. What the function raises ends the launch. Maps of ids are written without being asked for
+            here.
 
     Returns:
         Init, in the middle of its work. Use it in a ``with`` block.
@@ -55,21 +66,13 @@ def launch(plan: Plan, *, fifo_fd: int, stdio: tuple[int, int, int], cgroup_fd: 
         NotSupportedError: The helper cannot be run here.
         OSError: The helper could not be started.
     """
-    started = Launch(plan)
+    started = Launch(plan, answers or {})
     try:
-        started._start(fifo_fd, stdio, cgroup_fd)  # noqa: SLF001 - the function is the constructor that may fail
+        started._start(stdio, passed)  # noqa: SLF001 - the function is the constructor that may fail
     except BaseException:
         started.abort()
         raise
     return started
-
-
-class _Message(NamedTuple):
-    """What helper or init said: what, about which step of the plan, and a pid, a tag or an errno."""
-
-    said: int
-    step: int
-    answer: int
 
 
 class Launch:
@@ -78,11 +81,14 @@ class Launch:
     Leaving the ``with`` block without :meth:`commit` kills init, reaps it and closes everything.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, answers: Mapping[Sync, Callable[[Launch, int], None]]) -> None:
         self._plan = plan
+        self._answers = {Sync.ID_MAPS: Launch._map_ids} | dict(answers)
         self._helper = _sys.Spawned()
+        # What init said before it was introduced; it never says two things without an answer in between.
+        self._early: _sys.Inbox | None = None
+        self._introduction = _sys.Inbox()
         self._inbox = _sys.Inbox()
-        self._early: _Message | None = None
         self._channel: Descriptor | None = None
         self._committed = False
         #: The process id of init, in the pid namespace of this process.
@@ -93,11 +99,11 @@ class Launch:
     @property
     def pidfd(self) -> int:
         """A descriptor of init, which is a child of this process; owned by this object until :meth:`take_pidfd`."""
-        return self._inbox.fd
+        return self._introduction.fd
 
     def take_pidfd(self) -> int:
         """Hand the descriptor of init over to the caller, who closes it."""
-        return self._inbox.take_fd()
+        return self._introduction.take_fd()
 
     def __enter__(self) -> Self:
         return self
@@ -106,17 +112,16 @@ class Launch:
         if not self._committed:
             self.abort()
 
-    def _start(self, fifo_fd: int, stdio: tuple[int, int, int], cgroup_fd: int | None) -> None:
+    def _start(self, stdio: tuple[int, int, int], passed: Mapping[int, int]) -> None:
         # A forked child of the host with a copy of their end would keep us from hearing the end of the conversation.
         with no_fork:
             pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._channel, theirs = (Descriptor(one.detach()) for one in pair)
         with theirs, Descriptor(os.memfd_create("ocikit-plan", os.MFD_CLOEXEC)) as plan:
-            write_whole(plan.fd, self._plan.encode())
-            passed = [*stdio, plan.fd, theirs.fd, fifo_fd]
-            if cgroup_fd is not None:
-                passed.append(cgroup_fd)
-            _sys.spawn(self._helper, _sys.helper_executable(), passed)
+            slots = max(passed, default=-1) + 1
+            write_whole(plan.fd, self._plan.encode(slots))
+            fds = [*stdio, plan.fd, theirs.fd, *(passed.get(slot, -1) for slot in range(slots))]
+            _sys.spawn(self._helper, _sys.helper_executable(), fds)
         # Our copy of their end is closed: when helper and init are gone, we read the end of the conversation.
         self.pid = self._hear_of_init()
         self.start_time = start_time(self.pid) or 0
@@ -124,10 +129,10 @@ class Launch:
 
     def _hear_of_init(self) -> int:
         """Wait for the process id; what init says before its helper has introduced it is kept for later."""
-        while (message := self._next()) is not None:
-            if message.said == _SAID_PID:
-                return message.answer
-            self._early = message
+        while self._next(self._introduction):
+            if self._introduction.said == _SAID_PID:
+                return self._introduction.answer
+            self._early, self._introduction = self._introduction, _sys.Inbox()
         if self._early is not None and self._early.said == _SAID_FAILED:
             raise self._failure(self._early)
         raise SetupError("clone init", errno.ESRCH, remedy="the helper was killed before it could")
@@ -142,7 +147,7 @@ class Launch:
             if message.said == _SAID_READY:
                 return
             if message.said == _SAID_SYNC:
-                self._answer(Sync(message.answer))
+                self._answer(Sync(message.answer), message)
         raise SetupError("set up the container", errno.ESRCH, remedy=_KILLED_EARLY)
 
     def commit(self) -> None:
@@ -181,6 +186,9 @@ class Launch:
         if self.pidfd >= 0:
             _kill_and_reap(self.pidfd)
             os.close(self.take_pidfd())
+        for box in (self._early, self._inbox):
+            if box is not None and box.fd >= 0:
+                os.close(box.take_fd())
 
     def _end_helper(self) -> None:
         """Reap the helper; when it is not needed any more, it is gone or about to go."""
@@ -200,45 +208,50 @@ class Launch:
         finally:
             channel.detach()
 
-    def _receive(self) -> _Message | None:
+    def _receive(self) -> _sys.Inbox | None:
         """Return the next message of init; None when there is nobody left to send one.
 
         Raises:
             SetupError: The message says that a step failed.
         """
-        early, self._early = self._early, None
-        message = early or self._next()
+        message, self._early = self._early, None
+        if message is None and self._next(self._inbox):
+            message = self._inbox
         if message is not None and message.said == _SAID_FAILED:
             raise self._failure(message)
         return message
 
-    def _next(self) -> _Message | None:
-        """Wait for the next message of helper or init."""
+    def _next(self, inbox: _sys.Inbox) -> bool:
+        """Wait for the next message of helper or init; return whether there is one."""
         if self._channel is None:
-            return None
+            return False
         channel = self._channel.fd
         waiting = select.poll()
         waiting.register(channel, select.POLLIN)
         # The wait is Python's, so that Ctrl-C ends it. A descriptor that comes along goes where no interrupt loses it.
         waiting.poll()
         try:
-            if self._inbox.receive(channel):
-                return _Message(self._inbox.said, self._inbox.step, self._inbox.answer)
+            return inbox.receive(channel)
         except ConnectionResetError:
-            pass  # they ended with something of ours unread
-        return None
+            return False  # they ended with something of ours unread
 
-    def _failure(self, message: _Message) -> SetupError:
+    def _failure(self, message: _sys.Inbox) -> SetupError:
         if message.step == _PLAN_ITSELF:
             return SetupError("read the plan", message.answer, remedy="helper and library are of different versions")
         step = self._plan.steps[message.step]
         return SetupError(step.action, message.answer, step.path, step.remedy)
 
-    def _answer(self, what: Sync) -> None:
-        if what == Sync.ID_MAPS:
-            self._write_map("uid_map", self._plan.uid_map)
-            self._write_map("gid_map", self._plan.gid_map)
+    def _answer(self, what: Sync, message: _sys.Inbox) -> None:
+        try:
+            self._answers[what](self, message.fd)
+        finally:
+            if message.fd >= 0:
+                os.close(message.take_fd())
         self._say_go_on()
+
+    def _map_ids(self, _: int) -> None:
+        self._write_map("uid_map", self._plan.uid_map)
+        self._write_map("gid_map", self._plan.gid_map)
 
     def _write_map(self, name: str, ranges: tuple[tuple[int, int, int], ...]) -> None:
         path = f"/proc/{self.pid}/{name}"

@@ -12,7 +12,7 @@ from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime.coherence import check_coherence
 from ocikit.runtime.plan_process import identity, program
 from ocikit.runtime.plan_root import CgroupMount, root_filesystem
-from ocikit.runtime.steps import MAX_STRINGS, NO_SLOT, Op, Plan, Slot, Step, Sync, close
+from ocikit.runtime.steps import BINARY, MAX_STRINGS, NO_SLOT, Op, Plan, Slot, Step, Sync, ask, close
 from ocikit.runtime.supported import refuse_unsupported
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _check_strings(steps: list[Step]) -> None:
         if len(step.strings) > MAX_STRINGS:
             found = f"{step.action}: {len(step.strings):,} arguments and variables"
             raise ValidationError((f"$.process: {found}; expected at most {MAX_STRINGS:,}",))
-        if step.op != Op.GROUPS and any(b"\0" in string for string in step.strings):
+        if step.op not in BINARY and any(b"\0" in string for string in step.strings):
             raise ValidationError((f"$: {step.action}: a string with a NUL byte in it",))
 
 
@@ -177,7 +177,7 @@ def _isolation(spec: Spec, namespaces: dict[str, LinuxNamespace], around: Surrou
         yield Step(Op.WRITE, "join cgroup", (NO_SLOT, 0), (path.encode(), b"0"), path)
     if "user" in namespaces:
         if not namespaces["user"].path:
-            yield Step(Op.SYNC, "map ids of the user namespace", (Sync.ID_MAPS,))
+            yield ask("map ids of the user namespace", Sync.ID_MAPS)
         yield Step(Op.GROUPS, "drop supplementary groups", (), (b"",))
         yield Step(Op.IDS, "become root of the user namespace", (0, 0))
     if "cgroup" in namespaces and not namespaces["cgroup"].path:

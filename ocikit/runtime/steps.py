@@ -11,7 +11,7 @@ import enum
 import struct
 from typing import NamedTuple
 
-__all__ = ["ANY", "MAX_STRINGS", "NO_SLOT", "Op", "Plan", "Slot", "Step", "Sync", "close"]
+__all__ = ["ANY", "BINARY", "MAX_STRINGS", "NO_SLOT", "PASSED", "Op", "Plan", "Slot", "Step", "Sync", "ask", "close"]
 
 #: An operation that takes one or more strings.
 ANY = 0xFFFF
@@ -23,9 +23,9 @@ MAX_STRINGS = 0xFFFF
 NO_SLOT = 0xFFFF_FFFF_FFFF_FFFF
 
 _MAGIC = 0x4B49434F
-_VERSION = 1
+_VERSION = 2
 _ARGUMENTS = 5
-_HEAD = struct.Struct("=4I")
+_HEAD = struct.Struct("=6I")
 _STEP = struct.Struct("=IHH5Q")
 _LENGTH = struct.Struct("=I")
 
@@ -34,59 +34,104 @@ class Op(enum.IntEnum):
     """What the helper can do, by number. ``wire.h`` says what each one takes."""
 
     JOIN = 0
-    UNSHARE = 1
-    CLONE = 2
-    CLOSE = 3
-    SYNC = 4
-    WRITE = 5
-    PROCFS = 6
-    ROOT = 7
-    FILESYSTEM = 8
-    BIND = 9
-    ATTACH = 10
-    SETATTR = 11
-    PIVOT = 12
-    MASK = 13
-    READONLY = 14
-    NODE = 15
-    SYMLINK = 16
-    MKDIR = 17
-    HOSTNAME = 18
-    DOMAINNAME = 19
-    LOOPBACK = 20
-    KEYRING = 21
-    RLIMIT = 22
-    UMASK = 23
-    BOUND = 24
-    KEEPCAPS = 25
-    GROUPS = 26
-    IDS = 27
-    CAPS = 28
-    AMBIENT = 29
-    NO_NEW_PRIVS = 30
-    CWD = 31
-    FIND = 32
-    READY = 33
-    FIFO = 34
-    EXEC = 35
+    JOIN_PROCESS = 1
+    UNSHARE = 2
+    CLONE = 3
+    CLOSE = 4
+    SYNC = 5
+    WRITE = 6
+    PROCFS = 7
+    ROOT = 8
+    FILESYSTEM = 9
+    BIND = 10
+    IDMAP = 11
+    COPYUP = 12
+    ATTACH = 13
+    SETATTR = 14
+    PIVOT = 15
+    MASK = 16
+    READONLY = 17
+    NODE = 18
+    SYMLINK = 19
+    MKDIR = 20
+    HOSTNAME = 21
+    DOMAINNAME = 22
+    LOOPBACK = 23
+    NETLINK = 24
+    KEYRING = 25
+    CONSOLE = 26
+    HOOK = 27
+    RLIMIT = 28
+    SCHEDULER = 29
+    IO_PRIORITY = 30
+    AFFINITY = 31
+    PERSONALITY = 32
+    MEMORY_POLICY = 33
+    UMASK = 34
+    BOUND = 35
+    KEEPCAPS = 36
+    GROUPS = 37
+    IDS = 38
+    CAPS = 39
+    AMBIENT = 40
+    NO_NEW_PRIVS = 41
+    SECCOMP = 42
+    CWD = 43
+    FIND = 44
+    READY = 45
+    FIFO = 46
+    INHERIT = 47
+    EXEC = 48
+
+
+#: Operations whose strings are no text: a NUL is a byte like any other.
+BINARY = frozenset({Op.GROUPS, Op.SCHEDULER, Op.AFFINITY, Op.MEMORY_POLICY, Op.SECCOMP})
 
 
 class Slot(enum.IntEnum):
-    """Where the helper keeps descriptors between steps. The launcher fills the first two."""
+    """Where the helper keeps descriptors between steps; :data:`PASSED` of them are filled by the launcher."""
 
+    #: Passed: ``exec.fifo``.
     FIFO = 0
+    #: Passed: the v2 cgroup that init is cloned into.
     CGROUP = 1
-    ROOT = 2
-    PROC = 3
-    SYSCTL = 4
-    MOUNT = 5
-    CGROUPS = 6
+    #: Passed: a pidfd of the process whose namespaces are joined.
+    PROCESS = 2
+    #: Passed: the first of the user namespaces that mounts are shown with.
+    USER_NAMESPACES = 16
+    #: Passed: the first of the descriptors that the program inherits.
+    PRESERVED = 128
+    ROOT = 256
+    PROC = 257
+    SYSCTL = 258
+    MOUNT = 259
+    CGROUPS = 260
+    CONSOLE = 261
+    LISTENER = 262
+    NETLINK = 263
+    #: The first of the mounts that are made before the namespaces of the container, where their sources can be seen.
+    PREPARED = 320
+
+
+#: How many slots, from the first on, the launcher may fill.
+PASSED = 256
 
 
 class Sync(enum.IntEnum):
     """What init may ask the launcher for."""
 
+    #: Write the maps of the new user namespace.
     ID_MAPS = 1
+    #: Run the hooks that belong between the namespaces and the root (prestart, createRuntime).
+    HOOKS = 2
+    #: Move network devices in, by way of the socket that comes along.
+    NET_DEVICES = 3
+    #: Take the other end of the terminal.
+    CONSOLE = 4
+    #: Take the descriptor that notifications of system calls come from.
+    SECCOMP_LISTENER = 5
+    #: Set resource limits that init has no right to set.
+    LIMITS = 6
 
 
 class Step(NamedTuple):
@@ -119,6 +164,11 @@ def close(slot: Slot) -> Step:
     return Step(Op.CLOSE, f"let go of {slot.name.lower()}", (slot,))
 
 
+def ask(action: str, what: Sync, slot: int = NO_SLOT) -> Step:
+    """Return the step that has the launcher do something, with a descriptor if there is one for it."""
+    return Step(Op.SYNC, action, (what, slot))
+
+
 def _pack(string: bytes) -> bytes:
     padding = -(len(string) + 1) % 4
     return _LENGTH.pack(len(string)) + string + bytes(1 + padding)
@@ -136,7 +186,11 @@ class Plan(NamedTuple):
     #: What the configuration asks for and cannot be had, for the log.
     warnings: tuple[str, ...] = ()
 
-    def encode(self) -> bytes:
-        """Return the plan as the helper reads it."""
+    def encode(self, passed: int = PASSED) -> bytes:
+        """Return the plan as the helper reads it.
+
+        Args:
+            passed: Slots from the first up to here may have been filled by the launcher.
+        """
         body = b"".join(step.encode() for step in self.steps)
-        return _HEAD.pack(_MAGIC, _VERSION, len(self.steps), _HEAD.size + len(body)) + body
+        return _HEAD.pack(_MAGIC, _VERSION, len(self.steps), _HEAD.size + len(body), passed, 0) + body

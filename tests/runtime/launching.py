@@ -11,6 +11,7 @@ import attrs
 from ocikit.runtime.launch import launch
 from ocikit.runtime.plan import Surroundings, compile_plan
 from ocikit.runtime.procfs import own_capabilities
+from ocikit.runtime.steps import Slot
 from ocikit.spec import Mount, Spec
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def run_plan(bundle: Path, spec: Spec, **around: Any) -> Ran:
     reader, writer = os.pipe()
     null = os.open("/dev/null", os.O_RDWR)
     try:
-        with launch(plan, fifo_fd=fifo_fd, stdio=(null, writer, writer)) as init:
+        with launch(plan, stdio=(null, writer, writer), passed={Slot.FIFO: fifo_fd}) as init:
             init.ready()
             os.close(writer)
             writer = -1

@@ -14,6 +14,7 @@ from launching import MOUNTS, default_spec, make_rootfs, run_plan
 from ocikit.errors import SetupError
 from ocikit.runtime.launch import launch
 from ocikit.runtime.plan import Surroundings, compile_plan
+from ocikit.runtime.steps import Slot
 from ocikit.spec import (
     LinuxCapabilities,
     LinuxDevice,
@@ -290,7 +291,7 @@ def test_abandoned_init_ends(bundle: Path) -> None:
     before = set(os.listdir("/proc/self/fd"))
     pids = []
     for wait in (False, True):
-        with launch(plan, fifo_fd=fifo_fd, stdio=(0, 1, 2)) as init:
+        with launch(plan, stdio=(0, 1, 2), passed={Slot.FIFO: fifo_fd}) as init:
             pids.append(init.pid)
             if wait:
                 init.ready()
@@ -308,7 +309,7 @@ def test_init_shows_nothing_of_the_host(bundle: Path) -> None:
     fifo = bundle / "exec.fifo"
     os.mkfifo(fifo)
     fifo_fd = os.open(fifo, os.O_PATH)
-    with launch(plan, fifo_fd=fifo_fd, stdio=(0, 1, 2)) as init:
+    with launch(plan, stdio=(0, 1, 2), passed={Slot.FIFO: fifo_fd}) as init:
         init.ready()
         exe = f"/proc/{init.pid}/exe"
         assert os.readlink(exe).startswith("/memfd:ocikit-helper")
@@ -327,7 +328,7 @@ def test_init_that_speaks_before_it_is_introduced(bundle: Path) -> None:
     for _ in range(100):
         with (
             pytest.raises(SetupError, match="join cgroup at /no/such/cgroup"),
-            launch(plan, fifo_fd=fifo_fd, stdio=(0, 1, 2)) as init,
+            launch(plan, stdio=(0, 1, 2), passed={Slot.FIFO: fifo_fd}) as init,
         ):
             init.ready()
     os.close(fifo_fd)

@@ -25,6 +25,19 @@ struct control_fd {
 	int padding;
 };
 
+static int channel = WIRE_FD_CHANNEL;
+
+long channel_move(int above)
+{
+	long fd = SYS3(fcntl, channel, F_DUPFD_CLOEXEC, above);
+
+	if (fd < 0)
+		return fd;
+	sys_close(channel);
+	channel = (int)fd;
+	return 0;
+}
+
 #define LEVEL_SOCKET 1 /* SOL_SOCKET */
 #define TYPE_RIGHTS 1  /* SCM_RIGHTS */
 #define NO_SIGNAL 0x4000 /* MSG_NOSIGNAL: the launcher may be gone */
@@ -48,7 +61,7 @@ long channel_say(enum wire_said said, uint32_t step, int value, int pass_fd)
 		header.control_length = sizeof(control);
 	}
 	do
-		sent = SYS3(sendmsg, WIRE_FD_CHANNEL, &header, NO_SIGNAL);
+		sent = SYS3(sendmsg, channel, &header, NO_SIGNAL);
 	while (sent == -E_INTR);
 	return sent < 0 ? sent : 0;
 }
@@ -59,7 +72,7 @@ long channel_wait(void)
 	long got;
 
 	do
-		got = SYS3(read, WIRE_FD_CHANNEL, &word, sizeof(word));
+		got = SYS3(read, channel, &word, sizeof(word));
 	while (got == -E_INTR);
 	if (got < 0)
 		return got;

@@ -64,9 +64,9 @@ static void reset_signals(void)
 	SYS4(rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof(none));
 }
 
-static void adopt_descriptors(void)
+static void adopt_descriptors(int passed)
 {
-	for (int slot = 0; slot < WIRE_SLOTS; slot++) {
+	for (int slot = 0; slot < passed; slot++) {
 		int fd = WIRE_FD_FIRST_SLOT + slot;
 
 		if (SYS2(fcntl, fd, F_GETFD) >= 0)
@@ -86,7 +86,7 @@ static int run(void)
 		return 1;
 	}
 	sys_close(WIRE_FD_PLAN);
-	adopt_descriptors();
+	adopt_descriptors(plan_passed());
 	for (uint32_t index = 0; index < (uint32_t)steps; index++) {
 		struct step step = plan_step(index, &offset);
 		long result = functions[step.op](&step);

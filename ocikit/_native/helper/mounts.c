@@ -121,6 +121,18 @@ long step_BIND(struct step *step)
 	return slot_set(step->arg[0], clone_mount(AT_FDCWD, source.bytes, step->arg[1] ? AT_RECURSIVE : 0));
 }
 
+/* Not what is attached already: a mount gets its map of owners once, before anybody can see it. */
+long step_IDMAP(struct step *step)
+{
+	struct mount_attr attributes = {
+		.attr_set = MOUNT_ATTR_IDMAP,
+		.userns_fd = (uint32_t)slot_get(step->arg[2]),
+	};
+	unsigned flags = AT_EMPTY_PATH | (step->arg[1] ? AT_RECURSIVE : 0);
+
+	return SYS5(mount_setattr, slot_get(step->arg[0]), "", flags, &attributes, sizeof(attributes));
+}
+
 /* Make what is missing of a target: a directory for a directory, an empty file for everything else. */
 static long make_target(unsigned long long root, struct text *path, int directory)
 {

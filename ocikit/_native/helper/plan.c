@@ -79,6 +79,8 @@ long plan_open(int fd)
 	head = (const struct wire_plan *)plan;
 	if (head->magic != WIRE_MAGIC || head->version != WIRE_VERSION || head->length != (uint32_t)length)
 		return -E_PROTO;
+	if (head->passed > WIRE_PASSED)
+		return -E_PROTO;
 	for (uint32_t i = 0; i < head->steps; i++) {
 		const struct wire_step *step = (const struct wire_step *)(plan + offset);
 
@@ -89,6 +91,11 @@ long plan_open(int fd)
 	for (int i = 0; i < WIRE_SLOTS; i++)
 		slots[i] = NO_FD;
 	return head->steps;
+}
+
+int plan_passed(void)
+{
+	return (int)((const struct wire_plan *)plan)->passed;
 }
 
 struct step plan_step(uint32_t index, uint32_t *offset)

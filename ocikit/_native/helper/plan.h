@@ -21,6 +21,9 @@ struct step {
 /* Map the plan and check every length in it. Returns the number of steps, or a negated errno. */
 long plan_open(int fd);
 
+/* How many slots, from the first on, the launcher may have filled. */
+int plan_passed(void);
+
 /* The step that begins at *offset, which moves on to the following one. */
 struct step plan_step(uint32_t index, uint32_t *offset);
 
