@@ -116,7 +116,9 @@ def pidfd_exit_status(pidfd: int) -> int | None:
 
 
 def attach_device_filter(cgroup: int, program: bytes) -> None:
-    """Let a program decide which devices can be used in a v2 cgroup; it goes away with the cgroup.
+    """Let a program, in place of those before it, decide which devices can be used in a v2 cgroup.
+
+    It goes away with the cgroup.
 
     Args:
         cgroup: A descriptor of the cgroup's directory, opened for reading.

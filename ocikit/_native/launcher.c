@@ -101,8 +101,40 @@ int ocikit_pidfd_exit(int pidfd, int *status)
 	return 1;
 }
 
+#define MOST_FILTERS 64
+
+/* Detach the programs for devices with these ids from the cgroup itself; what is attached further up stays. */
+static int detach_filters(int cgroup, const uint32_t *ids, uint32_t count)
+{
+	int result = 0;
+
+	for (uint32_t at = 0; at < count && !result; at++) {
+		union bpf_attr find = {.prog_id = ids[at]};
+		long program = syscall(SYS_bpf, BPF_PROG_GET_FD_BY_ID, &find, sizeof(find));
+		union bpf_attr detach = {
+			.target_fd = (uint32_t)cgroup,
+			.attach_bpf_fd = (uint32_t)program,
+			.attach_type = BPF_CGROUP_DEVICE,
+		};
+
+		if (program < 0)
+			return -errno;
+		if (syscall(SYS_bpf, BPF_PROG_DETACH, &detach, sizeof(detach)) < 0)
+			result = -errno;
+		close((int)program);
+	}
+	return result;
+}
+
 int ocikit_device_filter(int cgroup, const void *instructions, unsigned int count)
 {
+	uint32_t before[MOST_FILTERS];
+	union bpf_attr query = {.query = {
+		.target_fd = (uint32_t)cgroup,
+		.attach_type = BPF_CGROUP_DEVICE,
+		.prog_ids = (uintptr_t)before,
+		.prog_cnt = MOST_FILTERS,
+	}};
 	union bpf_attr load = {
 		.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE,
 		.insn_cnt = count,
@@ -114,14 +146,20 @@ int ocikit_device_filter(int cgroup, const void *instructions, unsigned int coun
 		.attach_type = BPF_CGROUP_DEVICE,
 		.attach_flags = BPF_F_ALLOW_MULTI, /* beside, not instead of, what is attached further up */
 	};
-	long program = syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof(load));
+	long program;
 	int result = 0;
 
+	if (syscall(SYS_bpf, BPF_PROG_QUERY, &query, sizeof(query)) < 0)
+		return -errno;
+	program = syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof(load));
 	if (program < 0)
 		return -errno;
 	attach.attach_bpf_fd = (uint32_t)program;
+	/* The new one first: for a moment both have to agree, and never is there none. */
 	if (syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof(attach)) < 0)
 		result = -errno;
+	else
+		result = detach_filters(cgroup, before, query.query.prog_cnt);
 	close((int)program);
 	return result;
 }

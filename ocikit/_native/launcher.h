@@ -17,8 +17,8 @@ int ocikit_spawn(int executable, const int *fds, int count, int *pid, int *pidfd
  * 1: there was a message. 0: the other end is closed. */
 int ocikit_receive(int channel, unsigned int *said, unsigned int *step, int *value, int *fd);
 
-/* Let a program of BPF_PROG_TYPE_CGROUP_DEVICE, `count` instructions of 8 bytes, decide over devices in a v2 cgroup. It
- * goes away with the cgroup. */
+/* Let a program of BPF_PROG_TYPE_CGROUP_DEVICE, `count` instructions of 8 bytes, decide over devices in a v2 cgroup, in
+ * place of those that were attached to it before. It goes away with the cgroup. */
 int ocikit_device_filter(int cgroup, const void *instructions, unsigned int count);
 
 /* The bytes of the static helper. */
