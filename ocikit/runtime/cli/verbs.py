@@ -1,0 +1,113 @@
+"""What the command line has: its verbs, each with its options and the function that carries it out.
+
+Data only; reading it loads nothing of the runtime.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from ocikit.runtime.cli.arguments import Option
+
+__all__ = ["GLOBAL_OPTIONS", "HELP", "VERBS", "Verb"]
+
+_ANY: Final = 1_000_000
+
+
+class Verb(NamedTuple):
+    """A verb."""
+
+    #: What it does, in a line.
+    summary: str
+    #: Its arguments, as the help text shows them.
+    usage: str
+    #: The function that carries it out: a module of this room, and a name in it.
+    home: str
+    #: Its options, beside ``--help``.
+    options: tuple[Option, ...] = ()
+    #: How many arguments it takes at least.
+    at_least: int = 1
+    #: How many arguments it takes at most.
+    at_most: int = 1
+    #: After how many arguments everything else is an argument, whatever it looks like; None for never.
+    stop_after: int | None = None
+    #: What stands before the message when it fails.
+    prefix: str = ""
+    #: The exit code when it fails.
+    failure: int = 1
+
+
+#: Every verb has it, and so has the command.
+HELP: Final = Option(("help", "h"), "show this text", "flag")
+
+GLOBAL_OPTIONS: Final = (
+    Option(("debug",), "log more", "flag"),
+    Option(("log",), "append messages to this file, beside standard error"),
+    Option(("log-format",), "form of the messages in that file: text or json", "text", "text"),
+    Option(("root",), "the state root (default /run/runc; for other users than root $XDG_RUNTIME_DIR/runc)"),
+    Option(("systemd-cgroup",), "let systemd make cgroups; cgroupsPath is then slice:prefix:name", "flag"),
+    Option(("rootless",), "ignore that cgroups cannot be changed: true, false or auto", "text", "auto"),
+    Option(("criu",), "", "text"),
+    HELP,
+    Option(("version", "v"), "show the version", "flag"),
+)
+
+_BUNDLE = Option(("bundle", "b"), "directory of the bundle (default: the current one)")
+_CONSOLE = Option(("console-socket",), "socket that is sent the descriptor of the terminal")
+_PID_FILE = Option(("pid-file",), "file that the process id is written to")
+_PIDFD_SOCKET = Option(("pidfd-socket",), "socket that is sent a pidfd of the process")
+_PRESERVE = Option(("preserve-fds",), "pass on so many descriptors beside the standard streams", "number")
+_DETACH = Option(("detach", "d"), "do not wait for the process", "flag")
+_FORMAT = Option(("format", "f"), "table or json", "text", "table")
+
+_CREATION = (
+    _BUNDLE,
+    _CONSOLE,
+    _PID_FILE,
+    _PIDFD_SOCKET,
+    _PRESERVE,
+    Option(("no-pivot",), "change the root by moving mounts, for root file systems on a ramdisk", "flag"),
+    Option(("no-new-keyring",), "keep the session keyring of the caller", "flag"),
+    Option(("no-subreaper",), "", "flag"),
+)
+
+VERBS: Final = {
+    "create": Verb("create a container, whose program waits for start", "<id>", "creating:create", _CREATION),
+    "run": Verb(
+        "create and start a container, wait for its end and delete it",
+        "<id>",
+        "creating:run",
+        (*_CREATION, _DETACH, Option(("keep",), "do not delete the container when it has ended", "flag")),
+    ),
+    "start": Verb("let the program of a created container run", "<id>", "living:start"),
+    "state": Verb("print the state of a container as JSON", "<id>", "looking:state"),
+    "list": Verb(
+        "list the containers of the state root",
+        "",
+        "looking:list_all",
+        (_FORMAT, Option(("quiet", "q"), "ids only", "flag")),
+        at_least=0,
+        at_most=0,
+    ),
+    "ps": Verb(
+        "list the processes of a container",
+        "<id> [ps options]",
+        "looking:processes",
+        (_FORMAT,),
+        at_most=_ANY,
+        stop_after=1,
+    ),
+    "kill": Verb(
+        "send a signal (SIGTERM unless another is named) to the first process of a container",
+        "<id> [signal]",
+        "living:kill",
+        (Option(("all", "a"), "to every process of the container", "flag"),),
+        at_most=2,
+    ),
+    "delete": Verb(
+        "remove what a container leaves behind",
+        "<id>",
+        "living:delete",
+        (Option(("force", "f"), "kill it if it runs; nothing to remove is no error", "flag"),),
+    ),
+}
