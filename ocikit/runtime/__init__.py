@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.container import Container
     from ocikit.runtime.creation import create
     from ocikit.runtime.listing import list_containers, load
+    from ocikit.runtime.options import CreateOptions
     from ocikit.runtime.root import default_root
     from ocikit.runtime.running import run
     from ocikit.runtime.status import Completed, ContainerState, ExitStatus, Status
@@ -25,6 +26,7 @@ __all__ = [
     "Completed",
     "Container",
     "ContainerState",
+    "CreateOptions",
     "ExitStatus",
     "Outcome",
     "Report",
@@ -41,6 +43,7 @@ _HOMES = {
     "Completed": "status",
     "Container": "container",
     "ContainerState": "status",
+    "CreateOptions": "options",
     "ExitStatus": "status",
     "Outcome": "stopping",
     "Report": "stopping",

@@ -1,8 +1,4 @@
-"""A container: what it is doing, and what can be done with it.
-
-The object is a handle. What is true is on disk and in the kernel, shared with other threads, processes and programs,
-and is looked up each time.
-"""
+"""A container as something to act on: start, signal, kill, destroy, and what lies between."""
 
 from __future__ import annotations
 
@@ -11,27 +7,22 @@ import logging
 import os
 import signal as signals
 import weakref
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from ocikit.errors import CgroupError, ContainerError, NotExistError, NotRunningError, PausedError, RunningError
-from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, fifo, process, records, teardown
-from ocikit.runtime.root import StateRoot
-from ocikit.runtime.state import parse_time
-from ocikit.runtime.status import ContainerState, Status
+from ocikit.runtime import cgroup_tree, fifo, records, teardown
+from ocikit.runtime.handle import Handle
+from ocikit.runtime.status import Status
 from ocikit.runtime.stdio import broken_pipes_raise
 from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from ocikit.runtime.cgroup_ownership import Claims
     from ocikit.runtime.cgroups import Hierarchies
     from ocikit.runtime.launch import Launch
     from ocikit.runtime.process import Init
-    from ocikit.runtime.state import OwnRecord, Record
-    from ocikit.runtime.status import ExitStatus
+    from ocikit.runtime.root import StateRoot
+    from ocikit.runtime.state import Record
     from ocikit.runtime.uninterrupted import Cancellation
-    from ocikit.spec import State
 
 __all__ = ["Container", "assemble"]
 
@@ -41,7 +32,7 @@ _log = logging.getLogger("ocikit.runtime")
 _FORGOTTEN_SECONDS = 1.0
 
 
-class Container:
+class Container(Handle):
     """A container in a state root, made by :func:`ocikit.runtime.create` or found by :func:`ocikit.runtime.load`.
 
     As a context manager, a container whose lifetime is ``"scope"`` is destroyed at the end of the block in which it
@@ -50,10 +41,7 @@ class Container:
     """
 
     def __init__(self, root: str, record: Record, *, init: Init | None = None) -> None:
-        self._root = root
-        self._record = record
-        self._own_init = init
-        self._hierarchies: Hierarchies | None = None
+        super().__init__(root, record, init=init)
         self._launch: Launch | None = None
         self._owner = -1
         self._finalizer: weakref.finalize[[str, Record, int], Container] | None = None
@@ -63,161 +51,6 @@ class Container:
         self.stdout: BinaryIO | None = None
         #: The other end of its standard error, in the same way.
         self.stderr: BinaryIO | None = None
-
-    def __repr__(self) -> str:
-        return f"<Container {self.id} in {self.root}, pid {self.pid}>"
-
-    @property
-    def id(self) -> str:
-        """Its id, unique in its state root."""
-        return self._record.id
-
-    @property
-    def root(self) -> str:
-        """Its state root."""
-        return self._root
-
-    @property
-    def bundle(self) -> str:
-        """Absolute path of its bundle; empty when its state does not say."""
-        return self._record.bundle
-
-    @property
-    def rootfs(self) -> str:
-        """Absolute path of its root file system; empty when its state does not say."""
-        return self._record.rootfs
-
-    @property
-    def pid(self) -> int:
-        """The process id that its first process was given, alive or not; -1 when there was none."""
-        return self._record.pid
-
-    @property
-    def annotations(self) -> Mapping[str, str]:
-        """The annotations of its configuration, which runc calls labels."""
-        return dict(self._record.annotations)
-
-    # ------------------------------------------------------------------------------------------------------ looking
-
-    def status(self) -> Status:
-        """Return what the container is doing; a container that was destroyed is stopped.
-
-        Raises:
-            StateError: Its directory is not to be trusted.
-            SystemCallError: Its state root cannot be opened.
-        """
-        with contextlib.ExitStack() as stack:
-            directory: int | None = None
-            with contextlib.suppress(FileNotFoundError, NotExistError):
-                root = stack.enter_context(StateRoot.open(self._root))
-                directory = stack.enter_context(root.directory(self.id))
-            return self._status(directory)
-
-    def _status(self, directory: int | None) -> Status:
-        if cgroup_tree.frozen(self._readable_cgroups()):
-            return Status.PAUSED
-        if not self._alive():
-            return Status.STOPPED
-        if directory is not None and fifo.exists(directory):
-            return Status.CREATED
-        return Status.RUNNING
-
-    def state(self) -> ContainerState:
-        """Return what is known of the container at this moment."""
-        status = self.status()
-        alive = self._alive()
-        own, ended = self._read_about_life()
-        if not alive:
-            ended = self._collect() if ended is None or not ended.known else ended
-        return ContainerState(
-            id=self.id,
-            status=status,
-            pid=self.pid if alive else None,
-            bundle=self.bundle,
-            rootfs=self.rootfs,
-            annotations=self.annotations,
-            created=parse_time(self._record.created),
-            started=parse_time(own.started) if own is not None else None,
-            finished=ended.finished if ended is not None else None,
-            exit_status=None if alive else ended,
-        )
-
-    def oci_state(self) -> State:
-        """Return the state in the form of the runtime specification (runtime.md, "State")."""
-        from ocikit.spec import State, Timestamp  # noqa: PLC0415 - the classes of the specification cost more than a state
-
-        found = self.state()
-        times: dict[str, Any] = {
-            name: Timestamp.from_datetime(moment)
-            for name in ("created", "started", "finished")
-            if (moment := getattr(found, name)) is not None
-        }
-        pid = found.pid or 0
-        return State(
-            id=found.id, status=str(found.status), pid=pid, bundle=found.bundle, annotations=found.annotations, **times
-        )
-
-    def processes(self) -> list[int]:
-        """Return the ids of all processes of the container, in the pid namespace of this process.
-
-        Raises:
-            CgroupError: The kernel does not tell.
-        """
-        paths = self._readable_cgroups()
-        # Every v1 hierarchy has the same processes; "devices" is the one that runc asks.
-        key = next((key for key in ("devices", cgroups.UNIFIED, "pids", *paths) if key in paths), None)
-        if key is not None:
-            return cgroup_tree.processes(paths[key])
-        return [self.pid] if self._alive() else []
-
-    def _alive(self) -> bool:
-        if self._own_init is None:
-            # One of a long list, perhaps: a descriptor for each of them would be many.
-            alive = process.glance(self._record.pid, self._record.start_time)
-            if alive is not None:
-                return alive
-        return self._init().alive()
-
-    def _init(self) -> Init:
-        if self._own_init is None:
-            self._own_init = process.find_init(self._record.pid, self._record.start_time)
-        return self._own_init
-
-    def _detect(self) -> Hierarchies:
-        if self._hierarchies is None:
-            self._hierarchies = cgroups.detect()
-        return self._hierarchies
-
-    def _readable_cgroups(self) -> dict[str, str]:
-        """Return those cgroups of the state that are cgroups at all."""
-        claims = cgroup_ownership.judge(
-            self._record.cgroup_paths, self._detect(), container_id=self.id, planned={}, lived_in={}
-        )
-        return claims.proven | claims.unproven
-
-    @contextlib.contextmanager
-    def _directory(self) -> Iterator[tuple[StateRoot, int] | None]:
-        """Open the container's directory, if there is one and it is not that of a namesake."""
-        with contextlib.ExitStack() as stack:
-            found = None
-            with contextlib.suppress(FileNotFoundError, ContainerError):
-                root = stack.enter_context(StateRoot.open(self._root))
-                directory = stack.enter_context(root.directory(self.id))
-                if records.same_container(records.read_record(root, directory, self.id), self._record):
-                    found = root, directory
-            yield found
-
-    def _read_about_life(self) -> tuple[OwnRecord | None, ExitStatus | None]:
-        ended = self._own_init.exit_status if self._own_init is not None else None
-        with self._directory() as found:
-            if found is None:
-                return None, ended
-            own = None
-            with contextlib.suppress(ContainerError):
-                own = records.read_own(*found, self.id)
-            return own, ended or records.read_exit(*found, self.id)
-
-    # ---------------------------------------------------------------------------------------------------------- life
 
     def start(self) -> None:
         """Let the program of a created container run.
@@ -257,52 +90,6 @@ class Container:
             if own is not None:
                 records.write_own(directory, own._replace(started=dt.datetime.now(dt.UTC).isoformat()))
 
-    @contextlib.contextmanager
-    def _locked(self, timeout: float = 60.0) -> Iterator[tuple[StateRoot, int]]:
-        """Hold the container's lock.
-
-        Raises:
-            NotExistError: It is gone, or has a namesake by now.
-        """
-        gone = f"container does not exist: {self.id} in {self._root}"
-        with contextlib.ExitStack() as stack:
-            try:
-                root = stack.enter_context(StateRoot.open(self._root))
-            except FileNotFoundError as error:
-                raise NotExistError(gone) from error
-            directory = stack.enter_context(root.lock(self.id, timeout))
-            if not records.same_container(records.read_record(root, directory, self.id), self._record):
-                raise NotExistError(gone)
-            yield root, directory
-
-    def wait(self, timeout: float | None = None) -> ExitStatus:
-        """Wait until the container has ended, whoever started it.
-
-        Args:
-            timeout: How long, in seconds; None waits as long as it takes.
-
-        Returns:
-            How it ended. Any number of threads and processes may wait for one container.
-
-        Raises:
-            TimeoutError: It has not ended in that time; it goes on.
-        """
-        if not self._init().wait(timeout):
-            raise TimeoutError(f"container {self.id} has not ended after {timeout} seconds")
-        return uninterrupted(lambda _: self._collect(), finish=True)
-
-    def _collect(self) -> ExitStatus:
-        def write(status: ExitStatus) -> None:
-            with self._directory() as found:
-                if found is not None:
-                    records.write_exit(found[1], status)
-
-        def written() -> ExitStatus | None:
-            with self._directory() as found:
-                return None if found is None else records.read_exit(*found, self.id)
-
-        return self._init().collect(written, write)
-
     def signal(self, number: int) -> None:
         """Send a signal to the container's first process.
 
@@ -339,18 +126,6 @@ class Container:
         if whole_cgroup or not self._record.private_pids:
             cgroup_tree.kill(claims.proven)
         cgroup_tree.thaw(claims.proven)
-
-    def _claims(self) -> Claims:
-        """Look up which cgroups are the container's, while its first process can still show it."""
-        init = self._init()
-        own, _ = self._read_about_life()
-        return cgroup_ownership.judge(
-            self._record.cgroup_paths,
-            self._detect(),
-            container_id=self.id,
-            planned=own.cgroup_paths if own is not None else {},
-            lived_in=cgroup_ownership.members(init.pid) if init.alive() else {},
-        )
 
     def _end_others(self) -> None:
         """Kill what outlived the first process, which is possible in a shared pid namespace only."""

@@ -22,6 +22,7 @@ from ocikit.runtime.devices import device_rules
 from ocikit.runtime.libcontainer import Created, state_document
 from ocikit.runtime.limits import limits
 from ocikit.runtime.listing import root_path
+from ocikit.runtime.options import CreateOptions
 from ocikit.runtime.process import adopt_init
 from ocikit.runtime.root import StateRoot
 from ocikit.runtime.state import LIFETIMES, STATE_FILE, OwnRecord, parse_state, validate_id
@@ -48,6 +49,7 @@ __all__ = ["create", "read_spec"]
 _log = logging.getLogger("ocikit.runtime")
 
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
+_MAX_PRESERVED = 128  # what there is room for, from Slot.PRESERVED on
 _MAX_PASSWD_BYTES = 1024 * 1024
 
 
@@ -61,6 +63,7 @@ def create(
     stdin: Stream = "inherit",
     stdout: Stream = "inherit",
     stderr: Stream = "inherit",
+    options: CreateOptions | None = None,
 ) -> Container:
     """Create a container: everything is set up, and its program waits for :meth:`Container.start`.
 
@@ -75,6 +78,7 @@ def create(
             :attr:`Container.stdin` is its other end), a descriptor, or an open file.
         stdout: Its standard output, in the same way.
         stderr: Its standard error, in the same way, or ``"stdout"``.
+        options: How to make it, where that is not the usual way.
 
     Raises:
         InvalidIDError: That cannot be an id.
@@ -91,9 +95,18 @@ def create(
     validate_id(container_id)
     if lifetime not in LIFETIMES:
         raise ValueError(f"lifetime: expected one of {', '.join(LIFETIMES)}, found {lifetime!r}")
+    options = options or CreateOptions()
+    if len(options.preserve_fds) > _MAX_PRESERVED:
+        raise ValueError(f"preserve_fds: expected at most {_MAX_PRESERVED}, found {len(options.preserve_fds)}")
     directory = os.path.abspath(os.fsdecode(bundle))
     creation = _Creation(
-        root_path(root), container_id, directory, spec or read_spec(directory), lifetime, (stdin, stdout, stderr)
+        root_path(root),
+        container_id,
+        directory,
+        spec or read_spec(directory),
+        lifetime,
+        (stdin, stdout, stderr),
+        options,
     )
     return uninterrupted(creation.carry_out, lambda container: container._destroy(force=True))  # noqa: SLF001
 
@@ -171,6 +184,7 @@ class _Creation(NamedTuple):
     spec: Spec
     lifetime: str
     streams: tuple[Stream, Stream, Stream]
+    options: CreateOptions
 
     def carry_out(self, cancellation: Cancellation) -> Container:
         """Make the container."""
@@ -228,6 +242,8 @@ class _Creation(NamedTuple):
             capabilities=_ALL_CAPABILITIES if self._new_users() else own_capabilities(),
             of_host=self._namespaces_of_host(),
             home=self._home(),
+            preserved=len(self.options.preserve_fds),
+            new_keyring=not self.options.no_new_keyring,
         )
         return compile_plan(self.spec, around)
 
@@ -273,6 +289,7 @@ class _Creation(NamedTuple):
         with contextlib.ExitStack() as stack:
             waiting = stack.enter_context(fifo.make(directory, self._host_ids(0, 0)))
             passed: dict[int, int] = {Slot.FIFO: waiting.fd}
+            passed |= {Slot.PRESERVED + number: fd for number, fd in enumerate(self.options.preserve_fds)}
             if places.joined_by_clone is not None:
                 flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
                 passed[Slot.CGROUP] = stack.enter_context(_fs.Descriptor(os.open(places.joined_by_clone, flags))).fd
@@ -293,7 +310,7 @@ class _Creation(NamedTuple):
         import datetime as dt  # noqa: PLC0415 - needed once in the life of a container
 
         now = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
-        return Created(self.id, started.pid, started.start_time, now, self.bundle, paths, descriptors)
+        return Created(self.id, started.pid, started.start_time, now, self.bundle, paths, descriptors, self.options)
 
 
 #: Names in /proc/PID/ns that differ from those of the specification.

@@ -19,6 +19,7 @@ from ocikit.spec import RUNTIME_SPEC_VERSION
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ocikit.runtime.options import CreateOptions
     from ocikit.spec import Linux, LinuxIDMapping, LinuxResources, Mount, Process, Spec
 
 __all__ = ["Created", "state_document"]
@@ -86,6 +87,8 @@ class Created(NamedTuple):
     cgroup_paths: Mapping[str, str]
     #: What the container's standard input, output and error are, as ``readlink`` shows them.
     descriptors: Sequence[str]
+    #: How it was made.
+    options: CreateOptions
 
 
 def state_document(spec: Spec, created: Created) -> bytes:
@@ -114,7 +117,7 @@ def state_document(spec: Spec, created: Created) -> bytes:
 
 def _config(spec: Spec, created: Created) -> dict[str, Any]:
     config: dict[str, Any] = {
-        "no_pivot_root": False,
+        "no_pivot_root": created.options.no_pivot,
         "parent_death_signal": 0,
         "hostname": spec.hostname,
         "mounts": [_mount(mount, created.bundle) for mount in spec.mounts],
@@ -127,7 +130,7 @@ def _config(spec: Spec, created: Created) -> dict[str, Any]:
         "version": RUNTIME_SPEC_VERSION,
         # The bundle last: whoever looks for it takes the last one.
         "labels": [*(f"{name}={value}" for name, value in spec.annotations.items()), f"bundle={created.bundle}"],
-        "no_new_keyring": False,
+        "no_new_keyring": created.options.no_new_keyring,
         "seccomp": None,
     }
     if spec.domainname:

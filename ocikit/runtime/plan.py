@@ -65,6 +65,10 @@ class Surroundings(NamedTuple):
     of_host: frozenset[str] = frozenset()
     #: The home directory of the user, for configurations that do not set HOME.
     home: str | None = None
+    #: How many descriptors the program inherits beside its standard streams.
+    preserved: int = 0
+    #: Make a session keyring.
+    new_keyring: bool = True
 
 
 def compile_plan(spec: Spec, around: Surroundings) -> Plan:
@@ -100,7 +104,7 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
     ]
     rights, warnings = identity(spec.process, around.capabilities)
     steps += rights
-    steps += program(spec.process, around.home)
+    steps += program(spec.process, around.home, around.preserved)
     _check_strings(steps)
     new_user = "user" in namespaces and not namespaces["user"].path
     return Plan(
@@ -182,7 +186,8 @@ def _isolation(spec: Spec, namespaces: dict[str, LinuxNamespace], around: Surrou
         yield Step(Op.IDS, "become root of the user namespace", (0, 0))
     if "cgroup" in namespaces and not namespaces["cgroup"].path:
         yield Step(Op.UNSHARE, "make cgroup namespace", (NAMESPACES["cgroup"].flag,))
-    yield Step(Op.KEYRING, "make session keyring", (), (f"_ses.{around.id}".encode(),))
+    if around.new_keyring:
+        yield Step(Op.KEYRING, "make session keyring", (), (f"_ses.{around.id}".encode(),))
     yield Step(Op.PROCFS, "mount a private procfs", (Slot.PROC, 0))
     if "network" in namespaces and not namespaces["network"].path:
         yield Step(Op.LOOPBACK, "bring up the loopback interface")

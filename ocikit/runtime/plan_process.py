@@ -118,8 +118,14 @@ def _capability_masks(process: Process, available: int) -> tuple[dict[str, int],
     return masks, tuple(warnings)
 
 
-def program(process: Process, home: str | None) -> Iterator[Step]:
-    """Plan the end: find the program, say that all is ready, wait for start, execute."""
+def program(process: Process, home: str | None, preserved: int = 0) -> Iterator[Step]:
+    """Plan the end: find the program, say that all is ready, wait for start, execute.
+
+    Args:
+        process: The process of the configuration.
+        home: The home directory of the user, for configurations that do not set HOME.
+        preserved: How many descriptors the program inherits beside its standard streams.
+    """
     environment = list(process.env)
     if home is not None and not any(entry.startswith("HOME=") for entry in environment):
         environment.append(f"HOME={home}")
@@ -128,6 +134,8 @@ def program(process: Process, home: str | None) -> Iterator[Step]:
     yield Step(Op.FIND, f"find {name!r} in the root file system", (), _candidates(name, environment))
     yield Step(Op.READY, "wait for the launcher")
     yield Step(Op.FIFO, "wait for start", (Slot.PROC, Slot.FIFO))
+    if preserved:
+        yield Step(Op.INHERIT, "hand descriptors to the program", (Slot.PRESERVED, preserved))
     strings = tuple(part.encode("utf-8", "surrogateescape") for part in (*process.args, *environment))
     yield Step(Op.EXEC, f"execute {name!r}", (len(process.args),), strings)
 
