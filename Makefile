@@ -50,6 +50,10 @@ v2: .make/tools ## runtime tests on a host with pure cgroup v2, entered by the c
 	  "cgroup v2 host that sees this directory at the same path (OCIKIT_V2_RUN='ssh guest')" >&2; exit 2; }
 	$$OCIKIT_V2_RUN env -C $(CURDIR) $(BIN)/python -m pytest tests/runtime $(ARGS)
 
+.PHONY: conformance
+conformance: .make/tools .make/peers ## the runtime-tools programs in OCIKIT_RUNTIME_TOOLS, by ocikit-runtime and peers
+	$(ROOT) $(BIN)/python tests/conformance/run.py $(ARGS) $(BIN)/ocikit-runtime runc crun
+
 .PHONY: face
 face: .make/tools ## write the table of public names anew (then read the diff)
 	$(BIN)/python tests/house/face.py
