@@ -103,7 +103,7 @@ struct wire_message {
 	OP(CAPS, 0)               /* [effective, permitted, inheritable] */                                           \
 	OP(AMBIENT, 0)            /* [set] */                                                                         \
 	OP(NO_NEW_PRIVS, 0)       /* give up new privileges */                                                        \
-	OP(SECCOMP, 1)            /* [flags, slot] struct sock_filter[]: the slot gets the listener, when the flags ask for one */ \
+	OP(SECCOMP, 1)            /* [flags, slot, how] struct sock_filter[]: the slot gets the listener, when the flags ask for one */ \
 	OP(CWD, 1)                /* [try]: with try, a refusal is left to the next CWD; path */                      \
 	OP(FIND, WIRE_ANY)        /* candidates: the first one that may be executed is what EXEC executes */          \
 	OP(READY, 0)              /* say so, and wait until the launcher has written the state down */                \
@@ -121,5 +121,9 @@ enum wire_op {
 /* How ATTACH treats its target. */
 #define WIRE_ATTACH_PLAIN 1U   /* no symbolic link on the way: /proc and /sys must be what they seem */
 #define WIRE_ATTACH_IN_PROC 2U /* the target may lie in a procfs (files that lxcfs and the like replace) */
+
+/* How a descriptor leaves a process after SECCOMP: with the system call that the filter lets pass. */
+#define WIRE_BY_SENDMSG 0U
+#define WIRE_BY_SENDMMSG 1U
 
 #endif

@@ -38,6 +38,19 @@ long channel_move(int above)
 	return 0;
 }
 
+/* A filter may know less than we do: once one is loaded, what can be written is written, as to any file. The launcher
+ * that is gone then costs a SIGPIPE, which the filtered process would not have outlived for long. */
+static int filtered;
+
+/* A filter that asks an agent about sendmsg would have to wait for the agent that is still to get the descriptor. */
+static int by_mmsg;
+
+void channel_filtered(int by_sendmmsg)
+{
+	filtered = 1;
+	by_mmsg = by_sendmmsg;
+}
+
 #define LEVEL_SOCKET 1 /* SOL_SOCKET */
 #define TYPE_RIGHTS 1  /* SCM_RIGHTS */
 #define NO_SIGNAL 0x4000 /* MSG_NOSIGNAL: the launcher may be gone */
@@ -53,15 +66,24 @@ long channel_say(enum wire_said said, uint32_t step, int value, int pass_fd)
 		.fd = pass_fd,
 		.padding = 0,
 	};
-	struct message_header header = {.parts = &part, .part_count = 1};
+	/* With the length that sendmmsg(2) returns behind it. */
+	struct {
+		struct message_header header;
+		unsigned length;
+	} many = {.header = {.parts = &part, .part_count = 1}};
 	long sent;
 
 	if (pass_fd >= 0) {
-		header.control = &control;
-		header.control_length = sizeof(control);
+		many.header.control = &control;
+		many.header.control_length = sizeof(control);
 	}
 	do
-		sent = SYS3(sendmsg, channel, &header, NO_SIGNAL);
+		if (filtered && pass_fd < 0)
+			sent = SYS3(write, channel, &message, sizeof(message));
+		else if (by_mmsg)
+			sent = SYS4(sendmmsg, channel, &many, 1, NO_SIGNAL);
+		else
+			sent = SYS3(sendmsg, channel, &many.header, NO_SIGNAL);
 	while (sent == -E_INTR);
 	return sent < 0 ? sent : 0;
 }

@@ -2,10 +2,8 @@
 #include "steps.h"
 
 #include <linux/capability.h>
-#include <linux/filter.h>
 #include <linux/prctl.h>
 #include <linux/resource.h>
-#include <linux/seccomp.h>
 
 long step_RLIMIT(struct step *step)
 {
@@ -89,20 +87,4 @@ long step_NO_NEW_PRIVS(struct step *step)
 {
 	(void)step;
 	return SYS5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-}
-
-/* The filter is checked by the kernel; what it lets through from here on is what the remaining steps need. */
-long step_SECCOMP(struct step *step)
-{
-	struct text filter = text_next(step);
-	struct sock_fprog program = {
-		.len = (unsigned short)(filter.length / sizeof(struct sock_filter)),
-		.filter = (struct sock_filter *)filter.bytes,
-	};
-	long result;
-
-	if (filter.length / sizeof(struct sock_filter) > 0xffff)
-		return -E_2BIG;
-	result = SYS3(seccomp, SECCOMP_SET_MODE_FILTER, step->arg[0], &program);
-	return step->arg[0] & SECCOMP_FILTER_FLAG_NEW_LISTENER ? slot_set(step->arg[1], result) : result;
 }

@@ -11,6 +11,7 @@ WIRE_OPS(STEP_DECLARE)
 /* channel.c: the conversation with the launcher. */
 long channel_say(enum wire_said said, uint32_t step, int value, int pass_fd);
 long channel_wait(void); /* 0 when told to go on; an error when the launcher is gone */
+void channel_filtered(int by_sendmmsg); /* from here on the fewest system calls */
 long channel_move(int above); /* to a descriptor of at least that number */
 
 /* files.c: lookups inside the root that `slot` holds. */
