@@ -14,7 +14,7 @@ from ocikit.errors import UnsupportedFieldError
 if TYPE_CHECKING:
     from ocikit.spec import Spec
 
-__all__ = ["refuse_unsupported"]
+__all__ = ["acts_on", "refuse_unsupported"]
 
 #: Section → JSON key of the field → its attribute, and why it is refused.
 _REFUSED: Final = {
@@ -43,6 +43,16 @@ _REFUSED: Final = {
         "poststop": ("poststop", "hooks are not supported"),
     },
 }
+
+
+def acts_on(section: str, key: str) -> bool:
+    """Tell whether a field is acted on.
+
+    Args:
+        section: ``process``, ``linux`` or ``hooks``.
+        key: The JSON key of the field in it.
+    """
+    return key not in _REFUSED.get(section, {})
 
 
 def refuse_unsupported(spec: Spec) -> None:

@@ -5,55 +5,94 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ocikit.runtime.creation import create as make
+from ocikit.runtime import creation
+from ocikit.runtime.cli import handover
+from ocikit.runtime.cli.dispatch import CommandError
+from ocikit.runtime.options import CreateOptions
 
 if TYPE_CHECKING:
     from ocikit.runtime.cli.dispatch import Call
     from ocikit.runtime.container import Container
+    from ocikit.spec import Spec
 
 __all__ = ["create", "run"]
 
 
 def create(call: Call) -> None:
     """Create a container, which outlives this process."""
-    _create(call)
-
-
-def _create(call: Call) -> Container:
-    pid_file = call.options.text("pid-file")
-    container = make(call.root, call.id, call.options.text("bundle") or ".", lifetime="detached")
-    try:
-        if pid_file:
-            write_pid(pid_file, container.pid)
-    except BaseException:
-        container.destroy(force=True)
-        raise
-    return container
+    _create(call, detached=True)
 
 
 def run(call: Call) -> int:
     """Create and start a container; unless it is detached, wait for its end and delete it."""
-    container = _create(call)
+    if call.options.flag("detach"):
+        container = _create(call, detached=True)
+        _start(container)
+        return 0
+    from ocikit.runtime.cli import foreground  # noqa: PLC0415 - who does not wait does not need it
+
+    with foreground.Signals() as signals:
+        container = _create(call, detached=False)
+        try:
+            with foreground.terminal_of(getattr(container, "console", None)) as terminal:
+                container.start()
+                return foreground.attend(container, signals, terminal)
+        finally:
+            if not call.options.flag("keep"):
+                container.destroy(force=True)
+
+
+def _start(container: Container) -> None:
     try:
         container.start()
     except BaseException:
         container.destroy(force=True)
         raise
-    if call.options.flag("detach"):
-        return 0
-    from ocikit.runtime.cli import foreground  # noqa: PLC0415 - who does not wait does not need it
 
-    try:
-        return foreground.wait(container)
-    finally:
-        if not call.options.flag("keep"):
+
+def _create(call: Call, *, detached: bool) -> Container:
+    bundle = os.path.abspath(call.options.text("bundle") or ".")
+    spec = creation.read_spec(bundle)
+    console = call.options.text("console-socket")
+    handover.check_terminal(spec.process is not None and spec.process.terminal, console, detached=detached)
+    listening, fds = handover.descriptors(call.options.number("preserve-fds"), activation=True)
+    with handover.PidfdSocket(call.options.text("pidfd-socket")) as pidfd_socket:
+        container = creation.create(
+            call.root,
+            call.id,
+            bundle,
+            spec=_listening(spec, listening),
+            lifetime="detached",
+            options=CreateOptions(
+                console_socket=console or None,
+                preserve_fds=fds,
+                no_pivot=call.options.flag("no-pivot"),
+                no_new_keyring=call.options.flag("no-new-keyring"),
+                systemd_cgroup=call.command.flag("systemd-cgroup"),
+                rootless=_rootless(call.command.text("rootless")),
+            ),
+        )
+        try:
+            pidfd_socket.send(container.pid, "standard")
+            handover.write_pid(call.options.text("pid-file"), container.pid)
+        except BaseException:
             container.destroy(force=True)
+            raise
+    return container
 
 
-def write_pid(path: str, pid: int) -> None:
-    """Write a process id to a file, which is whole or not there."""
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name}")
-    with open(temporary, "x", encoding="ascii") as file:
-        file.write(str(pid))
-    os.rename(temporary, path)
+def _listening(spec: Spec, count: int) -> Spec:
+    """Tell the program of the descriptors that it is to listen at, as systemd does (sd_listen_fds(3))."""
+    if not count or spec.process is None:
+        return spec
+    return spec.with_process(env=(*spec.process.env, f"LISTEN_FDS={count}", "LISTEN_PID=1"))
+
+
+def _rootless(text: str) -> bool | None:
+    if text.lower() in {"", "auto"}:
+        return None
+    if text.lower() in {"true", "1", "t"}:
+        return True
+    if text.lower() in {"false", "0", "f"}:
+        return False
+    raise CommandError(f'--rootless: expected true, false or auto, found "{text}"')

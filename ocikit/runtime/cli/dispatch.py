@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.runtime.cli.arguments import Options, UsageError, parse
-from ocikit.runtime.cli.messages import FORMATS, Messages
+from ocikit.runtime.cli.messages import FORMATS, Messages, answer
 from ocikit.runtime.cli.verbs import GLOBAL_OPTIONS, HELP, VERBS, Verb
 
 if TYPE_CHECKING:
@@ -134,9 +134,8 @@ def _count(name: str, verb: Verb, found: int) -> None:
 
 
 def _misused(name: str, error: UsageError, messages: Messages) -> int:
-    sys.stdout.write(f"Incorrect Usage: {error}\n\n")
+    answer(f"Incorrect Usage: {error}\n\n")
     _say_help(name)
-    sys.stdout.flush()
     messages.failed(str(error))
     return 1
 
@@ -144,12 +143,12 @@ def _misused(name: str, error: UsageError, messages: Messages) -> int:
 def _say_help(name: str) -> int:
     from ocikit.runtime.cli.manual import manual  # noqa: PLC0415 - asked for rarely
 
-    sys.stdout.write(manual(name))
+    answer(manual(name))
     return 0
 
 
 def _say_version() -> int:
     from ocikit import __version__  # noqa: PLC0415
 
-    sys.stdout.write(f"ocikit-runtime version {__version__}\nspec: 1.3.0\n")
+    answer(f"ocikit-runtime version {__version__}\nspec: 1.3.0\n")
     return 0

@@ -1,4 +1,4 @@
-"""``start``, ``kill``, ``delete``: a container's life after it was made."""
+"""``start``, ``kill``, ``pause``, ``resume``, ``delete``: a container's life after it was made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ocikit.runtime.listing import load, root_path
 if TYPE_CHECKING:
     from ocikit.runtime.cli.dispatch import Call
 
-__all__ = ["delete", "kill", "start"]
+__all__ = ["delete", "kill", "pause", "resume", "start"]
 
 
 def start(call: Call) -> None:
@@ -45,6 +45,16 @@ def _signal(text: str) -> int:
         return signal.Signals[name if name.startswith("SIG") else f"SIG{name}"]
     except KeyError:
         raise CommandError(f'unknown signal "{text}"') from None
+
+
+def pause(call: Call) -> None:
+    """Freeze a container."""
+    load(call.root, call.id).pause()
+
+
+def resume(call: Call) -> None:
+    """Let a paused container go on."""
+    load(call.root, call.id).resume()
 
 
 def delete(call: Call) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from ocikit.runtime.cli.dispatch import CommandError
+from ocikit.runtime.cli.messages import answer
 from ocikit.runtime.listing import list_containers, load
 from ocikit.runtime.status import Status
 
@@ -25,7 +25,7 @@ _COLUMNS = ("id", "pid", "status", "bundle", "created", "owner")
 def state(call: Call) -> None:
     """Print the state of a container."""
     found = _describe(load(call.root, call.id))
-    sys.stdout.write(f"{json.dumps(found, indent=2, ensure_ascii=False)}\n")
+    answer(f"{json.dumps(found, indent=2, ensure_ascii=False)}\n")
 
 
 def list_all(call: Call) -> None:
@@ -35,14 +35,14 @@ def list_all(call: Call) -> None:
         raise CommandError("invalid format option")
     containers = list_containers(call.root)
     if call.options.flag("quiet"):
-        sys.stdout.write("".join(f"{one.id}\n" for one in containers))
+        answer("".join(f"{one.id}\n" for one in containers))
         return
     found = [_describe(one) for one in containers]
     if form == "json":
         # That there are none is null, as callers know it.
-        sys.stdout.write(f"{json.dumps(found or None, separators=(',', ':'), ensure_ascii=False)}\n")
+        answer(f"{json.dumps(found or None, separators=(',', ':'), ensure_ascii=False)}\n")
     else:
-        sys.stdout.write(_table(found))
+        answer(_table(found))
 
 
 def _describe(container: Container) -> dict[str, Any]:
@@ -89,9 +89,9 @@ def processes(call: Call) -> None:
     form = call.options.text("format")
     found = load(call.root, call.id).processes()
     if form == "json":
-        sys.stdout.write(f"{json.dumps(found, separators=(',', ':'))}\n")
+        answer(f"{json.dumps(found, separators=(',', ':'))}\n")
     elif form == "table":
-        sys.stdout.write(_shown_by_ps(set(found), call.arguments[1:] or ("-ef",)))
+        answer(_shown_by_ps(set(found), call.arguments[1:] or ("-ef",)))
     else:
         raise CommandError("invalid format option")
 

@@ -71,6 +71,28 @@ _CREATION = (
     Option(("no-subreaper",), "", "flag"),
 )
 
+_LIMITS = (
+    Option(("resources", "r"), "file with linux.resources as JSON, - for standard input; no other option counts then"),
+    Option(("blkio-weight",), "weight for block devices, 10 to 1000"),
+    Option(("cpu-burst",), "CPU time beyond the quota that can be saved up, in microseconds"),
+    Option(("cpu-idle",), "1 for SCHED_IDLE, 0 for not"),
+    Option(("cpu-period",), "length of a period, in microseconds"),
+    Option(("cpu-quota",), "CPU time per period, in microseconds"),
+    Option(("cpu-rt-period",), "length of a realtime period, in microseconds"),
+    Option(("cpu-rt-runtime",), "realtime CPU time per period, in microseconds"),
+    Option(("cpu-share",), "weight relative to other containers"),
+    Option(("cpuset-cpus",), "CPUs to run on, such as 0-3,7"),
+    Option(("cpuset-mems",), "memory nodes to use, such as 0-1"),
+    Option(("memory",), "limit of memory in bytes, also as 64m or 1g; -1 for none"),
+    Option(("memory-reservation",), "soft limit of memory"),
+    Option(("memory-swap",), "limit of memory and swap together; -1 for none"),
+    Option(("pids-limit",), "how many tasks there may be"),
+    Option(("kernel-memory",), ""),
+    Option(("kernel-memory-tcp",), ""),
+    Option(("l3-cache-schema",), "Intel RDT: schema of the L3 cache"),
+    Option(("mem-bw-schema",), "Intel RDT: schema of the memory bandwidth"),
+)
+
 VERBS: Final = {
     "create": Verb("create a container, whose program waits for start", "<id>", "creating:create", _CREATION),
     "run": Verb(
@@ -110,4 +132,16 @@ VERBS: Final = {
         "living:delete",
         (Option(("force", "f"), "kill it if it runs; nothing to remove is no error", "flag"),),
     ),
+    "pause": Verb("freeze every process of a container", "<id>", "living:pause"),
+    "resume": Verb("let the processes of a paused container go on", "<id>", "living:resume"),
+    "update": Verb("change limits of a container", "<id>", "limiting:update", _LIMITS),
+    "spec": Verb(
+        "write a config.json to start from",
+        "",
+        "documents:spec",
+        (_BUNDLE, Option(("rootless",), "for a user without privileges", "flag")),
+        at_least=0,
+        at_most=0,
+    ),
+    "features": Verb("print what this runtime can do as JSON", "", "documents:features", at_least=0, at_most=0),
 }

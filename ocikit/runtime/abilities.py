@@ -1,0 +1,95 @@
+"""What this runtime can do, in the form of the specification (features.md): made from the tables that it works by."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ocikit import __version__
+from ocikit.errors import UnsupportedFieldError
+from ocikit.runtime import capabilities, mount_options
+from ocikit.runtime.plan import NAMESPACES
+from ocikit.runtime.seccomp import codes
+from ocikit.runtime.seccomp.kernel import supported_flags
+from ocikit.runtime.supported import acts_on
+from ocikit.spec import RUNTIME_SPEC_VERSION, vocabulary
+from ocikit.spec.features import (
+    AppArmorFeatures,
+    CgroupFeatures,
+    Features,
+    IDMapFeatures,
+    IntelRdtFeatures,
+    LinuxFeatures,
+    MemoryPolicyFeatures,
+    MountExtensions,
+    NetDevicesFeatures,
+    SeccompFeatures,
+    SELinuxFeatures,
+)
+
+__all__ = ["features"]
+
+#: The oldest version of the specification whose configurations are understood.
+_OLDEST: Final = "1.0.0"
+
+
+def features() -> Features:
+    """Return what this runtime can do, whatever this host can.
+
+    Only ``linux.seccomp.supportedFlags`` is about this host, as the specification has it.
+    """
+    return Features(
+        oci_version_min=_OLDEST,
+        oci_version_max=RUNTIME_SPEC_VERSION,
+        hooks=tuple(name for name in vocabulary.HOOK_NAMES if acts_on("hooks", name)),
+        mount_options=_mount_options(),
+        linux=LinuxFeatures(
+            namespaces=tuple(sorted(NAMESPACES)),
+            capabilities=capabilities.NAMES,
+            cgroup=CgroupFeatures(v1=True, v2=True, systemd=True, systemd_user=True, rdma=True),
+            seccomp=_seccomp(),
+            apparmor=AppArmorFeatures(enabled=acts_on("process", "apparmorProfile")),
+            selinux=SELinuxFeatures(enabled=acts_on("process", "selinuxLabel")),
+            intel_rdt=_intel_rdt(enabled=acts_on("linux", "intelRdt")),
+            memory_policy=_memory_policy(),
+            mount_extensions=MountExtensions(idmap=IDMapFeatures(enabled=_takes("idmap"))),
+            net_devices=NetDevicesFeatures(enabled=acts_on("linux", "netDevices")),
+        ),
+        annotations={"ocikit.version": __version__},
+        # What a caller must not pass on from somebody that it does not trust.
+        potentially_unsafe_config_annotations=("bundle", "org.systemd.property."),
+    )
+
+
+def _mount_options() -> tuple[str, ...]:
+    return tuple(sorted(name for name in vocabulary.MOUNT_OPTIONS if _takes(name)))
+
+
+def _takes(option: str) -> bool:
+    try:
+        mount_options.parse((option,), "$")
+    except UnsupportedFieldError:
+        return False
+    return True
+
+
+def _seccomp() -> SeccompFeatures:
+    if not acts_on("linux", "seccomp"):
+        return SeccompFeatures(enabled=False)
+    return SeccompFeatures(
+        enabled=True,
+        actions=tuple(sorted(codes.ACTIONS)),
+        operators=tuple(sorted(codes.OPERATORS)),
+        archs=tuple(sorted(codes.ARCHITECTURES)),
+        known_flags=tuple(sorted(codes.FLAGS)),
+        supported_flags=tuple(sorted(supported_flags())),
+    )
+
+
+def _intel_rdt(*, enabled: bool) -> IntelRdtFeatures:
+    return IntelRdtFeatures(enabled=enabled, schemata=enabled, monitoring=enabled)
+
+
+def _memory_policy() -> MemoryPolicyFeatures | None:
+    if not acts_on("linux", "memoryPolicy"):
+        return None
+    return MemoryPolicyFeatures(modes=vocabulary.MEMORY_POLICY_MODES, flags=vocabulary.MEMORY_POLICY_FLAGS)
