@@ -137,7 +137,8 @@ class Init:
             SystemCallError: The kernel refused.
         """
         with self.held() as pidfd:
-            if pidfd is None or self.exit_status is not None:
+            # The kernel takes signals for a process that has ended until its parent reaps it.
+            if pidfd is None or self.exit_status is not None or _ended(pidfd, 0):
                 raise NotRunningError("container not running")
             try:
                 signal.pidfd_send_signal(pidfd, number)

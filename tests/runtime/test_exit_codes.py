@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ocikit import runtime
+from ocikit.errors import NotRunningError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,16 @@ def test_others_find_the_exit_code_on_disk(root: Path, make_bundle: Callable[...
             [python, "-c", script, str(root), container_id], check=True, env=environment, capture_output=True
         )
         assert done.stdout == b"9\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nobody_signals_what_waits_to_be_reaped(created: runtime.Container, number: int) -> None:
+    """A container that has ended does not run, although the kernel takes signals for it until it is reaped."""
+    created.start()
+    created.kill()
+    os.waitid(os.P_PID, created.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(NotRunningError, match="container not running"):
+        created.signal(number)
 
 
 def test_a_host_that_reaps_everything(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
