@@ -1,30 +1,25 @@
-"""The cgroups of a new container: made where nobody else is, with their limits."""
+"""The cgroups of a new container: made where nobody else is."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from ocikit import _sys
-from ocikit._fs import Descriptor
 from ocikit.errors import CgroupError
-from ocikit.runtime.cgroup_tree import frozen, populated, read_file, write_file
+from ocikit.runtime.cgroup_files import read_file, write_file
+from ocikit.runtime.cgroup_tree import populated
 from ocikit.runtime.cgroups import UNIFIED, is_below
-from ocikit.runtime.device_filter import device_program
-from ocikit.runtime.limits import device_writes
+from ocikit.runtime.freezer import frozen, frozen_above
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
 
     from ocikit.runtime.cgroups import Hierarchies
-    from ocikit.runtime.devices import DeviceRule
     from ocikit.runtime.limits import Write
 
-__all__ = ["apply", "check_free", "limit_devices", "make", "missing_parents"]
-
-_CONTROLLERS_REMEDY: Final = "is the controller enabled for this cgroup, and does this kernel have it?"
+__all__ = ["check_free", "enable", "make", "missing_parents", "needed"]
 
 
 def missing_parents(paths: Iterable[str], hierarchies: Hierarchies) -> tuple[str, ...]:
@@ -51,15 +46,27 @@ def check_free(paths: Mapping[str, str]) -> None:
             if in_use:
                 remedy = f"it is {in_use}; end what is in it, or choose another linux.cgroupsPath"
                 raise CgroupError("make cgroup", errno.EBUSY, path, remedy)
+    above = frozen_above(paths)
+    if above is not None:
+        remedy = "it is frozen, and so would be everything below it; thaw it, or choose another linux.cgroupsPath"
+        raise CgroupError("make cgroup", errno.EBUSY, above, remedy)
 
 
-def make(paths: Mapping[str, str], hierarchies: Hierarchies, made: list[str]) -> None:
+def needed(writes: Iterable[Write]) -> frozenset[str]:
+    """Return the controllers of v2 that some limits need."""
+    return frozenset(write.file.partition(".")[0] for write in writes if write.key == UNIFIED)
+
+
+def make(
+    paths: Mapping[str, str], hierarchies: Hierarchies, made: list[str], controllers: Collection[str] = ()
+) -> None:
     """Make the cgroups of a container, with the directories above them.
 
     Args:
         paths: The cgroups.
         hierarchies: Of this host.
         made: Is told of each directory that did not exist before, the outermost first.
+        controllers: What the container needs of a v2 hierarchy beside v1. Where v2 is all there is, it gets them all.
 
     Raises:
         CgroupError: One of them came into use by somebody else, or the kernel refuses.
@@ -68,8 +75,8 @@ def make(paths: Mapping[str, str], hierarchies: Hierarchies, made: list[str]) ->
         mountpoint = hierarchies.by_key[key].mountpoint
         current = mountpoint
         for part in os.path.relpath(path, mountpoint).split("/"):
-            if key == UNIFIED and hierarchies.v2_only:
-                _enable_controllers(current)
+            if key == UNIFIED:
+                _enable(current, None if hierarchies.v2_only else controllers)
             current = f"{current}/{part}"
             if _make_one(current, inherit=key == "cpuset"):
                 made.append(current)
@@ -95,11 +102,21 @@ def _make_one(path: str, *, inherit: bool) -> bool:
     return new
 
 
-def _enable_controllers(path: str) -> None:
-    """Let the children of a v2 cgroup have all its controllers; a limit that needs a missing one fails later."""
+def enable(path: str, hierarchies: Hierarchies, controllers: Collection[str]) -> None:
+    """Let an existing v2 cgroup have some controllers; a limit that needs a missing one fails later."""
+    current = hierarchies.by_key[UNIFIED].mountpoint
+    for part in os.path.relpath(path, current).split("/"):
+        _enable(current, controllers)
+        current = f"{current}/{part}"
+
+
+def _enable(path: str, controllers: Collection[str] | None) -> None:
+    """Let the children of a v2 cgroup have some of its controllers, or all."""
+    if controllers is not None and not controllers:
+        return
     available = (read_file(f"{path}/cgroup.controllers") or "").split()
     enabled = (read_file(f"{path}/cgroup.subtree_control") or "").split()
-    wanted = [f"+{name}" for name in available if name not in enabled]
+    wanted = [f"+{name}" for name in available if name not in enabled and (controllers is None or name in controllers)]
     if not wanted:
         return
     # All at once, else each on its own: one that cannot be enabled keeps no other back.
@@ -110,43 +127,3 @@ def _enable_controllers(path: str) -> None:
             continue
         if request == " ".join(wanted):
             return
-
-
-def apply(paths: Mapping[str, str], writes: Sequence[Write]) -> None:
-    """Write limits.
-
-    Raises:
-        CgroupError: The controller is missing, or the kernel refuses the value.
-    """
-    for write in writes:
-        if write.key not in paths:
-            remedy = f"the controller {write.key!r} is not mounted; mount it, or remove the limit"
-            raise CgroupError(f"set {write.field}", errno.ENOENT, write.file, remedy)
-        path = f"{paths[write.key]}/{write.file}"
-        try:
-            write_file(path, write.value)
-        except OSError as error:
-            missing = error.errno in {errno.ENOENT, errno.EACCES, errno.EPERM}
-            remedy = _CONTROLLERS_REMEDY if missing else f"the kernel does not accept {write.value!r}"
-            raise CgroupError(f"set {write.field}", error.errno or errno.EIO, path, remedy) from error
-
-
-def limit_devices(paths: Mapping[str, str], rules: Sequence[DeviceRule]) -> None:
-    """Apply rules for devices: in the files of the v1 controller, or else by a program in the v2 cgroup.
-
-    Raises:
-        CgroupError: The kernel refuses, or there is neither of the two.
-    """
-    field = "$.linux.resources.devices"
-    if "devices" in paths:
-        apply(paths, device_writes(rules))
-    elif UNIFIED in paths:
-        try:
-            with Descriptor(os.open(paths[UNIFIED], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as cgroup:
-                _sys.attach_device_filter(cgroup.fd, device_program(rules))
-        except OSError as error:
-            remedy = "rules for devices on cgroup v2 take a kernel with CONFIG_CGROUP_BPF, CAP_BPF and CAP_NET_ADMIN"
-            raise CgroupError(f"set {field}", error.errno or errno.EIO, paths[UNIFIED], remedy) from error
-    else:
-        remedy = "without cgroups a container could use every device of the host; mount the devices controller, or v2"
-        raise CgroupError(f"set {field}", errno.ENOENT, None, remedy)

@@ -1,7 +1,6 @@
-"""Control groups that exist: see, freeze and end what is in them, remove them.
+"""Control groups that exist: see and end what is in them, remove them.
 
-Which of them may be touched at all is decided elsewhere (``cgroup_ownership``). Paths are used as they stand: there
-are no links in a cgroup file system, and nobody but the kernel makes files in it.
+Which of them may be touched at all is decided elsewhere (``cgroup_ownership``).
 """
 
 from __future__ import annotations
@@ -15,51 +14,20 @@ from typing import TYPE_CHECKING, Final
 
 from ocikit._fs import DIRECTORY
 from ocikit.errors import CgroupError
+from ocikit.runtime.cgroup_files import read_file, write_file
 from ocikit.runtime.cgroups import UNIFIED
+from ocikit.runtime.freezer import thaw, try_freeze
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["frozen", "kill", "populated", "processes", "read_file", "remove", "remove_empty", "thaw", "write_file"]
+__all__ = ["kill", "populated", "processes", "remove", "remove_empty"]
 
 # Bounds of what the kernel does in its own time, in seconds.
-_FREEZE_TIME: Final = 0.5
 _KILL_TIME: Final = 10.0
 _REMOVE_TIME: Final = 5.0
 _FIRST_PAUSE: Final = 0.0005
 _LONGEST_PAUSE: Final = 0.05
-
-_GONE: Final = frozenset({errno.ENOENT, errno.ENODEV})
-
-
-def read_file(path: str, *, dir_fd: int | None = None) -> str | None:
-    """Return the text of a file of a cgroup; None when the cgroup, or this file of it, is not there.
-
-    Raises:
-        CgroupError: The kernel refuses.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
-        with open(fd, encoding="ascii", errors="replace") as file:
-            return file.read()
-    except OSError as error:
-        # ENOTSUP: a threaded v2 cgroup lists no processes.
-        if error.errno in _GONE | {errno.EOPNOTSUPP, errno.ENOTDIR}:
-            return None
-        raise CgroupError("read", error.errno or errno.EIO, path) from error
-
-
-def write_file(path: str, value: str) -> None:
-    """Write a value into an existing file of a cgroup.
-
-    Raises:
-        OSError: As the kernel gives it.
-    """
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        os.write(fd, value.encode())
-    finally:
-        os.close(fd)
 
 
 def _pauses(seconds: float) -> Iterator[float]:
@@ -131,55 +99,6 @@ def populated(path: str) -> bool:
     return any((text or "").strip() for text in found)
 
 
-# ----------------------------------------------------------------------------------------------------------- freezing
-
-
-def _freezer(paths: Mapping[str, str]) -> tuple[str, str, str, str] | None:
-    """Return the file of the freezer, and what it says when frozen, to freeze and to thaw."""
-    if "freezer" in paths:
-        return f"{paths['freezer']}/freezer.state", "FROZEN", "FROZEN", "THAWED"
-    if UNIFIED in paths:
-        return f"{paths[UNIFIED]}/cgroup.freeze", "1", "1", "0"
-    return None
-
-
-def frozen(paths: Mapping[str, str]) -> bool:
-    """Tell whether a container is frozen; one without a freezer never is."""
-    freezer = _freezer(paths)
-    return freezer is not None and (read_file(freezer[0]) or "").strip() == freezer[1]
-
-
-def thaw(paths: Mapping[str, str]) -> None:
-    """Let what is frozen go on; nothing when there is no freezer.
-
-    Raises:
-        CgroupError: The kernel refuses.
-    """
-    freezer = _freezer(paths)
-    if freezer is None:
-        return
-    try:
-        write_file(freezer[0], freezer[3])
-    except OSError as error:
-        if error.errno not in _GONE:
-            raise CgroupError("thaw", error.errno or errno.EIO, freezer[0]) from error
-
-
-def _freeze(paths: Mapping[str, str]) -> None:
-    """Try to freeze, so that nothing can fork away from the signals that follow."""
-    freezer = _freezer(paths)
-    if freezer is None:
-        return
-    for pause in _pauses(_FREEZE_TIME):
-        try:
-            write_file(freezer[0], freezer[2])
-        except OSError:
-            return
-        if (read_file(freezer[0]) or "").strip() == freezer[1]:
-            return
-        time.sleep(pause)
-
-
 # ------------------------------------------------------------------------------------------------------------ the end
 
 
@@ -219,7 +138,7 @@ def _kill_v2(paths: Mapping[str, str]) -> bool:
 
 
 def _kill_each(paths: Mapping[str, str], left: Sequence[str]) -> None:
-    _freeze(paths)
+    try_freeze(paths)
     try:
         for path in left:
             for pid in processes(path):

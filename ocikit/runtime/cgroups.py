@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocikit.errors import CgroupError, ValidationError
+from ocikit.runtime.cgroup_files import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,11 +57,22 @@ class Hierarchies(NamedTuple):
 
     #: By controller, ``name=systemd``, or :data:`UNIFIED`.
     by_key: Mapping[str, Hierarchy]
+    #: The controllers of the v2 hierarchy.
+    v2_controllers: frozenset[str] = frozenset()
 
     @property
     def v2_only(self) -> bool:
         """Whether this host has one hierarchy for everything. With v1 beside it, v2 is for killing and counting."""
         return set(self.by_key) == {UNIFIED}
+
+    def key_of(self, v1: str, v2: str = "") -> str:
+        """Return the key of the hierarchy that has a controller, given its names in v1 and v2.
+
+        A controller that is nowhere is looked for in v1, or in v2 where that is all there is.
+        """
+        if v1 in self.by_key:
+            return v1
+        return UNIFIED if self.v2_only or (v2 or v1) in self.v2_controllers else v1
 
 
 def detect() -> Hierarchies:
@@ -76,7 +88,11 @@ def detect() -> Hierarchies:
                 texts.append(file.read())
         except OSError as error:
             raise CgroupError("find cgroups", error.errno or 0, path, "is /proc mounted?") from error
-    return parse(*texts)
+    found = parse(*texts)
+    if UNIFIED not in found.by_key:
+        return found
+    controllers = read_file(f"{found.by_key[UNIFIED].mountpoint}/cgroup.controllers") or ""
+    return found._replace(v2_controllers=frozenset(controllers.split()))
 
 
 def parse(mountinfo: str, own_cgroups: str) -> Hierarchies:

@@ -10,7 +10,7 @@ import weakref
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from ocikit.errors import CgroupError, ContainerError, NotExistError, NotRunningError, PausedError, RunningError
-from ocikit.runtime import cgroup_tree, fifo, records, teardown
+from ocikit.runtime import cgroup_tree, fifo, freezer, records, teardown
 from ocikit.runtime.handle import Handle
 from ocikit.runtime.status import Status
 from ocikit.runtime.stdio import broken_pipes_raise
@@ -125,7 +125,7 @@ class Container(Handle):
         self._init().signal(signals.SIGKILL)
         if whole_cgroup or not self._record.private_pids:
             cgroup_tree.kill(claims.proven)
-        cgroup_tree.thaw(claims.proven)
+        freezer.thaw(claims.proven)
 
     def _end_others(self) -> None:
         """Kill what outlived the first process, which is possible in a shared pid namespace only."""
@@ -152,7 +152,7 @@ class Container(Handle):
         """Send a signal and see to it that it arrives, even if the container is paused."""
         claims = self._claims()
         self._init().signal(number)
-        cgroup_tree.thaw(claims.proven)
+        freezer.thaw(claims.proven)
 
     def _destroy(self, *, force: bool, timeout: float = 60.0) -> bool:
         """Destroy the container; return whether it was there to be destroyed."""

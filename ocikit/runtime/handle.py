@@ -10,7 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ocikit.errors import ContainerError, NotExistError
-from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, fifo, process, records
+from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, fifo, freezer, process, records
 from ocikit.runtime.root import StateRoot
 from ocikit.runtime.state import parse_time
 from ocikit.runtime.status import ContainerState, Status
@@ -86,7 +86,7 @@ class Handle:
             return self._status(directory)
 
     def _status(self, directory: int | None) -> Status:
-        if cgroup_tree.frozen(self._readable_cgroups()):
+        if freezer.frozen(self._readable_cgroups()):
             return Status.PAUSED
         if not self._alive():
             return Status.STOPPED

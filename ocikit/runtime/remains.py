@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ocikit._fs import TEMPORARY_PREFIX
 from ocikit.errors import NotExistError, StateError
-from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, records, teardown
+from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, freezer, records, teardown
 from ocikit.runtime.root import StateRoot
 from ocikit.runtime.state import EXIT_FILE, FIFO_FILE, OWN_FILE, STATE_FILE, validate_id
 
@@ -82,7 +82,7 @@ def _end_processes(root: StateRoot, directory: int, container_id: str) -> None:
     found += [cgroup_ownership.members(pid) for pid in _waiting_at_fifo(directory)]
     for paths in found:
         claims = cgroup_ownership.judge(paths, hierarchies, container_id=container_id, planned={}, lived_in={})
-        cgroup_tree.thaw(claims.proven)
+        freezer.thaw(claims.proven)
         cgroup_tree.kill(claims.proven)
         cgroup_tree.remove(claims.proven.values())
         cgroup_tree.remove_empty(claims.unproven.values())

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.errors import NotRunningError, PausedError, RunningError, StateError
-from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, records
+from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, freezer, records
 from ocikit.runtime.state import STATE_FILE
 from ocikit.runtime.status import Status
 
@@ -94,7 +94,7 @@ def remove_interrupted(root: StateRoot, fd: int, container_id: str) -> None:
     claims = cgroup_ownership.judge(
         own.cgroup_paths, cgroups.detect(), container_id=container_id, planned=own.cgroup_paths, lived_in={}
     )
-    cgroup_tree.thaw(claims.proven)
+    freezer.thaw(claims.proven)
     cgroup_tree.kill(claims.proven)
     _remove_cgroups(claims, own, container_id)
 
@@ -142,7 +142,7 @@ def _end(init: Init, claims: cgroup_ownership.Claims, container_id: str) -> None
     with contextlib.suppress(NotRunningError):
         init.signal(_SIGKILL)
     # A frozen process of v1 dies when it is thawed.
-    cgroup_tree.thaw(claims.proven)
+    freezer.thaw(claims.proven)
     if not init.wait(_DEATH_SECONDS):
         raise RunningError(
             f"container {container_id} was killed, and process {init.pid} has not ended after {_DEATH_SECONDS:.0f} "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ocikit.errors import CgroupError, ValidationError
-from ocikit.runtime import cgroup_setup, cgroup_tree
+from ocikit.runtime import cgroup_limits, cgroup_setup, cgroup_tree, freezer
 from ocikit.runtime.cgroup_ownership import judge, members
 from ocikit.runtime.cgroups import UNIFIED, Hierarchies, Hierarchy, detect, parse, place
 from ocikit.runtime.limits import Write
@@ -294,13 +294,13 @@ def test_frozen_processes_are_killed(paths: dict[str, str]) -> None:
     cgroup_setup.make(paths, detect(), [])
     process = sleeper(*set(paths.values()))
     try:
-        assert not cgroup_tree.frozen(paths)
-        cgroup_tree._freeze(paths)
-        assert cgroup_tree.frozen(paths)
+        assert not freezer.frozen(paths)
+        freezer.freeze(paths)
+        assert freezer.frozen(paths)
         cgroup_tree.kill(paths)
         assert process.wait() == -9
-        cgroup_tree.thaw(paths)
-        assert not cgroup_tree.frozen(paths)
+        freezer.thaw(paths)
+        assert not freezer.frozen(paths)
     finally:
         end(process)
 
@@ -321,9 +321,9 @@ def test_a_limit_of_a_missing_controller_is_an_error(paths: dict[str, str]) -> N
     """A limit that cannot be set is never left out."""
     cgroup_setup.make(paths, detect(), [])
     with pytest.raises(CgroupError, match=r"set \$\.x.*not mounted"):
-        cgroup_setup.apply(paths, [Write("nosuch", "no.such", "1", "$.x")])
+        cgroup_limits.apply(paths, [Write("nosuch", "no.such", "1", "$.x")])
     with pytest.raises(CgroupError, match=r"set \$\.x.*controller"):
-        cgroup_setup.apply(paths, [Write(next(iter(paths)), "no.such", "1", "$.x")])
+        cgroup_limits.apply(paths, [Write(next(iter(paths)), "no.such", "1", "$.x")])
 
 
 def test_a_limit_that_the_kernel_refuses_is_an_error(paths: dict[str, str]) -> None:
@@ -331,4 +331,4 @@ def test_a_limit_that_the_kernel_refuses_is_an_error(paths: dict[str, str]) -> N
     cgroup_setup.make(paths, detect(), [])
     key = "pids" if "pids" in paths else UNIFIED
     with pytest.raises(CgroupError, match=r"set \$\.linux\.resources\.pids\.limit.*'many'"):
-        cgroup_setup.apply(paths, [Write(key, "pids.max", "many", "$.linux.resources.pids.limit")])
+        cgroup_limits.apply(paths, [Write(key, "pids.max", "many", "$.linux.resources.pids.limit")])

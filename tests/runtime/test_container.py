@@ -21,6 +21,7 @@ from ocikit.errors import (
     InvalidIDError,
     NotExistError,
     NotRunningError,
+    OCIKitError,
     RunningError,
     SetupError,
     UnsupportedFieldError,
@@ -138,12 +139,12 @@ def test_an_id_is_taken_once(root: Path, bundle: Path, created: runtime.Containe
     assert created.status() is Status.CREATED
 
 
-BLOCK_IO = LinuxResources.from_dict({"blockIO": {"weight": 10}})
+CLASS_ID = LinuxResources.from_dict({"network": {"classID": 1}})
 TINY_QUOTA = LinuxResources.from_dict({"cpu": {"quota": 1, "period": 100000}})
 JOINED = (LinuxNamespace(type="mount"), LinuxNamespace(type="pid", path="/nothing"))
 
 REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
-    "an unsupported limit": ({"linux": {"resources": BLOCK_IO}}, UnsupportedFieldError, "blockIO"),
+    "a limit that nobody has": ({"linux": {"resources": CLASS_ID}}, OCIKitError, r"network\.classID"),
     "a terminal": ({"process": {"terminal": True}}, UnsupportedFieldError, "terminal"),
     "the root cgroup": ({"linux": {"cgroups_path": "/"}}, ValidationError, "cgroupsPath"),
     "a limit that the kernel refuses": ({"linux": {"resources": TINY_QUOTA}}, CgroupError, r"cpu\.quota"),
