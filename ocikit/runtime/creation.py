@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit import _fs
 from ocikit.errors import BundleError, CgroupError, LimitExceededError, OCIKitError, SystemCallError
-from ocikit.runtime import cgroup_setup, cgroup_tree, cgroups, fifo, records, teardown
+from ocikit.runtime import cgroup_setup, fifo, records, surroundings, teardown
 from ocikit.runtime.container import assemble
-from ocikit.runtime.devices import device_rules
 from ocikit.runtime.libcontainer import Created, state_document
-from ocikit.runtime.limits import limits
+from ocikit.runtime.limits import ignored
 from ocikit.runtime.listing import root_path
 from ocikit.runtime.options import CreateOptions
+from ocikit.runtime.placement import find_place
 from ocikit.runtime.process import adopt_init
 from ocikit.runtime.root import StateRoot
 from ocikit.runtime.state import LIFETIMES, STATE_FILE, OwnRecord, parse_state, validate_id
@@ -30,19 +30,18 @@ from ocikit.runtime.stdio import Stdio
 from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Literal
 
-    from ocikit.runtime.cgroups import Hierarchies
     from ocikit.runtime.container import Container
-    from ocikit.runtime.devices import DeviceRule
     from ocikit.runtime.launch import Launch
-    from ocikit.runtime.limits import Write
-    from ocikit.runtime.plan import CgroupMount
+    from ocikit.runtime.placement import Placement
+    from ocikit.runtime.seccomp import Filter
     from ocikit.runtime.stdio import Stream
-    from ocikit.runtime.steps import Plan
+    from ocikit.runtime.steps import Plan, Sync
+    from ocikit.runtime.systemd.bus import Variant
     from ocikit.runtime.uninterrupted import Cancellation
-    from ocikit.spec import LinuxIDMapping, Spec
+    from ocikit.spec import Spec
 
 __all__ = ["create", "read_spec"]
 
@@ -50,7 +49,6 @@ _log = logging.getLogger("ocikit.runtime")
 
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
 _MAX_PRESERVED = 128  # what there is room for, from Slot.PRESERVED on
-_MAX_PASSWD_BYTES = 1024 * 1024
 
 
 def create(
@@ -135,44 +133,16 @@ def read_spec(bundle: str) -> Spec:
     return Spec.from_json(data)
 
 
-class _Places(NamedTuple):
-    """Where the container's cgroups will be, and their limits."""
+class _Making(NamedTuple):
+    """What there is of a container before its init."""
 
-    hierarchies: Hierarchies
-    paths: dict[str, str]
-    parents: tuple[str, ...]
-    writes: tuple[Write, ...]
-    rules: tuple[DeviceRule, ...]
-
-    @property
-    def joined_by_clone(self) -> str | None:
-        """The v2 cgroup that init is cloned into."""
-        return self.paths.get(cgroups.UNIFIED)
-
-    @property
-    def joined_by_write(self) -> tuple[str, ...]:
-        """The v1 files that init writes itself into."""
-        paths = dict.fromkeys(path for key, path in self.paths.items() if key != cgroups.UNIFIED)
-        return tuple(f"{path}/tasks" for path in paths)
-
-    def mounts(self) -> tuple[CgroupMount, ...]:
-        """Return what a mount of type ``cgroup`` shows: all of v1, or v2 when there is nothing else."""
-        from ocikit.runtime.plan import CgroupMount  # noqa: PLC0415 - with everything that makes plans
-
-        if self.hierarchies.v2_only:
-            return (CgroupMount("", self.paths[cgroups.UNIFIED]),)
-        keys: dict[str, list[str]] = {}
-        for key, hierarchy in self.hierarchies.by_key.items():
-            if key != cgroups.UNIFIED:
-                keys.setdefault(hierarchy.mountpoint, []).append(key)
-        return tuple(
-            CgroupMount(os.path.basename(mountpoint), self.paths[of[0]], tuple(_mount_options(of)))
-            for mountpoint, of in keys.items()
-        )
-
-
-def _mount_options(keys: Sequence[str]) -> list[str]:
-    return [option for key in keys for option in (("none", key) if key.startswith("name=") else (key,))]
+    plan: Plan
+    places: Placement
+    #: Its directory in the state root.
+    directory: int
+    stdio: Stdio
+    #: Directories of cgroups that were made for it.
+    made: list[str]
 
 
 class _Creation(NamedTuple):
@@ -188,12 +158,12 @@ class _Creation(NamedTuple):
 
     def carry_out(self, cancellation: Cancellation) -> Container:
         """Make the container."""
-        places = self._places()
+        places = find_place(self.spec, self.id, systemd=self.options.systemd_cgroup)
         plan = self._plan(places)
-        for warning in plan.warnings:
+        for warning in (*plan.warnings, *ignored(self.spec.linux.resources if self.spec.linux is not None else None)):
             _log.warning("container %s: %s", self.id, warning)
         with (
-            Stdio(self.streams, self._owner()) as stdio,
+            Stdio(self.streams, surroundings.owner(self.spec)) as stdio,
             StateRoot.make(self.root) as root,
             root.claim(self.id) as directory,
         ):
@@ -202,17 +172,16 @@ class _Creation(NamedTuple):
                 teardown.remove_interrupted(root, directory, self.id)
                 cgroup_setup.check_free(places.paths)
                 records.write_own(directory, OwnRecord(self.lifetime, places.paths, places.parents))
-                cgroup_setup.make(places.paths, places.hierarchies, made)
-                cgroup_setup.apply(places.paths, places.writes)
-                cgroup_setup.limit_devices(places.paths, places.rules)
-                return self._start_init(plan, places, directory, stdio, cancellation)
+                if places.unit is None:
+                    places.make(made)
+                return self._start_init(_Making(plan, places, directory, stdio, made), cancellation)
             except BaseException:
-                self._undo(root, directory, made)
+                self._undo(root, directory, places, made)
                 raise
 
-    def _undo(self, root: StateRoot, directory: int, made: list[str]) -> None:
+    def _undo(self, root: StateRoot, directory: int, places: Placement, made: list[str]) -> None:
         try:
-            cgroup_tree.remove(reversed(made))
+            places.unmake(made)
         except CgroupError as error:
             # Leave the note of the cgroups: the next creation with this id, or stop_and_remove, tries again.
             _log.warning("container %s: %s", self.id, error)
@@ -220,16 +189,7 @@ class _Creation(NamedTuple):
         with contextlib.suppress(OCIKitError):
             root.remove(self.id, directory)
 
-    def _places(self) -> _Places:
-        linux = self.spec.linux
-        hierarchies = cgroups.detect()
-        paths = cgroups.place(hierarchies, linux.cgroups_path if linux is not None else "", self.id)
-        resources = linux.resources if linux is not None else None
-        writes = limits(resources, v2=hierarchies.v2_only)
-        rules = device_rules(resources.devices if resources is not None else ())
-        return _Places(hierarchies, paths, cgroup_setup.missing_parents(paths.values(), hierarchies), writes, rules)
-
-    def _plan(self, places: _Places) -> Plan:
+    def _plan(self, places: Placement) -> Plan:
         from ocikit.runtime.plan import Surroundings, compile_plan  # noqa: PLC0415 - needed here only
         from ocikit.runtime.procfs import own_capabilities  # noqa: PLC0415
 
@@ -237,66 +197,42 @@ class _Creation(NamedTuple):
             bundle=self.bundle,
             id=self.id,
             cgroup_join=places.joined_by_write,
+            systemd=places.unit is not None,
             into_cgroup=places.joined_by_clone is not None,
             cgroup_mounts=places.mounts(),
-            capabilities=_ALL_CAPABILITIES if self._new_users() else own_capabilities(),
-            of_host=self._namespaces_of_host(),
-            home=self._home(),
+            capabilities=_ALL_CAPABILITIES if surroundings.makes_users(self.spec) else own_capabilities(),
+            of_host=surroundings.namespaces_of_host(self.spec),
+            home=surroundings.home(self.spec, self.bundle),
             preserved=len(self.options.preserve_fds),
             new_keyring=not self.options.no_new_keyring,
+            seccomp=self._filter(),
         )
         return compile_plan(self.spec, around)
 
-    def _namespaces_of_host(self) -> frozenset[str]:
-        """Return the types of the namespaces that have a path and are our own."""
-        namespaces = self.spec.linux.namespaces if self.spec.linux is not None else ()
-        found = set()
-        for one in namespaces:
-            # A path that leads nowhere is an error of the step that joins it, which says so.
-            with contextlib.suppress(OSError, ValueError):
-                if one.path and os.path.samefile(one.path, f"/proc/self/ns/{_NAMESPACE_FILES.get(one.type, one.type)}"):
-                    found.add(one.type)
-        return frozenset(found)
-
-    def _new_users(self) -> bool:
-        linux = self.spec.linux
-        return linux is not None and any(one.type == "user" and not one.path for one in linux.namespaces)
-
-    def _host_ids(self, uid: int, gid: int) -> tuple[int, int]:
-        """Return what ids of the container are on this host."""
-        linux = self.spec.linux
-        if linux is None or not self._new_users():
-            return uid, gid
-        return _mapped(uid, linux.uid_mappings), _mapped(gid, linux.gid_mappings)
-
-    def _home(self) -> str | None:
-        process, root = self.spec.process, self.spec.root
-        if process is None or root is None or any(entry.startswith("HOME=") for entry in process.env):
+    def _filter(self) -> Filter | None:
+        profile = self.spec.linux.seccomp if self.spec.linux is not None else None
+        if profile is None:
             return None
-        return _home_of(process.user.uid, os.path.join(self.bundle, root.path))
+        from ocikit.runtime.seccomp import filter_for  # noqa: PLC0415 - looks for libseccomp
 
-    def _owner(self) -> tuple[int, int] | None:
-        """Return user and group of the container's process on this host."""
-        user = self.spec.process.user if self.spec.process is not None else None
-        return self._host_ids(user.uid, user.gid) if user is not None else None
+        return filter_for(profile)
 
-    def _start_init(
-        self, plan: Plan, places: _Places, directory: int, stdio: Stdio, cancellation: Cancellation
-    ) -> Container:
+    def _start_init(self, making: _Making, cancellation: Cancellation) -> Container:
         from ocikit.runtime.launch import launch  # noqa: PLC0415 - the first container loads the compiled part
         from ocikit.runtime.steps import Slot  # noqa: PLC0415
 
+        plan, places, directory, stdio, _ = making
         with contextlib.ExitStack() as stack:
-            waiting = stack.enter_context(fifo.make(directory, self._host_ids(0, 0)))
+            waiting = stack.enter_context(fifo.make(making.directory, surroundings.host_ids(self.spec, 0, 0)))
             passed: dict[int, int] = {Slot.FIFO: waiting.fd}
             passed |= {Slot.PRESERVED + number: fd for number, fd in enumerate(self.options.preserve_fds)}
             if places.joined_by_clone is not None:
                 flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
                 passed[Slot.CGROUP] = stack.enter_context(_fs.Descriptor(os.open(places.joined_by_clone, flags))).fd
-            started = stack.enter_context(launch(plan, stdio=stdio.fds, passed=passed))
+            started = stack.enter_context(launch(plan, stdio=stdio.fds, passed=passed, answers=self._answers(making)))
             with cancellation.waking(lambda: _kill(started)):
                 started.ready()
-            document = state_document(self.spec, self._created(started, places.paths, stdio.descriptors()))
+            document = state_document(self.spec, self._created(started, places, stdio.descriptors()))
             records.write_file(directory, STATE_FILE, document)
             started.commit()
             init = adopt_init(started.pid, started.start_time, started.take_pidfd())
@@ -306,15 +242,38 @@ class _Creation(NamedTuple):
             container.stdin, container.stdout, container.stderr = (stdio.files.get(number) for number in range(3))
             return container
 
-    def _created(self, started: Launch, paths: Mapping[str, str], descriptors: Sequence[str]) -> Created:
+    def _answers(self, making: _Making) -> dict[Sync, Callable[[Launch, int], None]]:
+        """Return what is done for init when it asks."""
+        from ocikit.runtime.steps import Sync  # noqa: PLC0415
+
+        def make_unit(started: Launch, _: int) -> None:
+            making.places.start_unit(making.made, self.id, started.pid, self._unit_properties())
+
+        return {Sync.CGROUP: make_unit, Sync.SECCOMP_LISTENER: self._hand_over}
+
+    def _hand_over(self, started: Launch, fd: int) -> None:
+        """Give the listener of the filter to its agent."""
+        from ocikit.runtime.seccomp.hand_over import send_listener  # noqa: PLC0415 - few containers have an agent
+        from ocikit.spec.state import CREATING, State  # noqa: PLC0415
+
+        made = self._filter()
+        if made is not None and made.listener is not None:
+            about = self.spec.annotations
+            state = State(id=self.id, status=CREATING, pid=started.pid, bundle=self.bundle, annotations=about)
+            send_listener(made.listener, fd, started.pid, state)
+
+    def _unit_properties(self) -> dict[str, Variant]:
+        from ocikit.runtime.systemd.properties import annotated  # noqa: PLC0415 - for those who use systemd only
+
+        return annotated(self.spec.annotations) if self.options.systemd_properties else {}
+
+    def _created(self, started: Launch, places: Placement, descriptors: Sequence[str]) -> Created:
         import datetime as dt  # noqa: PLC0415 - needed once in the life of a container
 
         now = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
-        return Created(self.id, started.pid, started.start_time, now, self.bundle, paths, descriptors, self.options)
+        made = self.id, started.pid, started.start_time, now, self.bundle, places.paths, descriptors
+        return Created(*made, self.options, places.unit)
 
-
-#: Names in /proc/PID/ns that differ from those of the specification.
-_NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
 
 _ALL_CAPABILITIES = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -322,26 +281,3 @@ _ALL_CAPABILITIES = 0xFFFF_FFFF_FFFF_FFFF
 def _kill(started: Launch) -> None:
     with contextlib.suppress(OSError):
         signal.pidfd_send_signal(started.pidfd, signal.SIGKILL)
-
-
-def _mapped(number: int, mappings: Sequence[LinuxIDMapping]) -> int:
-    for one in mappings:
-        if one.container_id <= number < one.container_id + one.size:
-            return one.host_id + number - one.container_id
-    return number
-
-
-def _home_of(uid: int, rootfs: str) -> str:
-    """Return the home directory that the container's own passwd gives a user; the root when it gives none."""
-    from ocikit.spec.users import UserDatabase  # noqa: PLC0415 - only for configurations without HOME
-
-    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-        root = stack.enter_context(_fs.Descriptor(os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)))
-        # Not opened before it is known to be a file: to open a device or a fifo may do something.
-        found = stack.enter_context(_fs.Descriptor(_fs.open_in_root(root.fd, "etc/passwd", os.O_PATH)))
-        if os.path.isfile(f"/proc/self/fd/{found.fd}"):
-            with open(f"/proc/self/fd/{found.fd}", "rb") as file:
-                entry = UserDatabase.parse(passwd=file.read(_MAX_PASSWD_BYTES)).user(uid)
-            if entry is not None and entry.home and "\0" not in entry.home:
-                return entry.home
-    return "/"

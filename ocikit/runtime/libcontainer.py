@@ -14,12 +14,14 @@ from ocikit.runtime.devices import device_rules
 from ocikit.runtime.limits import cpu_weight
 from ocikit.runtime.plan_process import RLIMITS
 from ocikit.runtime.plan_root import DEFAULT_DEVICES
+from ocikit.runtime.seccomp.record import seccomp_record
 from ocikit.spec import RUNTIME_SPEC_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ocikit.runtime.options import CreateOptions
+    from ocikit.runtime.systemd.names import Unit
     from ocikit.spec import Linux, LinuxIDMapping, LinuxResources, Mount, Process, Spec
 
 __all__ = ["Created", "state_document"]
@@ -89,6 +91,8 @@ class Created(NamedTuple):
     descriptors: Sequence[str]
     #: How it was made.
     options: CreateOptions
+    #: The unit of systemd that its cgroups belong to.
+    unit: Unit | None = None
 
 
 def state_document(spec: Spec, created: Created) -> bytes:
@@ -185,12 +189,13 @@ def _linux(linux: Linux, created: Created) -> dict[str, Any]:
         "rootPropagation": _PROPAGATION.get(linux.rootfs_propagation, 0),
         "namespaces": [{"type": _NAMESPACES[one.type][0], "path": one.path} for one in linux.namespaces],
         "devices": _devices(linux),
-        "cgroups": _cgroups(linux, created.id),
+        "cgroups": _cgroups(linux, created),
         "uid_mappings": _mappings(linux.uid_mappings),
         "gid_mappings": _mappings(linux.gid_mappings),
         "mask_paths": list(linux.masked_paths),
         "readonly_paths": list(linux.readonly_paths),
         "sysctl": dict(linux.sysctl) or None,
+        "seccomp": seccomp_record(linux.seccomp),
     }
     if any(one.type == "network" and not one.path for one in linux.namespaces):
         config["networks"] = [{"type": "loopback"}]
@@ -226,21 +231,26 @@ def _device(path: str, kind: str, numbers: tuple[int, int], access: dict[str, in
     return rule | {"path": path} | access
 
 
-def _cgroups(linux: Linux, container_id: str) -> dict[str, Any]:
+def _cgroups(linux: Linux, created: Created) -> dict[str, Any]:
     asked = linux.resources.devices if linux.resources is not None else ()
-    place = {"path": linux.cgroups_path} if linux.cgroups_path else {"name": container_id, "path": ""}
     rules = [
         {"type": ord(rule.type), "major": rule.major, "minor": rule.minor, "permissions": rule.access}
         | {"allow": rule.allow}
         for rule in device_rules(asked)
     ]
-    return place | {
-        "scope_prefix": "",
+    return _place(linux, created) | {
         "devices": rules,
-        "Systemd": False,
+        "Systemd": created.unit is not None,
         "Rootless": False,
         **(_resources(linux.resources) if linux.resources is not None else {}),
     }
+
+
+def _place(linux: Linux, created: Created) -> dict[str, Any]:
+    if created.unit is not None:
+        return {"path": "", "parent": created.unit.slice, "scope_prefix": created.unit.prefix, "name": created.unit.name}
+    place = {"path": linux.cgroups_path} if linux.cgroups_path else {"name": created.id, "path": ""}
+    return place | {"scope_prefix": ""}
 
 
 def _resources(resources: LinuxResources) -> dict[str, Any]:

@@ -26,5 +26,8 @@ class CreateOptions:
     no_new_keyring: bool = False
     #: Have systemd make and own the container's cgroup; ``linux.cgroupsPath`` is ``slice:prefix:name`` then.
     systemd_cgroup: bool = False
+    #: Let annotations set properties of systemd's unit (``org.systemd.property.…``): only for configurations that are
+    #: trusted like their caller, because there are properties that run programs on the host.
+    systemd_properties: bool = False
     #: Whether refusals of cgroups that no limit needs are overlooked; None when this process is not root.
     rootless: bool | None = None

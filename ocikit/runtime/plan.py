@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime.coherence import check_coherence
-from ocikit.runtime.plan_process import identity, program
+from ocikit.runtime.plan_process import filtering, identity, program
 from ocikit.runtime.plan_root import CgroupMount, root_filesystem
 from ocikit.runtime.steps import BINARY, MAX_STRINGS, NO_SLOT, Op, Plan, Slot, Step, Sync, ask, close
 from ocikit.runtime.supported import refuse_unsupported
@@ -18,6 +18,7 @@ from ocikit.runtime.supported import refuse_unsupported
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ocikit.runtime.seccomp import Filter
     from ocikit.spec import Linux, LinuxNamespace, Spec
 
 __all__ = ["CgroupMount", "Namespace", "Surroundings", "compile_plan"]
@@ -55,6 +56,8 @@ class Surroundings(NamedTuple):
     id: str = "ocikit"
     #: Files that init writes "0" to, to join its cgroups (v1: ``tasks`` of each hierarchy).
     cgroup_join: tuple[str, ...] = ()
+    #: systemd makes the cgroups when init is there to be put into them.
+    systemd: bool = False
     #: Init is cloned into the cgroup whose descriptor the launcher passes (v2).
     into_cgroup: bool = False
     #: What a mount of type ``cgroup`` shows.
@@ -69,6 +72,8 @@ class Surroundings(NamedTuple):
     preserved: int = 0
     #: Make a session keyring.
     new_keyring: bool = True
+    #: The filter that was compiled from ``linux.seccomp``.
+    seccomp: Filter | None = None
 
 
 def compile_plan(spec: Spec, around: Surroundings) -> Plan:
@@ -91,6 +96,8 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         missing = "root" if spec.root is None else "linux"
         raise ValidationError((f"$.{missing}: a container on Linux needs this section",))
     refuse_unsupported(spec)
+    if spec.linux.seccomp is not None and around.seccomp is None:
+        raise UnsupportedFieldError("$.linux.seccomp", "a plan takes a filter that was compiled from it before")
     namespaces = _namespaces(spec.linux)
     check_coherence(spec, around.of_host)
     steps: list[Step] = [
@@ -102,9 +109,10 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         *_isolation(spec, namespaces, around),
         *root_filesystem(spec, around.bundle, around.cgroup_mounts, namespaces),
     ]
-    rights, warnings = identity(spec.process, around.capabilities)
+    rights, warnings = identity(spec.process, around.capabilities, around.seccomp)
     steps += rights
-    steps += program(spec.process, around.home, around.preserved)
+    last = filtering(spec.process, around.capabilities, around.seccomp)
+    steps += program(spec.process, around.home, around.preserved, last)
     _check_strings(steps)
     new_user = "user" in namespaces and not namespaces["user"].path
     return Plan(
@@ -177,6 +185,8 @@ def _clone(namespaces: dict[str, LinuxNamespace], around: Surroundings) -> Step:
 def _isolation(spec: Spec, namespaces: dict[str, LinuxNamespace], around: Surroundings) -> Iterator[Step]:
     # Resources first: whatever init does from here on is counted and limited. A process of one thread that moves
     # itself does not wait for the lock that moving another one takes.
+    if around.systemd:
+        yield ask("have systemd make the cgroup", Sync.CGROUP)
     for path in around.cgroup_join:
         yield Step(Op.WRITE, "join cgroup", (NO_SLOT, 0), (path.encode(), b"0"), path)
     if "user" in namespaces:

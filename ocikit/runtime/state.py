@@ -95,6 +95,8 @@ class Record(NamedTuple):
     cgroup_paths: Mapping[str, str]
     #: Whether the processes of the container die with its init, because they live in a pid namespace that it made.
     private_pids: bool
+    #: Slice, prefix and name of the unit of systemd that its cgroups belong to; None when there is none.
+    unit: tuple[str, str, str] | None
     #: Whether the configuration has hooks for the time after the container.
     has_poststop_hooks: bool
 
@@ -142,6 +144,7 @@ def parse_state(data: bytes, container_id: str) -> Record:
         annotations=labels,
         cgroup_paths=_paths(state.get("cgroup_paths"), f"{where}: cgroup_paths"),
         private_pids=_private_pids(config.get("namespaces")),
+        unit=_unit(config.get("cgroups")),
         has_poststop_hooks=bool(_typed(config.get("Hooks"), dict, {}).get("poststop")),
     )
 
@@ -249,6 +252,14 @@ def _labels(value: object) -> dict[str, str]:
             name, _, text = label.partition("=")
             labels[name] = text
     return labels
+
+
+def _unit(found: object) -> tuple[str, str, str] | None:
+    """Return slice, prefix and name of a unit; whether such a unit may be stopped is decided where that is done."""
+    if not isinstance(found, dict) or found.get("Systemd") is not True:
+        return None
+    parent, prefix, name = (_typed(found.get(key), str, "") for key in ("parent", "scope_prefix", "name"))
+    return parent, prefix, name
 
 
 def _private_pids(namespaces: object) -> bool:

@@ -132,6 +132,8 @@ class Sync(enum.IntEnum):
     SECCOMP_LISTENER = 5
     #: Set resource limits that init has no right to set.
     LIMITS = 6
+    #: Have systemd make the container's cgroup, with init in it.
+    CGROUP = 7
 
 
 class Step(NamedTuple):

@@ -11,7 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from ocikit.errors import NotRunningError, PausedError, RunningError, StateError
+from ocikit.errors import NotRunningError, OCIKitError, PausedError, RunningError, StateError
 from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, freezer, records
 from ocikit.runtime.state import STATE_FILE
 from ocikit.runtime.status import Status
@@ -75,6 +75,7 @@ def remove_container(remains: Remains, status: Status, *, force: bool) -> None:
     left = set(cgroup_tree.remove_empty(claims.proven.values()))
     if left and (force or not record.private_pids):
         cgroup_tree.kill({key: path for key, path in claims.proven.items() if path in left})
+    _stop_unit(record, claims)
     _remove_cgroups(claims, own, record.id)
     if record.has_poststop_hooks:
         _log.warning("container %s: its poststop hooks were not run: hooks are not supported", record.id)
@@ -148,6 +149,24 @@ def _end(init: Init, claims: cgroup_ownership.Claims, container_id: str) -> None
             f"container {container_id} was killed, and process {init.pid} has not ended after {_DEATH_SECONDS:.0f} "
             "seconds: the kernel waits for something, such as a device or a network file system"
         )
+
+
+def _stop_unit(record: Record, claims: cgroup_ownership.Claims) -> None:
+    """Let systemd forget the container's unit, if that is what its cgroups show it to have been."""
+    if record.unit is None:
+        return
+    from ocikit.runtime.systemd import units  # noqa: PLC0415 - for those who use systemd only
+    from ocikit.runtime.systemd.names import Unit  # noqa: PLC0415
+
+    unit = Unit(*record.unit)
+    # A state that names "system.slice" must not stop what is in there.
+    if not any(os.path.basename(path) == unit.full_name for path in claims.proven.values()):
+        _log.warning("container %s: unit %s is none of its own, and is left alone", record.id, unit.full_name)
+        return
+    try:
+        units.stop(unit, of_user=os.geteuid() != 0)
+    except OCIKitError as error:
+        _log.warning("container %s: unit %s was not stopped: %s", record.id, unit.full_name, error)
 
 
 def _remove_cgroups(claims: cgroup_ownership.Claims, own: OwnRecord | None, container_id: str) -> None:

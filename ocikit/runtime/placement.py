@@ -1,0 +1,166 @@
+"""Where a container's cgroups are, who makes them, and what is written into them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import posixpath
+from typing import TYPE_CHECKING, NamedTuple
+
+from ocikit.errors import OCIKitError
+from ocikit.runtime import cgroup_limits, cgroup_setup, cgroup_tree, cgroups
+from ocikit.runtime.devices import device_rules
+from ocikit.runtime.limits import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocikit.runtime.cgroups import Hierarchies
+    from ocikit.runtime.devices import DeviceRule
+    from ocikit.runtime.limits import Write
+    from ocikit.runtime.plan import CgroupMount
+    from ocikit.runtime.systemd.bus import Variant
+    from ocikit.runtime.systemd.names import Unit
+    from ocikit.spec import LinuxResources, Spec
+
+__all__ = ["Placement", "find_place"]
+
+_log = logging.getLogger("ocikit.runtime")
+
+
+class Placement(NamedTuple):
+    """The cgroups of a container that is to be made, and their limits."""
+
+    hierarchies: Hierarchies
+    #: A directory for each hierarchy, by controller.
+    paths: dict[str, str]
+    #: Directories above them that do not exist yet, the outermost first.
+    parents: tuple[str, ...]
+    resources: LinuxResources | None
+    writes: tuple[Write, ...]
+    rules: tuple[DeviceRule, ...]
+    #: The unit of systemd that they belong to; None when we make them ourselves.
+    unit: Unit | None = None
+
+    @property
+    def joined_by_clone(self) -> str | None:
+        """The v2 cgroup that init is cloned into; None when it cannot exist before init does."""
+        return self.paths.get(cgroups.UNIFIED) if self.unit is None else None
+
+    @property
+    def joined_by_write(self) -> tuple[str, ...]:
+        """The files that init writes itself into: ``tasks`` of each v1 hierarchy, and v2 when not by clone."""
+        paths = dict.fromkeys(path for key, path in self.paths.items() if key != cgroups.UNIFIED)
+        late = (self.paths[cgroups.UNIFIED],) if self.unit is not None and cgroups.UNIFIED in self.paths else ()
+        return (*(f"{path}/tasks" for path in paths), *(f"{path}/cgroup.procs" for path in late))
+
+    def mounts(self) -> tuple[CgroupMount, ...]:
+        """Return what a mount of type ``cgroup`` shows: all of v1, or v2 when there is nothing else."""
+        from ocikit.runtime.plan import CgroupMount  # noqa: PLC0415 - with everything that makes plans
+
+        if self.hierarchies.v2_only:
+            return (CgroupMount("", self.paths[cgroups.UNIFIED]),)
+        keys: dict[str, list[str]] = {}
+        for key, hierarchy in self.hierarchies.by_key.items():
+            if key != cgroups.UNIFIED:
+                keys.setdefault(hierarchy.mountpoint, []).append(key)
+        return tuple(
+            CgroupMount(os.path.basename(mountpoint), self.paths[of[0]], tuple(_mount_options(of)))
+            for mountpoint, of in keys.items()
+        )
+
+    def make(self, made: list[str]) -> None:
+        """Make the cgroups, with their limits.
+
+        Args:
+            made: Is told of each directory that did not exist before, the outermost first.
+
+        Raises:
+            CgroupError: They are in use, or the kernel refuses.
+        """
+        cgroup_setup.make(self.paths, self.hierarchies, made, cgroup_setup.needed(self.writes))
+        cgroup_limits.apply(self.paths, self.writes)
+        cgroup_limits.limit_devices(self.paths, self.rules)
+
+    def start_unit(self, made: list[str], container_id: str, pid: int, extra: dict[str, Variant]) -> None:
+        """Have systemd make the unit for a process, and add to its cgroups what systemd does not know.
+
+        Args:
+            made: As for :meth:`make`.
+            container_id: For those who look at the unit.
+            pid: The process; it is in the cgroups then.
+            extra: Further properties of the unit.
+
+        Raises:
+            CgroupError: systemd, or the kernel, refuses.
+        """
+        from ocikit.runtime.systemd import properties, units  # noqa: PLC0415 - for those who use systemd only
+
+        if self.unit is None:
+            return
+        found = properties.new_unit(self.unit, f"OCI container {container_id}", pid)
+        found |= properties.limits(self.resources, self.rules, units.drivers(), v2=self.hierarchies.v2_only)
+        units.start(self.unit, found | extra, of_user=os.geteuid() != 0)
+        self.make(made)
+
+    def unmake(self, made: Sequence[str]) -> None:
+        """Undo what was done; the processes are gone.
+
+        Raises:
+            CgroupError: There are others in it.
+        """
+        if self.unit is not None:
+            from ocikit.runtime.systemd import units  # noqa: PLC0415
+
+            try:
+                units.stop(self.unit, of_user=os.geteuid() != 0)
+            except OCIKitError as error:
+                _log.warning("unit %s was not stopped: %s", self.unit.full_name, error)
+        cgroup_tree.remove(reversed(made))
+
+
+def _mount_options(keys: Sequence[str]) -> list[str]:
+    return [option for key in keys for option in (("none", key) if key.startswith("name=") else (key,))]
+
+
+def find_place(spec: Spec, container_id: str, *, systemd: bool) -> Placement:
+    """Find out where the cgroups of a container will be.
+
+    Args:
+        spec: Its configuration.
+        container_id: Its id.
+        systemd: Whether systemd makes them.
+
+    Raises:
+        ValidationError: The configuration's path cannot be had.
+        UnsupportedFieldError: It asks for a limit that would have to be ignored.
+        CgroupError: This host's hierarchies cannot be found.
+        NotSupportedError: There is no systemd here.
+    """
+    linux = spec.linux
+    hierarchies = cgroups.detect()
+    wanted = linux.cgroups_path if linux is not None else ""
+    unit = None
+    if systemd:
+        unit, paths = _of_systemd(hierarchies, wanted, container_id)
+    else:
+        paths = cgroups.place(hierarchies, wanted, container_id)
+    resources = linux.resources if linux is not None else None
+    return Placement(
+        hierarchies,
+        paths,
+        cgroup_setup.missing_parents(paths.values(), hierarchies),
+        resources,
+        limits(resources, hierarchies),
+        device_rules(resources.devices if resources is not None else ()),
+        unit,
+    )
+
+
+def _of_systemd(hierarchies: Hierarchies, wanted: str, container_id: str) -> tuple[Unit, dict[str, str]]:
+    from ocikit.runtime.systemd import names, units  # noqa: PLC0415 - for those who use systemd only
+
+    of_user = os.geteuid() != 0
+    unit = names.unit_of(wanted, container_id, of_user=of_user)
+    below = f"{units.manager_cgroup(of_user=of_user)}/{unit.path}".lstrip("/")
+    return unit, {key: posixpath.join(one.mountpoint, below) for key, one in hierarchies.by_key.items()}

@@ -1,0 +1,82 @@
+"""What a plan has to know of this host: which namespaces are its own, what ids mean here, where users are at home."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from ocikit import _fs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocikit.spec import LinuxIDMapping, Spec
+
+__all__ = ["home", "host_ids", "makes_users", "namespaces_of_host", "owner"]
+
+_MAX_PASSWD_BYTES = 1024 * 1024
+
+#: Names in /proc/PID/ns that differ from those of the specification.
+_NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
+
+
+def namespaces_of_host(spec: Spec) -> frozenset[str]:
+    """Return the types of the namespaces that have a path and are those of this process."""
+    namespaces = spec.linux.namespaces if spec.linux is not None else ()
+    found = set()
+    for one in namespaces:
+        # A path that leads nowhere is an error of the step that joins it, which says so.
+        with contextlib.suppress(OSError, ValueError):
+            if one.path and os.path.samefile(one.path, f"/proc/self/ns/{_NAMESPACE_FILES.get(one.type, one.type)}"):
+                found.add(one.type)
+    return frozenset(found)
+
+
+def makes_users(spec: Spec) -> bool:
+    """Tell whether a configuration makes a user namespace."""
+    return spec.linux is not None and any(one.type == "user" and not one.path for one in spec.linux.namespaces)
+
+
+def host_ids(spec: Spec, uid: int, gid: int) -> tuple[int, int]:
+    """Return what ids of the container are on this host."""
+    if spec.linux is None or not makes_users(spec):
+        return uid, gid
+    return _mapped(uid, spec.linux.uid_mappings), _mapped(gid, spec.linux.gid_mappings)
+
+
+def owner(spec: Spec) -> tuple[int, int] | None:
+    """Return user and group of the container's process on this host."""
+    user = spec.process.user if spec.process is not None else None
+    return host_ids(spec, user.uid, user.gid) if user is not None else None
+
+
+def home(spec: Spec, bundle: str) -> str | None:
+    """Return the home directory of the container's user; None when the configuration says it, or has no process."""
+    process, root = spec.process, spec.root
+    if process is None or root is None or any(entry.startswith("HOME=") for entry in process.env):
+        return None
+    return _home_of(process.user.uid, os.path.join(bundle, root.path))
+
+
+def _mapped(number: int, mappings: Sequence[LinuxIDMapping]) -> int:
+    for one in mappings:
+        if one.container_id <= number < one.container_id + one.size:
+            return one.host_id + number - one.container_id
+    return number
+
+
+def _home_of(uid: int, rootfs: str) -> str:
+    """Return the home directory that the container's own passwd gives a user; the root when it gives none."""
+    from ocikit.spec.users import UserDatabase  # noqa: PLC0415 - only for configurations without HOME
+
+    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+        root = stack.enter_context(_fs.Descriptor(os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)))
+        # Not opened before it is known to be a file: to open a device or a fifo may do something.
+        found = stack.enter_context(_fs.Descriptor(_fs.open_in_root(root.fd, "etc/passwd", os.O_PATH)))
+        if os.path.isfile(f"/proc/self/fd/{found.fd}"):
+            with open(f"/proc/self/fd/{found.fd}", "rb") as file:
+                entry = UserDatabase.parse(passwd=file.read(_MAX_PASSWD_BYTES)).user(uid)
+            if entry is not None and entry.home and "\0" not in entry.home:
+                return entry.home
+    return "/"
