@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from ocikit.errors import ValidationError
 from ocikit.runtime import capabilities
+from ocikit.runtime.plan_seccomp import CAP_SYS_ADMIN, load_filter
 from ocikit.runtime.steps import Op, Slot, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from ocikit.runtime.seccomp import Filter
     from ocikit.spec import Process
 
-__all__ = ["DEFAULT_PATH", "RLIMITS", "identity", "program"]
+__all__ = ["DEFAULT_PATH", "RLIMITS", "filtering", "identity", "program"]
 
 #: Where programs are looked for when the environment has no PATH.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -43,12 +45,13 @@ RLIMITS = {
 }
 
 
-def identity(process: Process, available: int) -> tuple[list[Step], tuple[str, ...]]:
+def identity(process: Process, available: int, seccomp: Filter | None = None) -> tuple[list[Step], tuple[str, ...]]:
     """Plan who the process is and what it may do.
 
     Args:
         process: The process of the configuration.
         available: Mask of the capabilities that can be passed on at all.
+        seccomp: The filter that :func:`filtering` is going to load.
 
     Returns:
         The steps, and warnings about capabilities that cannot be granted (the specification asks for a warning, not
@@ -71,12 +74,36 @@ def identity(process: Process, available: int) -> tuple[list[Step], tuple[str, .
         Step(Op.IDS, f"become user {user.uid}:{user.gid}", (user.uid, user.gid)),
         cwd,
         Step(Op.KEEPCAPS, "keep capabilities no longer", (0,)),
-        Step(Op.CAPS, "set capabilities", (masks["effective"], masks["permitted"], masks["inheritable"])),
+        _set_capabilities(masks, more=_needed(process, available, seccomp)),
         Step(Op.AMBIENT, "set ambient capabilities", (masks["ambient"],)),
     ]
     if process.no_new_privileges:
         steps.append(Step(Op.NO_NEW_PRIVS, "give up new privileges"))
     return steps, warnings
+
+
+def filtering(process: Process, available: int, seccomp: Filter | None) -> list[Step]:
+    """Plan to load the filter, as the last thing before init is ready; nothing when there is none.
+
+    Args:
+        process: The process of the configuration.
+        available: The mask that :func:`identity` got.
+        seccomp: The filter that it got.
+    """
+    if seccomp is None:
+        return []
+    masks, _ = _capability_masks(process, available)
+    return load_filter(seccomp, _set_capabilities(masks), _needed(process, available, seccomp))
+
+
+def _needed(process: Process, available: int, seccomp: Filter | None) -> int:
+    """Return the mask of the capability that loading the filter takes, as far as there is one."""
+    return 0 if seccomp is None or process.no_new_privileges else CAP_SYS_ADMIN & available
+
+
+def _set_capabilities(masks: Mapping[str, int], more: int = 0) -> Step:
+    """Return the step that sets what a process has; ``more`` can be put into effect later."""
+    return Step(Op.CAPS, "set capabilities", (masks["effective"], masks["permitted"] | more, masks["inheritable"]))
 
 
 def _limits(process: Process) -> Iterator[Step]:
@@ -118,13 +145,14 @@ def _capability_masks(process: Process, available: int) -> tuple[dict[str, int],
     return masks, tuple(warnings)
 
 
-def program(process: Process, home: str | None, preserved: int = 0) -> Iterator[Step]:
+def program(process: Process, home: str | None, preserved: int = 0, last: Sequence[Step] = ()) -> Iterator[Step]:
     """Plan the end: find the program, say that all is ready, wait for start, execute.
 
     Args:
         process: The process of the configuration.
         home: The home directory of the user, for configurations that do not set HOME.
         preserved: How many descriptors the program inherits beside its standard streams.
+        last: What is done when nothing but waiting is left, such as :func:`filtering`.
     """
     environment = list(process.env)
     if home is not None and not any(entry.startswith("HOME=") for entry in environment):
@@ -132,6 +160,7 @@ def program(process: Process, home: str | None, preserved: int = 0) -> Iterator[
     name = process.args[0]
     # Now, as the user that will execute it and with its rights: what is not found fails create, not start.
     yield Step(Op.FIND, f"find {name!r} in the root file system", (), _candidates(name, environment))
+    yield from last
     yield Step(Op.READY, "wait for the launcher")
     yield Step(Op.FIFO, "wait for start", (Slot.PROC, Slot.FIFO))
     if preserved:
