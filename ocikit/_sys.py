@@ -52,6 +52,8 @@ RESOLVE_IN_ROOT = 0x10
 _LOOKUPS = 2000
 _LOOKUP_PAUSE = 0.001  # seconds
 
+_WORDS = 4000  # WIRE_WORDS of wire.h
+
 _MFD_EXEC = 0x10  # memfd_create(2), kernel ≥ 6.3: said explicitly, for hosts that log memory files without it
 
 
@@ -164,30 +166,35 @@ class Spawned:
             os.close(pidfd)
 
 
-def spawn(process: Spawned, executable: int, fds: Sequence[int]) -> None:
+def spawn(process: Spawned, executable: int, fds: Sequence[int], cgroup: int = -1) -> None:
     """Start a program without copying this process.
 
-    The calling thread is suspended until the program runs (some tenths of a millisecond); others go on.
+    The calling thread is suspended until the program runs (some tenths of a millisecond); others go on. In a cgroup
+    that is frozen, that is when it is thawed, or the process is killed.
 
     Args:
         process: Where the process is put.
         executable: A descriptor of the program.
         fds: The descriptors that the program gets, as 0, 1, 2, …; where there is -1, it gets none.
+        cgroup: A descriptor of the v2 cgroup that it begins in; -1 for that of this process.
 
     Raises:
-        OSError: As clone(2) or execveat(2) give it; a process that failed to execute is in ``process``.
+        OSError: As clone3(2) or execveat(2) give it; a process that failed to execute is in ``process``.
     """
     lib, ffi = _native()
-    _check(lib.ocikit_spawn(executable, ffi.new("int[]", list(fds)), len(fds), process._pid, process._pidfd))  # noqa: SLF001
+    given = ffi.new("int[]", list(fds))
+    _check(lib.ocikit_spawn(executable, given, len(fds), cgroup, process._pid, process._pidfd))  # noqa: SLF001
 
 
 class Inbox:
     """Where messages of the helper arrive; filled by the C, for the same reason as :class:`Spawned`."""
 
-    __slots__ = ("_fd", "_said", "_step", "_value")
+    __slots__ = ("_fd", "_said", "_step", "_value", "words")
 
     def __init__(self) -> None:
         _, ffi = _native()
+        #: What the last message said beside its numbers (``WIRE_WORDS``).
+        self.words = b""
         self._said = ffi.new("unsigned int *")
         self._step = ffi.new("unsigned int *")
         self._value = ffi.new("int *")
@@ -228,8 +235,11 @@ class Inbox:
         Raises:
             OSError: As recvmsg(2) gives it.
         """
-        lib, _ = _native()
-        return bool(_check(lib.ocikit_receive(channel, self._said, self._step, self._value, self._fd)))
+        lib, ffi = _native()
+        words, count = ffi.new("char[]", _WORDS), ffi.new("unsigned int *", _WORDS)
+        result = lib.ocikit_receive(channel, self._said, self._step, self._value, self._fd, words, count)
+        self.words = bytes(ffi.buffer(words, count[0]))
+        return bool(_check(result))
 
 
 _helper_lock = threading.Lock()

@@ -3,6 +3,7 @@
 
 #include <linux/if.h>
 #include <linux/keyctl.h>
+#include <linux/prctl.h>
 #include <linux/sockios.h>
 
 long step_JOIN(struct step *step)
@@ -21,7 +22,11 @@ long step_JOIN(struct step *step)
 /* All of them at once, or none: the kernel checks the rights for every one of them before the first is entered. */
 long step_JOIN_PROCESS(struct step *step)
 {
-	return SYS2(setns, slot_get(step->arg[0]), step->arg[1]);
+	long result = SYS2(setns, slot_get(step->arg[0]), step->arg[1]);
+
+	/* Another user namespace made us as dumpable as fs.suid_dumpable says; until execve we are not. */
+	SYS5(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+	return result;
 }
 
 long step_UNSHARE(struct step *step)
@@ -54,6 +59,8 @@ long step_CLONE(struct step *step)
 		how.cgroup = (uint32_t)slot_get(step->arg[1]);
 	}
 	pid = SYS2(clone3, &how, sizeof(how));
+	if (pid == 0)
+		SYS1(setsid, 0); /* of its own: the helper's is led by nobody when the helper is gone */
 	if (pid <= 0)
 		return pid;
 	sys_exit(channel_say(WIRE_SAID_PID, step->index, (int)pid, pidfd) < 0);
