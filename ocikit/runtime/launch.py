@@ -23,7 +23,7 @@ from ocikit import _sys
 from ocikit._fs import Descriptor, no_fork, write_whole
 from ocikit.errors import SetupError
 from ocikit.runtime.procfs import start_time
-from ocikit.runtime.steps import Sync
+from ocikit.runtime.steps import Op, Sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +37,7 @@ _PLAN_ITSELF = 0xFFFF_FFFF
 _GO_ON = b"g"
 _P_PIDFD = 3  # os.P_PIDFD, which is missing where Python was built with old headers
 _KILLED_EARLY = "its init was killed meanwhile; by the kernel, if linux.resources.memory.limit is too low for it"
+_FILTERED = "its seccomp filter ended it: the profile has to allow write, read, openat, close and execve at least"
 _WALL = 0x4000_0000  # __WALL: wait for the child whatever its exit signal is
 
 
@@ -148,7 +149,16 @@ class Launch:
                 return
             if message.said == _SAID_SYNC:
                 self._answer(Sync(message.answer), message)
-        raise SetupError("set up the container", errno.ESRCH, remedy=_KILLED_EARLY)
+        raise SetupError("set up the container", errno.ESRCH, remedy=self._why_silent())
+
+    def _why_silent(self) -> str:
+        """Say what is likely to have ended init before it could say so itself."""
+        filtered = any(step.op == Op.SECCOMP for step in self._plan.steps)
+        with contextlib.suppress(ChildProcessError):
+            ended = os.waitid(_P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT | _WALL) if filtered else None
+            if ended is not None and ended.si_status != signal.SIGKILL:
+                return _FILTERED
+        return _KILLED_EARLY
 
     def commit(self) -> None:
         """Let init go on to wait at ``exec.fifo``: its state is on disk. From here on it lives without us.

@@ -123,6 +123,7 @@ def _wants_stub(seccomp: LinuxSeccomp) -> bool:
 
 
 def _compile(profile: Profile, used: Library, *, stub: bool) -> bytes:
+    _warn_of_contradictions(profile)
     with used.filter(profile.default) as made:
         architectures = _add_architectures(made, profile, used)
         rules = 0
@@ -139,6 +140,16 @@ def _compile(profile: Profile, used: Library, *, stub: bool) -> bytes:
     if length > _MAX_INSTRUCTIONS:
         raise LimitExceededError(f"{PATH}: instructions of the filter", _MAX_INSTRUCTIONS, length)
     return program
+
+
+def _warn_of_contradictions(profile: Profile) -> None:
+    """Say when an entry has no effect because of an earlier one; libseccomp does not."""
+    actions: dict[str, int] = {}
+    for rule in profile.rules:
+        if rule.conditions or rule.action == profile.default:
+            continue
+        if actions.setdefault(rule.name, rule.action) != rule.action:
+            _log.warning("%s: %s has another action in an earlier entry, which counts", rule.path, rule.name)
 
 
 def _add_architectures(made: LibraryFilter, profile: Profile, used: Library) -> list[int]:
