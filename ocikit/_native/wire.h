@@ -45,15 +45,24 @@ enum wire_said {
 	WIRE_SAID_SYNC = 2, /* init waits for something that only the launcher can do: value is the tag; a descriptor may
 			     * come along */
 	WIRE_SAID_READY = 3, /* everything up to exec.fifo is done */
-	WIRE_SAID_FAILED = 4 /* step `step` failed: value is its errno */
+	WIRE_SAID_FAILED = 4 /* step `step` failed: value is its errno, or for HOOK what became of the hook */
 };
 
 struct wire_message {
 	unsigned int said;
 	unsigned int step;
 	int value;
-	unsigned int zero;
+	unsigned int op; /* of the step that failed, for whoever does not know the plan */
 };
+
+/* How many bytes of words may follow a message that says FAILED. For HOOK: the name of the hook, a NUL, and the end of
+ * what it wrote. Whoever opens exec.fifo reads the same after the first byte, if the program is not executed. */
+#define WIRE_WORDS 4000
+
+/* What became of a hook that did not do well. */
+#define WIRE_HOOK_ENDED 0x10000   /* with the status of waitpid(2) added to this */
+#define WIRE_HOOK_LATE 0x20000    /* it was killed: its time was up */
+#define WIRE_HOOK_STOPPED 0x30000 /* it was killed: the launcher said so, or is gone */
 
 /*
  * Every step there is, with the number of strings it takes (WIRE_ANY: one or more). `arg` is named in brackets.
@@ -88,7 +97,8 @@ struct wire_message {
 	OP(NETLINK, 0)            /* [slot]: a socket that configures the network namespace the caller is in */       \
 	OP(KEYRING, 1)            /* name: a session keyring of its own */                                            \
 	OP(CONSOLE, 0)            /* [root slot, slot, rows, columns, how]: a pseudo-terminal for standard input and output */ \
-	OP(HOOK, WIRE_ANY)        /* [milliseconds, arguments] state up to the pid, state after it, path, arguments, environment */ \
+	OP(HOOK, WIRE_ANY)        /* [milliseconds, arguments, umask, directory slot, how] name, state up to the pid of whoever \
+				     runs it, state after the pid or nothing, path, arguments, environment */ \
 	OP(RLIMIT, 0)             /* [resource, soft, hard] */                                                        \
 	OP(SCHEDULER, 1)          /* struct sched_attr */                                                             \
 	OP(IO_PRIORITY, 0)        /* [class and level] */                                                             \
@@ -121,6 +131,12 @@ enum wire_op {
 /* How ATTACH treats its target. */
 #define WIRE_ATTACH_PLAIN 1U   /* no symbolic link on the way: /proc and /sys must be what they seem */
 #define WIRE_ATTACH_IN_PROC 2U /* the target may lie in a procfs (files that lxcfs and the like replace) */
+
+/* What can stop a hook beside its time: nothing; a word of the launcher; also that the launcher is gone. */
+#define WIRE_HOOK_ALONE 0U
+#define WIRE_HOOK_STOPPABLE 1U
+#define WIRE_HOOK_TIED 2U
+#define WIRE_HOOK_KEEP 0xffffffffffffffffULL /* the umask as it is */
 
 /* How a descriptor leaves a process after SECCOMP: with the system call that the filter lets pass. */
 #define WIRE_BY_SENDMSG 0U

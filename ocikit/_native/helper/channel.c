@@ -27,6 +27,11 @@ struct control_fd {
 
 static int channel = WIRE_FD_CHANNEL;
 
+int channel_fd(void)
+{
+	return channel;
+}
+
 long channel_move(int above)
 {
 	long fd = SYS3(fcntl, channel, F_DUPFD_CLOEXEC, above);
@@ -57,7 +62,7 @@ void channel_filtered(int by_sendmmsg)
 
 long channel_say(enum wire_said said, uint32_t step, int value, int pass_fd)
 {
-	struct wire_message message = {.said = said, .step = step, .value = value, .zero = 0};
+	struct wire_message message = {.said = said, .step = step, .value = value, .op = 0};
 	struct iovec part = {.iov_base = &message, .iov_len = sizeof(message)};
 	struct control_fd control = {
 		.length = offsetof(struct control_fd, padding),

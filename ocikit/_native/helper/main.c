@@ -82,7 +82,7 @@ static int run(void)
 	long steps = plan_open(WIRE_FD_PLAN);
 
 	if (steps < 0) {
-		channel_say(WIRE_SAID_FAILED, 0xffffffffU, (int)-steps, NO_FD);
+		failure_tell(0xffffffffU, 0, (int)-steps);
 		return 1;
 	}
 	sys_close(WIRE_FD_PLAN);
@@ -92,7 +92,7 @@ static int run(void)
 		long result = functions[step.op](&step);
 
 		if (result < 0) {
-			channel_say(WIRE_SAID_FAILED, index, (int)-result, NO_FD);
+			failure_tell(index, step.op, (int)-result);
 			return 1;
 		}
 	}

@@ -89,7 +89,10 @@ long step_FIFO(struct step *step)
 		return fd;
 	if (SYS3(write, fd, "0", 1) != 1)
 		return -E_IO;
-	return sys_close((int)fd);
+	/* It stays open until the program is executed, so that whoever opened the other end hears when that is, or why it
+	 * could not be. */
+	failure_starter((int)fd);
+	return 0;
 }
 
 /* Where the channel can stay while low numbers are taken: above what any program is handed. */
@@ -101,6 +104,7 @@ long step_INHERIT(struct step *step)
 {
 	long result = channel_move(ABOVE_INHERITED);
 
+	failure_starter_above(ABOVE_INHERITED);
 	for (unsigned long long i = 0; result >= 0 && i < step->arg[1]; i++) {
 		int fd = slot_get(step->arg[0] + i);
 
@@ -109,21 +113,27 @@ long step_INHERIT(struct step *step)
 	return result < 0 ? result : 0;
 }
 
-long step_EXEC(struct step *step)
+char **vector_of(struct step *step, unsigned strings, unsigned long long arguments)
 {
 	static char *vector[0xffff + 2]; /* as many strings as a step can have, and two ends */
-	unsigned long long arguments = step->arg[0];
 	unsigned at = 0;
 
-	if (arguments > step->strings)
-		return -E_2BIG;
-	for (unsigned i = 0; i < step->strings; i++) {
+	if (arguments > strings)
+		return NULL;
+	for (unsigned i = 0; i < strings; i++) {
 		if (i == arguments)
 			vector[at++] = NULL;
 		vector[at++] = text_next(step).bytes;
 	}
-	if (arguments == step->strings)
+	if (arguments == strings)
 		vector[at++] = NULL;
 	vector[at] = NULL;
-	return SYS3(execve, program, vector, vector + arguments + 1);
+	return vector;
+}
+
+long step_EXEC(struct step *step)
+{
+	char **vector = vector_of(step, step->strings, step->arg[0]);
+
+	return vector ? SYS3(execve, program, vector, vector + step->arg[0] + 1) : -E_2BIG;
 }

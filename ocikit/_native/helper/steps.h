@@ -13,6 +13,18 @@ long channel_say(enum wire_said said, uint32_t step, int value, int pass_fd);
 long channel_wait(void); /* 0 when told to go on; an error when the launcher is gone */
 void channel_filtered(int by_sendmmsg); /* from here on the fewest system calls */
 long channel_move(int above); /* to a descriptor of at least that number */
+int channel_fd(void);
+
+/* failure.c: what is said of the step that fails. */
+void failure_words(const char *words, uint32_t count); /* goes with the number, as far as there is room */
+void failure_tell(uint32_t step, unsigned op, int value);
+void failure_starter(int fd);		/* is told, too; owned */
+void failure_starter_above(int above);	/* to a descriptor of at least that number, or not at all */
+void failure_ignore_pipes(int ignore);	/* that nobody reads any more */
+
+/* program.c: the last strings of a step as vectors that execve takes: the arguments, then the environment. NULL when
+ * there are fewer strings than arguments. */
+char **vector_of(struct step *step, unsigned strings, unsigned long long arguments);
 
 /* files.c: lookups inside the root that `slot` holds. */
 long open_inside(unsigned long long slot, const char *path, uint64_t flags, uint64_t resolve);
