@@ -9,7 +9,15 @@ import signal as signals
 import weakref
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from ocikit.errors import CgroupError, ContainerError, NotExistError, NotRunningError, PausedError, RunningError
+from ocikit.errors import (
+    CgroupError,
+    ContainerError,
+    NotExistError,
+    NotPausedError,
+    NotRunningError,
+    PausedError,
+    RunningError,
+)
 from ocikit.runtime import cgroup_tree, fifo, freezer, records, teardown
 from ocikit.runtime.handle import Handle
 from ocikit.runtime.status import Status
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.root import StateRoot
     from ocikit.runtime.state import Record
     from ocikit.runtime.uninterrupted import Cancellation
+    from ocikit.spec import LinuxResources
 
 __all__ = ["Container", "assemble"]
 
@@ -126,6 +135,66 @@ class Container(Handle):
         if whole_cgroup or not self._record.private_pids:
             cgroup_tree.kill(claims.proven)
         freezer.thaw(claims.proven)
+
+    def pause(self) -> None:
+        """Freeze every process of the container; one that was created and not started, too.
+
+        Raises:
+            NotRunningError: It is stopped, or paused already.
+            CgroupError: There is no freezer, or something in the container does not freeze; it is thawed again.
+            NotExistError: It was destroyed.
+        """
+        uninterrupted(lambda _: self._pause(), lambda _: freezer.thaw(self._claims().proven))
+
+    def _pause(self) -> None:
+        with self._locked() as (_, directory):
+            status = self._status(directory)
+            if status not in {Status.CREATED, Status.RUNNING}:
+                raise NotRunningError(f"container not running: {self.id} is {status}")
+            freezer.freeze(self._claims().proven)
+
+    def resume(self) -> None:
+        """Let a paused container go on with what it was doing.
+
+        Raises:
+            NotPausedError: It is not paused.
+            CgroupError: The kernel refuses.
+            NotExistError: It was destroyed.
+        """
+        uninterrupted(lambda _: self._resume(), finish=True)
+
+    def _resume(self) -> None:
+        with self._locked() as (_, directory):
+            status = self._status(directory)
+            if status is not Status.PAUSED:
+                raise NotPausedError(f"container not paused: {self.id} is {status}")
+            freezer.thaw(self._claims().proven)
+
+    def update(self, resources: LinuxResources) -> None:
+        """Change limits of the container: all that are asked for, or none.
+
+        Args:
+            resources: The limits that change; those that are not set, and zeros where zero is no limit, stay. Lists
+                are changed element by element, but for rules for devices: if there are any, they replace all others.
+
+        Raises:
+            NotRunningError: It is stopped.
+            UnsupportedFieldError: A limit that this host cannot have.
+            ValidationError: Values that make no sense, among themselves or with those that stay.
+            CgroupError: The kernel refuses one.
+            StateError: Its state is damaged.
+            NotExistError: It was destroyed.
+        """
+        uninterrupted(lambda _: self._update(resources), finish=True)
+
+    def _update(self, resources: LinuxResources) -> None:
+        from ocikit.runtime.update import Target, change_limits  # noqa: PLC0415 - with the classes of all limits
+
+        with self._locked() as (root, directory):
+            if self._status(directory) is Status.STOPPED:
+                raise NotRunningError(f"container not running: {self.id} is stopped")
+            target = Target(self.id, root, directory, self._detect(), self._claims().proven)
+            change_limits(target, resources)
 
     def _end_others(self) -> None:
         """Kill what outlived the first process, which is possible in a shared pid namespace only."""

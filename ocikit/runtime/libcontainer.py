@@ -11,7 +11,6 @@ import posixpath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ocikit.runtime.devices import device_rules
-from ocikit.runtime.limits import cpu_weight
 from ocikit.runtime.plan_process import RLIMITS
 from ocikit.runtime.plan_root import DEFAULT_DEVICES
 from ocikit.runtime.seccomp.record import seccomp_record
@@ -247,36 +246,13 @@ def _cgroups(linux: Linux, created: Created) -> dict[str, Any]:
 
 
 def _place(linux: Linux, created: Created) -> dict[str, Any]:
-    if created.unit is not None:
-        return {"path": "", "parent": created.unit.slice, "scope_prefix": created.unit.prefix, "name": created.unit.name}
+    if (unit := created.unit) is not None:
+        return {"path": "", "parent": unit.slice, "scope_prefix": unit.prefix, "name": unit.name}
     place = {"path": linux.cgroups_path} if linux.cgroups_path else {"name": created.id, "path": ""}
     return place | {"scope_prefix": ""}
 
 
 def _resources(resources: LinuxResources) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if (memory := resources.memory) is not None:
-        found |= {
-            "memory": memory.limit,
-            "memory_reservation": memory.reservation,
-            "memory_swap": memory.swap,
-            "memory_swappiness": memory.swappiness,
-            "oom_kill_disable": memory.disable_oom_killer,
-            "memory_check_before_update": memory.check_before_update,
-        }
-    if (cpu := resources.cpu) is not None:
-        found |= {
-            "cpu_shares": cpu.shares,
-            "cpu_weight": cpu_weight(cpu.shares) if cpu.shares else None,
-            "cpu_quota": cpu.quota,
-            "cpu_burst": cpu.burst,
-            "cpu_period": cpu.period,
-            "cpu_rt_quota": cpu.realtime_runtime,
-            "cpu_rt_period": cpu.realtime_period,
-            "cpuset_cpus": cpu.cpus or None,
-            "cpuset_mems": cpu.mems or None,
-            "cpu_idle": cpu.idle,
-        }
-    if resources.pids is not None:
-        found["pids_limit"] = resources.pids.limit
-    return {name: value for name, value in found.items() if value is not None}
+    from ocikit.runtime.resource_state import resources_document  # noqa: PLC0415 - with the classes of all limits
+
+    return resources_document(resources)
