@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ocikit.runtime.abilities import features
     from ocikit.runtime.container import Container
     from ocikit.runtime.creation import create
     from ocikit.runtime.listing import list_containers, load
@@ -33,6 +34,7 @@ __all__ = [
     "Status",
     "create",
     "default_root",
+    "features",
     "list_containers",
     "load",
     "run",
@@ -50,6 +52,7 @@ _HOMES = {
     "Status": "status",
     "create": "creation",
     "default_root": "root",
+    "features": "abilities",
     "list_containers": "listing",
     "load": "listing",
     "run": "running",

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+import os
+from typing import NoReturn
 
-from ocikit.runtime.cli.dispatch import main
+from ocikit.runtime.cli import dispatch
+
+
+def main() -> NoReturn:
+    """Carry out the command that this process was started with, and end the process."""
+    code = dispatch.main()
+    # Everything is written and nothing is held any more: to take the interpreter apart takes longer than most commands.
+    os._exit(code)
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Call", "CommandError", "main"]
 
 _NO_SUCH_VERB = 3
+_SIGINT = 2
 
 
 class CommandError(Exception):
@@ -115,10 +116,18 @@ def _call(verb: Verb, call: Call) -> int:
         carry_out = getattr(import_module(f"ocikit.runtime.cli.{module}"), function)
         if "logging" in sys.modules:
             call.messages.carry_log()
+        if call.command.flag("debug"):
+            call.messages.say("debug", f"{verb.home} {' '.join(call.arguments)}")
         return int(carry_out(call) or 0)
     except (OCIKitError, CommandError, OSError, ValueError) as error:
         call.messages.failed(f"{verb.prefix}{error}")
         return verb.failure
+    except Exception as error:
+        # A fault of ours: callers that read nothing but the log learn of it, too.
+        call.messages.say("error", f"{verb.prefix}{type(error).__name__}: {error}")
+        raise
+    except KeyboardInterrupt:
+        return 128 + _SIGINT  # whatever was under way has been undone
 
 
 def _count(name: str, verb: Verb, found: int) -> None:

@@ -9,6 +9,7 @@ import signal
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from ocikit.errors import NotRunningError
+from ocikit.runtime.cli.aside import put_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        self._reading, self._writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._reading, self._writing = map(put_aside, os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
         self._before: dict[int, object] = {}
 
     def fileno(self) -> int:

@@ -33,6 +33,8 @@ def list_all(call: Call) -> None:
     form = call.options.text("format")
     if form not in {"table", "json"}:
         raise CommandError("invalid format option")
+    if call.root is not None and not os.path.isdir(call.root):
+        raise CommandError(f"open {call.root}: no such directory")
     containers = list_containers(call.root)
     if call.options.flag("quiet"):
         answer("".join(f"{one.id}\n" for one in containers))

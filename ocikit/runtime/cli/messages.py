@@ -11,15 +11,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from ocikit.runtime.cli.aside import put_aside
+
 if TYPE_CHECKING:
     import logging
 
 __all__ = ["FORMATS", "Messages", "answer"]
 
 FORMATS: Final = ("text", "json")
-
-# Containers are passed descriptors from 3 on, at most some hundred; a process may have at least 1024.
-_OUT_OF_THE_WAY: Final = 500
 
 # What may stand after msg= without quotes.
 _PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._/@^+")
@@ -41,7 +40,8 @@ class Messages:
         """
         self._form = form
         self._debug = debug
-        self._file = _open_out_of_the_way(path) if path else None
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._file = put_aside(os.open(path, flags, 0o644)) if path else None
 
     def failed(self, text: str) -> None:
         """Say what ends the command."""
@@ -79,17 +79,6 @@ def answer(text: str) -> None:
     if sys.stdout is not None:  # a caller may have closed it
         sys.stdout.write(text)
         sys.stdout.flush()
-
-
-def _open_out_of_the_way(path: str) -> int:
-    """Open a file for appending, as a descriptor that nobody takes for one that the caller passes to a container."""
-    import fcntl  # noqa: PLC0415 - most commands are used without a log
-
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
-    finally:
-        os.close(fd)
 
 
 def _handler(messages: Messages) -> logging.Handler:

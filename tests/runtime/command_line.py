@@ -1,0 +1,48 @@
+"""Our command line as a program, on one state root."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: How the command is started, whatever is installed.
+PROGRAM = (sys.executable, "-m", "ocikit.runtime")
+
+
+class CommandLine:
+    """The command line of ocikit on one state root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def words(self, *args: str) -> list[str]:
+        """Return the words of a command."""
+        return [*PROGRAM, "--root", str(self.root), *args]
+
+    def __call__(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run one command; what init inherits must not keep a pipe of ours open."""
+        out, err = self.root.parent / "ocikit.out", self.root.parent / "ocikit.err"
+        with out.open("w+") as stdout, err.open("w+") as stderr:
+            options = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr, "timeout": 60} | options
+            done = subprocess.run(self.words(*args), check=False, **options)
+        return subprocess.CompletedProcess(done.args, done.returncode, out.read_text(), err.read_text())
+
+    def works(self, *args: str, **options: Any) -> str:
+        """Run one command, which has to succeed, and return what it wrote."""
+        done = self(*args, **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def state(self, container_id: str) -> dict[str, Any]:
+        """Return what ``state`` prints."""
+        found: dict[str, Any] = json.loads(self.works("state", container_id))
+        return found
+
+    def status(self, container_id: str) -> str:
+        """Return what a container is doing."""
+        return str(self.state(container_id)["status"])
