@@ -30,7 +30,7 @@ from ocikit.runtime.stdio import Stdio
 from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Literal
 
     from ocikit.runtime.container import Container

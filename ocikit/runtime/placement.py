@@ -101,6 +101,7 @@ class Placement(NamedTuple):
         found = properties.new_unit(self.unit, f"OCI container {container_id}", pid)
         found |= properties.limits(self.resources, self.rules, units.drivers(), v2=self.hierarchies.v2_only)
         units.start(self.unit, found | extra, of_user=os.geteuid() != 0)
+        made += [path for path in dict.fromkeys(self.paths.values()) if os.path.isdir(path)]
         self.make(made)
 
     def unmake(self, made: Sequence[str]) -> None:
@@ -109,7 +110,7 @@ class Placement(NamedTuple):
         Raises:
             CgroupError: There are others in it.
         """
-        if self.unit is not None:
+        if self.unit is not None and made:  # else it was not started by us, and may be that of a namesake
             from ocikit.runtime.systemd import units  # noqa: PLC0415
 
             try:
