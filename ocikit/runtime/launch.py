@@ -2,7 +2,8 @@
 
 The conversation, in order (the names are those of ``wire.h``):
 
-1. The helper carries out the steps up to the clone and says PID, with a pidfd; then it is gone, and reaped.
+1. The helper carries out the steps up to the clone and says PID, with a pidfd; then it is gone, and reaped. Before
+   that it may ask for something (SYNC), and is answered.
 2. Init may ask for something that only the launcher can do (SYNC), and is answered.
 3. Init says READY: everything up to ``exec.fifo`` is done. It waits for :meth:`Launch.commit`, and ends by itself when
    the launcher is gone before that. From then on it waits at the fifo, on its own.
@@ -17,6 +18,7 @@ import os
 import select
 import signal
 import socket
+import threading
 from typing import TYPE_CHECKING, Self
 
 from ocikit import _sys
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ocikit.runtime.steps import Plan
+    from ocikit.runtime.uninterrupted import Cancellation
 
 __all__ = ["Launch", "launch"]
 
@@ -47,6 +50,9 @@ def launch(
     stdio: tuple[int, int, int],
     passed: Mapping[int, int],
     answers: Mapping[Sync, Callable[[Launch, int], None]] | None = None,
+    cgroup: int = -1,
+    release: Callable[[int], object] | None = None,
+    cancellation: Cancellation | None = None,
 ) -> Launch:
     """Start the helper with a plan, and wait until init exists.
 
@@ -58,6 +64,10 @@ def launch(
             descriptor that init hands over, -1 for none. The descriptor is closed when the function returns, unless
             it took a copy. What the function raises ends the launch. Maps of ids are written without being asked for
             here.
+        cgroup: A descriptor of the v2 cgroup that the helper begins in; -1 for that of this process.
+        release: What lets a process go that cannot be killed where it is (in a frozen v1 cgroup); it gets the
+            process id.
+        cancellation: Ends the wait for init.
 
     Returns:
         Init, in the middle of its work. Use it in a ``with`` block.
@@ -67,9 +77,10 @@ def launch(
         NotSupportedError: The helper cannot be run here.
         OSError: The helper could not be started.
     """
-    started = Launch(plan, answers or {})
+    started = Launch(plan, answers or {}, release)
     try:
-        started._start(stdio, passed)  # noqa: SLF001 - the function is the constructor that may fail
+        with cancellation.waking(started.kill) if cancellation is not None else contextlib.nullcontext():
+            started._start(stdio, passed, cgroup)  # noqa: SLF001 - the function is the constructor that may fail
     except BaseException:
         started.abort()
         raise
@@ -82,9 +93,16 @@ class Launch:
     Leaving the ``with`` block without :meth:`commit` kills init, reaps it and closes everything.
     """
 
-    def __init__(self, plan: Plan, answers: Mapping[Sync, Callable[[Launch, int], None]]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        answers: Mapping[Sync, Callable[[Launch, int], None]],
+        release: Callable[[int], object] | None = None,
+    ) -> None:
         self._plan = plan
         self._answers = {Sync.ID_MAPS: Launch._map_ids} | dict(answers)
+        self._release = release
+        self._closing = threading.Lock()
         self._helper = _sys.Spawned()
         # What init said before it was introduced; it never says two things without an answer in between.
         self._early: _sys.Inbox | None = None
@@ -113,7 +131,7 @@ class Launch:
         if not self._committed:
             self.abort()
 
-    def _start(self, stdio: tuple[int, int, int], passed: Mapping[int, int]) -> None:
+    def _start(self, stdio: tuple[int, int, int], passed: Mapping[int, int], cgroup: int) -> None:
         # A forked child of the host with a copy of their end would keep us from hearing the end of the conversation.
         with no_fork:
             pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -122,7 +140,7 @@ class Launch:
             slots = max(passed, default=-1) + 1
             write_whole(plan.fd, self._plan.encode(slots))
             fds = [*stdio, plan.fd, theirs.fd, *(passed.get(slot, -1) for slot in range(slots))]
-            _sys.spawn(self._helper, _sys.helper_executable(), fds)
+            _sys.spawn(self._helper, _sys.helper_executable(), fds, cgroup)
         # Our copy of their end is closed: when helper and init are gone, we read the end of the conversation.
         self.pid = self._hear_of_init()
         self.start_time = start_time(self.pid) or 0
@@ -130,9 +148,13 @@ class Launch:
 
     def _hear_of_init(self) -> int:
         """Wait for the process id; what init says before its helper has introduced it is kept for later."""
+        clone = next((number for number, step in enumerate(self._plan.steps) if step.op == Op.CLONE), 0)
         while self._next(self._introduction):
             if self._introduction.said == _SAID_PID:
                 return self._introduction.answer
+            if self._introduction.said == _SAID_SYNC and self._introduction.step < clone:
+                self._answer(Sync(self._introduction.answer), self._introduction)
+                continue
             self._early, self._introduction = self._introduction, _sys.Inbox()
         if self._early is not None and self._early.said == _SAID_FAILED:
             raise self._failure(self._early)
@@ -189,13 +211,28 @@ class Launch:
             self._channel.close()
             self._channel = None
 
+    def kill(self) -> None:
+        """Kill whatever there is, from any thread; whoever waits for it notices."""
+        with self._closing:
+            for pid, pidfd in ((self._helper.pid, self._helper.pidfd), (self.pid, self.pidfd)):
+                if pidfd >= 0:
+                    self._kill(pid, pidfd)
+
+    def _kill(self, pid: int, pidfd: int) -> None:
+        if self._release is not None and pid > 0:
+            self._release(pid)
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
     def abort(self) -> None:
         """Kill and reap whatever there is; doing so twice is nothing."""
         self.close_channel()
         self._end_helper()
         if self.pidfd >= 0:
-            _kill_and_reap(self.pidfd)
-            os.close(self.take_pidfd())
+            self._kill(self.pid, self.pidfd)
+            _reap(self.pidfd)
+            with self._closing:
+                os.close(self.take_pidfd())
         for box in (self._early, self._inbox):
             if box is not None and box.fd >= 0:
                 os.close(box.take_fd())
@@ -203,8 +240,10 @@ class Launch:
     def _end_helper(self) -> None:
         """Reap the helper; when it is not needed any more, it is gone or about to go."""
         if self._helper.pidfd >= 0:
-            _kill_and_reap(self._helper.pidfd)
-            self._helper.close()
+            self._kill(self._helper.pid, self._helper.pidfd)
+            _reap(self._helper.pidfd)
+            with self._closing:
+                self._helper.close()
 
     def _say_go_on(self) -> None:
         if self._channel is None:
@@ -275,9 +314,7 @@ class Launch:
             raise SetupError("map ids of the user namespace", error.errno or errno.EIO, path, remedy) from None
 
 
-def _kill_and_reap(pidfd: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+def _reap(pidfd: int) -> None:
     # A host that ignores SIGCHLD or waits for every child may have been faster.
     with contextlib.suppress(ChildProcessError):
         os.waitid(_P_PIDFD, pidfd, os.WEXITED | _WALL)
