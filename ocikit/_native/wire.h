@@ -78,18 +78,18 @@ struct wire_message {
 	OP(SYNC, 0)               /* [tag, slot]: ask the launcher for something, hand it the slot's descriptor, wait for its answer */ \
 	OP(WRITE, 2)              /* [directory slot, resolve] path, data: write into an existing file */             \
 	OP(PROCFS, 0)             /* [slot, whole]: a procfs that nobody else can reach */                            \
-	OP(ROOT, 1)               /* [slot] path: the future root, a mount of its own */                              \
-	OP(FILESYSTEM, WIRE_ANY)  /* [slot, attributes] type, source, options…: a new file system */                  \
-	OP(BIND, 1)               /* [slot, recursive] source: a copy of an existing mount */                         \
+	OP(ROOT, 1)               /* [slot, propagation around it] path: the future root, a mount of its own */       \
+	OP(FILESYSTEM, WIRE_ANY)  /* [slot, attributes, how, root slot] type, source, path if how, options…: a new file system */ \
+	OP(BIND, 1)               /* [slot, how, set, clear, implied clear] source: a copy of an existing mount */    \
 	OP(IDMAP, 0)              /* [slot, recursive, user namespace slot]: show a detached mount with other owners */ \
-	OP(COPYUP, 1)             /* [root slot, slot] path: copy what the root has at a path into a detached file system */ \
+	OP(COPYUP, 1)             /* [root slot, slot, owner] path: copy what the root has at a path into a detached file system */ \
 	OP(ATTACH, 1)             /* [root slot, slot, how] target: put it in its place */                            \
 	OP(SETATTR, 1)            /* [directory slot, recursive, set, clear, propagation] path */                     \
 	OP(PIVOT, 0)              /* [root slot, how]: make it the root, let go of the old one */                     \
 	OP(MASK, 1)               /* [root slot] path: nothing to see here */                                         \
 	OP(READONLY, 1)           /* [root slot] path */                                                              \
 	OP(NODE, 1)               /* [root slot, mode, device, uid, gid] path: a device or fifo */                    \
-	OP(SYMLINK, 2)            /* [root slot] text, path */                                                        \
+	OP(SYMLINK, 2)            /* [root slot, replace] text, path */                                               \
 	OP(MKDIR, 1)              /* [root slot, mode] path: the directory and its parents */                         \
 	OP(HOSTNAME, 1)           /* name */                                                                          \
 	OP(DOMAINNAME, 1)         /* name */                                                                          \
@@ -119,7 +119,9 @@ struct wire_message {
 	OP(READY, 0)              /* say so, and wait until the launcher has written the state down */                \
 	OP(FIFO, 0)               /* [procfs slot, fifo slot]: wait for start */                                      \
 	OP(INHERIT, 0)            /* [first slot, count]: descriptors that the program gets as 3, 4, … */             \
-	OP(EXEC, WIRE_ANY)        /* [number of arguments] arguments, environment */
+	OP(EXEC, WIRE_ANY)        /* [number of arguments] arguments, environment */                                  \
+	OP(REMOUNT, WIRE_ANY)     /* [root slot, set, clear, implied clear, whole] path, options…: change what is mounted there */ \
+	OP(UNMOUNT, 1)            /* path: of the host, in this mount namespace; what cannot be unmounted is covered */
 
 enum wire_op {
 #define WIRE_ENUM(name, strings) WIRE_OP_##name,
@@ -127,6 +129,25 @@ enum wire_op {
 #undef WIRE_ENUM
 		WIRE_OP_COUNT
 };
+
+/* What FILESYSTEM does with its path: it has none; the new file system takes over the mode of what the root has there;
+ * it is bound, read-only, when the kernel refuses the file system. */
+#define WIRE_NEW_PLAIN 0U
+#define WIRE_NEW_MODE_OF 1U
+#define WIRE_NEW_OR_BIND 2U
+
+/* How BIND gets its mount: with those below it; from the launcher, when the source is out of reach; from the launcher
+ * in any case. */
+#define WIRE_BIND_RECURSIVE 1U
+#define WIRE_BIND_ASK 2U
+#define WIRE_BIND_OUTSIDE 4U
+#define WIRE_SYNC_MOUNT 8 /* the tag of what it says then (steps.py: Sync.MOUNT) */
+
+/* How PIVOT comes by the new root: by pivot_root(2), or by covering the old one where that cannot be moved. */
+#define WIRE_PIVOT_ROOT 0U
+#define WIRE_PIVOT_COVER 1U
+
+#define WIRE_NODE_OF_HOST 0x100000000ULL /* in the mode of NODE: none is made, that of the host is shown */
 
 /* How ATTACH treats its target. */
 #define WIRE_ATTACH_PLAIN 1U   /* no symbolic link on the way: /proc and /sys must be what they seem */

@@ -11,7 +11,21 @@ import enum
 import struct
 from typing import NamedTuple
 
-__all__ = ["ANY", "BINARY", "MAX_STRINGS", "NO_SLOT", "PASSED", "Op", "Plan", "Slot", "Step", "Sync", "ask", "close"]
+__all__ = [
+    "ANY",
+    "BINARY",
+    "MAX_STRINGS",
+    "NO_SLOT",
+    "PASSED",
+    "Op",
+    "Owners",
+    "Plan",
+    "Slot",
+    "Step",
+    "Sync",
+    "ask",
+    "close",
+]
 
 #: An operation that takes one or more strings.
 ANY = 0xFFFF
@@ -82,6 +96,8 @@ class Op(enum.IntEnum):
     FIFO = 46
     INHERIT = 47
     EXEC = 48
+    REMOUNT = 49
+    UNMOUNT = 50
 
 
 #: Operations whose strings are no text: a NUL is a byte like any other.
@@ -109,8 +125,8 @@ class Slot(enum.IntEnum):
     CONSOLE = 261
     LISTENER = 262
     NETLINK = 263
-    #: The first of the mounts that are made before the namespaces of the container, where their sources can be seen.
-    PREPARED = 320
+    #: The first of the mounts that become read-only at the end: until then there are places to make in them.
+    WRITABLE = 320
 
 
 #: How many slots, from the first on, the launcher may fill.
@@ -134,6 +150,8 @@ class Sync(enum.IntEnum):
     LIMITS = 6
     #: Have systemd make the container's cgroup, with init in it.
     CGROUP = 7
+    #: Make a mount that init has no right to make or whose source it cannot reach, and hand it over.
+    MOUNT = 8
 
 
 class Step(NamedTuple):
@@ -151,6 +169,9 @@ class Step(NamedTuple):
     path: str | None = None
     #: What the reader of the error can do about it.
     remedy: str | None = None
+    #: What is done with the rights of the host when init asks the launcher for a mount (:attr:`Sync.MOUNT`): it is left
+    #: in :attr:`Slot.MOUNT`.
+    outside: tuple[Step, ...] = ()
 
     def encode(self) -> bytes:
         """Return the step as the helper reads it."""
@@ -171,6 +192,16 @@ def ask(action: str, what: Sync, slot: int = NO_SLOT) -> Step:
     return Step(Op.SYNC, action, (what, slot))
 
 
+class Owners(NamedTuple):
+    """Which ids of a file system are which ids on the host: a user namespace that a mount is shown with."""
+
+    #: ``(first id in the file system, first id on the host, count)`` of users; of groups.
+    uids: tuple[tuple[int, int, int], ...] = ()
+    gids: tuple[tuple[int, int, int], ...] = ()
+    #: Or a user namespace that there is already, by its file.
+    path: str = ""
+
+
 def _pack(string: bytes) -> bytes:
     padding = -(len(string) + 1) % 4
     return _LENGTH.pack(len(string)) + string + bytes(1 + padding)
@@ -187,6 +218,8 @@ class Plan(NamedTuple):
     gid_map: tuple[tuple[int, int, int], ...] = ()
     #: What the configuration asks for and cannot be had, for the log.
     warnings: tuple[str, ...] = ()
+    #: The user namespaces whose ids mounts are shown with, in the order of their slots.
+    mount_owners: tuple[Owners, ...] = ()
 
     def encode(self, passed: int = PASSED) -> bytes:
         """Return the plan as the helper reads it.

@@ -58,6 +58,7 @@ void channel_filtered(int by_sendmmsg)
 
 #define LEVEL_SOCKET 1 /* SOL_SOCKET */
 #define TYPE_RIGHTS 1  /* SCM_RIGHTS */
+#define CLOSE_ON_EXEC 0x40000000 /* MSG_CMSG_CLOEXEC */
 #define NO_SIGNAL 0x4000 /* MSG_NOSIGNAL: the launcher may be gone */
 
 long channel_say(enum wire_said said, uint32_t step, int value, int pass_fd)
@@ -104,4 +105,26 @@ long channel_wait(void)
 	if (got < 0)
 		return got;
 	return got == 1 ? 0 : -E_IO;
+}
+
+/* The launcher may send a descriptor along with its word to go on. */
+long channel_take(void)
+{
+	char word;
+	struct iovec part = {.iov_base = &word, .iov_len = sizeof(word)};
+	struct control_fd control = {.length = 0, .level = 0, .type = 0, .fd = NO_FD, .padding = 0};
+	struct message_header header = {
+		.parts = &part,
+		.part_count = 1,
+		.control = &control,
+		.control_length = sizeof(control),
+	};
+	long got;
+
+	do
+		got = SYS3(recvmsg, channel, &header, CLOSE_ON_EXEC);
+	while (got == -E_INTR);
+	if (got < 0)
+		return got;
+	return got == 1 && control.type == TYPE_RIGHTS && control.fd >= 0 ? control.fd : -E_IO;
 }

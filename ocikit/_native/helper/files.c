@@ -176,57 +176,6 @@ long open_parent(unsigned long long slot, struct text *path, char **name)
 	return make_directories(slot, path->bytes, cut, 0755);
 }
 
-/* What stands at the name already is right when it is the same kind of node for the same device. */
-static long same_node(int parent, const char *name, unsigned mode, unsigned long long device)
-{
-	struct statx about;
-	long result = SYS5(statx, parent, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &about);
-
-	if (result < 0)
-		return result;
-	if ((about.stx_mode & MODE_TYPE) != (mode & MODE_TYPE))
-		return -E_EXIST;
-	return about.stx_rdev_major == device >> 32 && about.stx_rdev_minor == (uint32_t)device ? 0 : -E_EXIST;
-}
-
-/* The 32-bit form of a device number that mknod(2) takes: 12 bits of major, 20 of minor. */
-static unsigned kernel_device(unsigned long long device)
-{
-	unsigned major = (unsigned)(device >> 32);
-	unsigned minor = (unsigned)device;
-
-	return (minor & 0xffU) | (major << 8) | ((minor & ~0xffU) << 12);
-}
-
-static long make_node(int parent, const char *name, const unsigned long long *arg)
-{
-	unsigned mode = (unsigned)arg[1];
-	long result = SYS4(mknodat, parent, name, mode, kernel_device(arg[2]));
-
-	if (result == -E_EXIST)
-		result = same_node(parent, name, mode, arg[2]);
-	if (result < 0)
-		return result;
-	/* The mode is right already, main() cleared the umask; a chmod here would follow a link put in its place. */
-	if (arg[3] == 0 && arg[4] == 0)
-		return 0;
-	return SYS5(fchownat, parent, name, (unsigned)arg[3], (unsigned)arg[4], AT_SYMLINK_NOFOLLOW);
-}
-
-long step_NODE(struct step *step)
-{
-	struct text path = text_next(step);
-	char *name;
-	long parent = open_parent(step->arg[0], &path, &name);
-	long result;
-
-	if (parent < 0)
-		return parent;
-	result = make_node((int)parent, name, step->arg);
-	sys_close((int)parent);
-	return result;
-}
-
 long step_SYMLINK(struct step *step)
 {
 	struct text text = text_next(step);
@@ -239,6 +188,8 @@ long step_SYMLINK(struct step *step)
 	if (parent < 0)
 		return parent;
 	result = SYS3(symlinkat, text.bytes, parent, name);
+	if (result == -E_EXIST && step->arg[1] && SYS3(unlinkat, parent, name, 0) == 0)
+		result = SYS3(symlinkat, text.bytes, parent, name);
 	/* Links that an image brings along at these places are left as they are, like everybody does. */
 	if (result == -E_EXIST && SYS5(statx, parent, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &about) == 0 &&
 	    (about.stx_mode & MODE_TYPE) == MODE_LINK)

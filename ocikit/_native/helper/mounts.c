@@ -7,22 +7,17 @@
 #include <linux/magic.h>
 #include <linux/stat.h>
 
-#define MODE_TYPE 0170000U
-#define MODE_DIRECTORY 0040000U
-#define MODE_CHARACTER 0020000U
-#define UMOUNT_DETACH 2 /* MNT_DETACH */
-
-static long about_fd(int fd, struct statx *about)
+long about_fd(int fd, struct statx *about)
 {
 	return SYS5(statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, about);
 }
 
-static int is_directory(const struct statx *about)
+int is_directory(const struct statx *about)
 {
-	return (about->stx_mode & MODE_TYPE) == MODE_DIRECTORY;
+	return (about->stx_mode & 0170000U) == 0040000U;
 }
 
-static long clone_mount(int directory, const char *path, unsigned flags)
+long clone_mount(int directory, const char *path, unsigned flags)
 {
 	return SYS3(open_tree, directory, path, flags | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 }
@@ -43,31 +38,83 @@ static long configure(int context, char *option)
 	return SYS5(fsconfig, context, FSCONFIG_SET_FLAG, option, 0, 0);
 }
 
-static long new_filesystem(int context, const char *source, struct step *options, uint64_t attributes)
+/* The options that are left of a step. */
+static long configure_all(int context, struct step *step, unsigned taken)
 {
+	long result = 0;
+
+	for (unsigned i = taken; result >= 0 && i < step->strings; i++)
+		result = configure(context, text_next(step).bytes);
+	return result;
+}
+
+/* A new file system takes over the mode of the directory that it is going to hide; who is not there has none. */
+static long configure_mode(int context, unsigned long long root, const char *path)
+{
+	char mode[] = "0000";
+	struct statx about;
+	long target = open_inside(root, path, O_PATH, 0);
+	long result;
+
+	if (target < 0)
+		return target == -E_NOENT ? 0 : target;
+	result = about_fd((int)target, &about);
+	sys_close((int)target);
+	if (result < 0)
+		return result;
+	for (int digit = 0; digit < 4; digit++)
+		mode[digit] = (char)('0' + (about.stx_mode >> 3 * (3 - digit) & 7));
+	return SYS5(fsconfig, context, FSCONFIG_SET_STRING, "mode", mode, 0);
+}
+
+static long new_filesystem(int context, struct step *step, const char *source, const char *path)
+{
+	unsigned long long how = step->arg[2];
 	long result = SYS5(fsconfig, context, FSCONFIG_SET_STRING, "source", source, 0);
 
-	for (unsigned i = 2; result >= 0 && i < options->strings; i++)
-		result = configure(context, text_next(options).bytes);
+	if (result >= 0 && how == WIRE_NEW_MODE_OF)
+		result = configure_mode(context, step->arg[3], path);
+	if (result >= 0)
+		result = configure_all(context, step, how == WIRE_NEW_PLAIN ? 2 : 3);
 	if (result >= 0)
 		result = SYS5(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
-	return result < 0 ? result : SYS3(fsmount, context, FSMOUNT_CLOEXEC, attributes);
+	return result < 0 ? result : SYS3(fsmount, context, FSMOUNT_CLOEXEC, step->arg[1]);
+}
+
+/* Who may not mount a hierarchy of cgroups is shown the part of it that is its own, and cannot write to it. */
+static long bind_instead(const char *path, uint64_t attributes)
+{
+	long mount = clone_mount(AT_FDCWD, path, 0);
+	long result;
+
+	if (mount < 0)
+		return mount;
+	result = sys_mount_setattr((int)mount, "", AT_EMPTY_PATH, attributes | MOUNT_ATTR_RDONLY, 0, 0);
+	if (result >= 0)
+		return mount;
+	sys_close((int)mount);
+	return result;
 }
 
 long step_FILESYSTEM(struct step *step)
 {
+	unsigned long long how = step->arg[2];
 	struct text type = text_next(step);
-	struct text source;
+	struct text source, path = {.bytes = NULL, .length = 0};
 	long context, mount;
 
-	if (step->strings < 2)
+	if (step->strings < (how == WIRE_NEW_PLAIN ? 2 : 3))
 		return -E_INVAL;
 	source = text_next(step);
+	if (how != WIRE_NEW_PLAIN)
+		path = text_next(step);
 	context = SYS2(fsopen, type.bytes, FSOPEN_CLOEXEC);
 	if (context < 0)
 		return context;
-	mount = new_filesystem((int)context, source.bytes, step, step->arg[1]);
+	mount = new_filesystem((int)context, step, source.bytes, path.bytes);
 	sys_close((int)context);
+	if (how == WIRE_NEW_OR_BIND && (mount == -E_PERM || mount == -E_BUSY))
+		mount = bind_instead(path.bytes, step->arg[1]);
 	return slot_set(step->arg[0], mount);
 }
 
@@ -93,32 +140,88 @@ long step_PROCFS(struct step *step)
 	return slot_set(step->arg[0], mount);
 }
 
-/* The root is a mount of its own, on top of the directory it shows: pivot_root(2) asks for that. */
-long step_ROOT(struct step *step)
+/* The flags of statfs(2) as attributes of a mount. */
+static long attributes_of(int fd, uint64_t *attributes)
 {
-	struct text path = text_next(step);
-	long target = sys_open(path.bytes, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-	long mount, result;
+	/* struct statfs as the kernel fills it on 64-bit machines: the flags are the eleventh word. */
+	long about[32];
+	long result = SYS2(fstatfs, fd, about);
+	uint64_t flags = (uint64_t)about[10];
 
-	if (target < 0)
-		return target;
-	mount = clone_mount((int)target, "", AT_EMPTY_PATH | AT_RECURSIVE);
-	if (mount >= 0) {
-		result = sys_attach((int)mount, (int)target);
-		if (result < 0) {
-			sys_close((int)mount);
-			mount = result;
-		}
-	}
-	sys_close((int)target);
-	return slot_set(step->arg[0], mount);
+	if (result < 0)
+		return result;
+	*attributes = flags & (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	*attributes |= flags & 0x400 /* ST_NOATIME */	   ? MOUNT_ATTR_NOATIME
+		       : flags & 0x1000 /* ST_RELATIME */ ? 0
+							   : MOUNT_ATTR_STRICTATIME;
+	*attributes |= flags & 0x800 /* ST_NODIRATIME */ ? MOUNT_ATTR_NODIRATIME : 0;
+	return 0;
 }
 
+#define LOCKABLE (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+#define TIMES (MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME)
+
+/*
+ * What was copied out of another user namespace keeps its restrictions. Those that nobody asked to be lifted stay; to
+ * be asked for what cannot be had is an error.
+ */
+static long change_unlocked(int mount, uint64_t now, uint64_t set, uint64_t clear, uint64_t implied)
+{
+	if (now & clear & (LOCKABLE | MOUNT_ATTR_NODIRATIME))
+		return -E_PERM;
+	if (((set & TIMES) || (clear & MOUNT_ATTR__ATIME)) && (set & TIMES) != (now & TIMES))
+		return -E_PERM;
+	set &= ~(uint64_t)TIMES;
+	clear = (clear | implied) & ~(uint64_t)(LOCKABLE | TIMES);
+	return sys_mount_setattr(mount, "", AT_EMPTY_PATH, set, clear, 0);
+}
+
+/*
+ * Set and clear what was asked for, and clear what goes without saying (`implied`). The access times are one value in a
+ * field of bits: to clear one value of it (a part of the field) changes something only if this is the value there is.
+ */
+static long change_attributes(int mount, uint64_t set, uint64_t clear, uint64_t implied)
+{
+	uint64_t part = clear & MOUNT_ATTR__ATIME;
+	uint64_t now = 0;
+	long result;
+
+	if (!(set | clear | implied))
+		return 0;
+	result = attributes_of(mount, &now);
+	if (result < 0)
+		return result;
+	if (part && part != MOUNT_ATTR__ATIME) {
+		clear &= ~(uint64_t)MOUNT_ATTR__ATIME;
+		if (now & part)
+			clear |= MOUNT_ATTR__ATIME;
+	}
+	result = sys_mount_setattr(mount, "", AT_EMPTY_PATH, set, clear | implied, 0);
+	return result == -E_PERM ? change_unlocked(mount, now, set, clear, implied) : result;
+}
+
+/* What init cannot reach, or has no right to do, the launcher does: with the rights of the host, and in the mounts of
+ * the container as they are at this moment. */
 long step_BIND(struct step *step)
 {
 	struct text source = text_next(step);
+	unsigned long long how = step->arg[1];
+	long mount = -E_ACCES;
+	long result;
 
-	return slot_set(step->arg[0], clone_mount(AT_FDCWD, source.bytes, step->arg[1] ? AT_RECURSIVE : 0));
+	if (!(how & WIRE_BIND_OUTSIDE))
+		mount = clone_mount(AT_FDCWD, source.bytes, how & WIRE_BIND_RECURSIVE ? AT_RECURSIVE : 0);
+	if (mount == -E_ACCES && how & (WIRE_BIND_OUTSIDE | WIRE_BIND_ASK)) {
+		result = channel_say(WIRE_SAID_SYNC, step->index, WIRE_SYNC_MOUNT, NO_FD);
+		mount = result < 0 ? result : channel_take();
+	}
+	if (mount < 0)
+		return mount;
+	result = change_attributes((int)mount, step->arg[2], step->arg[3], step->arg[4]);
+	if (result >= 0)
+		return slot_set(step->arg[0], mount);
+	sys_close((int)mount);
+	return result;
 }
 
 /* Not what is attached already: a mount gets its map of owners once, before anybody can see it. */
@@ -133,61 +236,6 @@ long step_IDMAP(struct step *step)
 	return SYS5(mount_setattr, slot_get(step->arg[0]), "", flags, &attributes, sizeof(attributes));
 }
 
-/* Make what is missing of a target: a directory for a directory, an empty file for everything else. */
-static long make_target(unsigned long long root, struct text *path, int directory)
-{
-	if (directory)
-		return make_directories(root, path->bytes, path->length, 0755);
-	return make_file(root, *path);
-}
-
-static int in_procfs(int fd)
-{
-	/* struct statfs as the kernel fills it on 64-bit machines: the type comes first. */
-	long about[32];
-
-	return SYS2(fstatfs, fd, about) < 0 || about[0] == PROC_SUPER_MAGIC;
-}
-
-/* The root itself is no place to mount: everything that is set up would be below what hides it. */
-static long target_is_sound(int target, int root, unsigned long long how)
-{
-	struct statx there, here;
-	long result = about_fd(target, &there);
-
-	if (result >= 0)
-		result = about_fd(root, &here);
-	if (result < 0)
-		return result;
-	if (there.stx_ino == here.stx_ino && there.stx_mnt_id == here.stx_mnt_id)
-		return -E_INVAL;
-	return in_procfs(target) && !(how & WIRE_ATTACH_IN_PROC) ? -E_PERM : 0;
-}
-
-long step_ATTACH(struct step *step)
-{
-	struct text path = text_next(step);
-	int mount = slot_get(step->arg[1]);
-	unsigned long long how = step->arg[2];
-	uint64_t resolve = how & WIRE_ATTACH_PLAIN ? RESOLVE_NO_SYMLINKS : 0;
-	struct statx about;
-	long result = about_fd(mount, &about);
-	long target;
-
-	if (result < 0)
-		return result;
-	target = open_inside(step->arg[0], path.bytes, O_PATH, resolve);
-	if (target == -E_NOENT)
-		target = make_target(step->arg[0], &path, is_directory(&about));
-	if (target < 0)
-		return target;
-	result = target_is_sound((int)target, slot_get(step->arg[0]), how);
-	if (result >= 0)
-		result = sys_attach(mount, (int)target);
-	sys_close((int)target);
-	return result;
-}
-
 long step_SETATTR(struct step *step)
 {
 	struct text path = text_next(step);
@@ -197,109 +245,32 @@ long step_SETATTR(struct step *step)
 	return sys_mount_setattr(slot_get(step->arg[0]), path.bytes, flags, step->arg[2], step->arg[3], propagation);
 }
 
-/* An empty tmpfs that nothing can be written to, the same one below every directory that is hidden: the descriptor of
- * the first is kept, once it is attached (what is attached nowhere cannot be cloned), and the others are copies. */
-static int empty = NO_FD;
-
-static long nothing(void)
+static long reconfigure(int target, struct step *step)
 {
-	long context, mount;
-
-	if (empty != NO_FD)
-		return clone_mount(empty, "", AT_EMPTY_PATH);
-	context = SYS2(fsopen, "tmpfs", FSOPEN_CLOEXEC);
-	if (context < 0)
-		return context;
-	mount = SYS5(fsconfig, context, FSCONFIG_SET_STRING, "source", "tmpfs", 0);
-	if (mount >= 0)
-		mount = SYS5(fsconfig, context, FSCONFIG_SET_STRING, "nr_blocks", "1", 0);
-	if (mount >= 0)
-		mount = SYS5(fsconfig, context, FSCONFIG_SET_STRING, "nr_inodes", "1", 0);
-	if (mount >= 0)
-		mount = SYS5(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
-	if (mount >= 0)
-		mount = SYS3(fsmount, context, FSMOUNT_CLOEXEC,
-			     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-	sys_close((int)context);
-	empty = mount < 0 ? NO_FD : (int)mount;
-	return mount;
-}
-
-/* The host's null device, seen to be one. The container's own /dev/null is whatever its image says it is. */
-static long null_device(void)
-{
-	struct statx about;
-	long mount = clone_mount(AT_FDCWD, "/dev/null", 0);
+	long context = SYS3(fspick, target, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
 	long result;
 
-	if (mount < 0)
-		return mount;
-	result = about_fd((int)mount, &about);
-	if (result >= 0 && (about.stx_mode & MODE_TYPE) == MODE_CHARACTER && about.stx_rdev_major == 1 &&
-	    about.stx_rdev_minor == 3)
-		return mount;
-	sys_close((int)mount);
-	return result < 0 ? result : -E_PERM;
-}
-
-/* Kernels differ in what they have below /proc and /sys: what is not there need not be hidden. */
-long step_MASK(struct step *step)
-{
-	struct text path = text_next(step);
-	long target = open_inside(step->arg[0], path.bytes, O_PATH, 0);
-	struct statx about;
-	long mount, result;
-
-	if (target < 0)
-		return target == -E_NOENT || target == -E_NOTDIR ? 0 : target;
-	result = about_fd((int)target, &about);
-	if (result >= 0) {
-		mount = is_directory(&about) ? nothing() : null_device();
-		result = mount < 0 ? mount : sys_attach((int)mount, (int)target);
-		if (mount >= 0 && mount != empty)
-			sys_close((int)mount);
-	}
-	sys_close((int)target);
+	if (context < 0)
+		return context;
+	result = configure_all((int)context, step, 1);
+	if (result >= 0)
+		result = SYS5(fsconfig, context, FSCONFIG_CMD_RECONFIGURE, 0, 0, 0);
+	sys_close((int)context);
 	return result;
 }
 
-long step_READONLY(struct step *step)
+long step_REMOUNT(struct step *step)
 {
 	struct text path = text_next(step);
 	long target = open_inside(step->arg[0], path.bytes, O_PATH, 0);
-	long mount, result;
+	long result = 0;
 
 	if (target < 0)
-		return target == -E_NOENT || target == -E_NOTDIR ? 0 : target;
-	mount = clone_mount((int)target, "", AT_EMPTY_PATH | AT_RECURSIVE);
-	result = mount < 0 ? mount : sys_mount_setattr((int)mount, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0);
+		return target;
+	if (step->arg[4])
+		result = reconfigure((int)target, step);
 	if (result >= 0)
-		result = sys_attach((int)mount, (int)target);
-	if (mount >= 0)
-		sys_close((int)mount);
+		result = change_attributes((int)target, step->arg[1], step->arg[2], step->arg[3]);
 	sys_close((int)target);
-	return result;
-}
-
-long step_PIVOT(struct step *step)
-{
-	long old = sys_open("/", O_PATH | O_DIRECTORY);
-	long result = SYS1(fchdir, slot_get(step->arg[0]));
-
-	if (old < 0)
-		return old;
-	/* The old root ends on top of the new one; it is left for good by way of a descriptor. */
-	if (result >= 0)
-		result = SYS2(pivot_root, ".", ".");
-	if (result >= 0)
-		result = SYS1(fchdir, old);
-	/* What is unmounted here must stay mounted on the host. */
-	if (result >= 0)
-		result = sys_mount_setattr(AT_FDCWD, ".", AT_RECURSIVE, 0, 0, 1UL << 19 /* MS_SLAVE */);
-	if (result >= 0)
-		result = SYS2(umount2, ".", UMOUNT_DETACH);
-	if (result >= 0)
-		result = SYS1(chdir, "/");
-	sys_close((int)old);
 	return result;
 }

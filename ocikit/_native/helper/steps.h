@@ -4,6 +4,8 @@
 
 #include "plan.h"
 
+struct statx;
+
 #define STEP_DECLARE(name, strings) long step_##name(struct step *step);
 WIRE_OPS(STEP_DECLARE)
 #undef STEP_DECLARE
@@ -14,6 +16,7 @@ long channel_wait(void); /* 0 when told to go on; an error when the launcher is 
 void channel_filtered(int by_sendmmsg); /* from here on the fewest system calls */
 long channel_move(int above); /* to a descriptor of at least that number */
 int channel_fd(void);
+long channel_take(void); /* a descriptor that comes with the word to go on */
 
 /* failure.c: what is said of the step that fails. */
 void failure_words(const char *words, uint32_t count); /* goes with the number, as far as there is room */
@@ -31,5 +34,13 @@ long open_inside(unsigned long long slot, const char *path, uint64_t flags, uint
 long make_directories(unsigned long long slot, char *path, size_t length, unsigned mode);
 long make_file(unsigned long long slot, struct text path); /* an empty one, where its last link points */
 long open_parent(unsigned long long slot, struct text *path, char **name);
+
+/* mounts.c: a copy of a mount, attached nowhere; what statx(2) says, with the id of the mount. */
+long clone_mount(int directory, const char *path, unsigned flags);
+long about_fd(int fd, struct statx *about);
+int is_directory(const struct statx *about);
+
+/* devices.c: a mount of the host's device, seen to be the one with these numbers. */
+long clone_device(const char *path, unsigned mode, unsigned major, unsigned minor);
 
 #endif

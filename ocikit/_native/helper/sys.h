@@ -69,7 +69,10 @@ static inline long sys6(long number, long a, long b, long c, long d, long e, lon
 #define E_BADF 9
 #define E_AGAIN 11
 #define E_ACCES 13
+#define E_BUSY 16
 #define E_EXIST 17
+#define E_XDEV 18
+#define E_NODEV 19
 #define E_NOTDIR 20
 #define E_INVAL 22
 #define E_NOSYS 38
