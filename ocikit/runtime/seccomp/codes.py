@@ -28,8 +28,8 @@ __all__ = [
 RET_ERRNO: Final = 0x0005_0000
 RET_NOTIFY: Final = 0x7FC0_0000
 
-#: The highest errno that the kernel returns, and the highest message to a tracer.
-MAX_ERRNO: Final = 4095
+#: The highest errno that libseccomp takes (the kernel returns one more), and the highest message to a tracer.
+MAX_ERRNO: Final = 4094
 MAX_MESSAGE: Final = 0xFFFF
 
 

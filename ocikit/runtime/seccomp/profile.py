@@ -161,11 +161,13 @@ def check_listener(seccomp: LinuxSeccomp) -> bool:
     """Tell whether a profile asks an agent about system calls; if it does, it has to say where the agent is.
 
     Raises:
-        ValidationError: It does not, or asks for flags that only such a profile has.
+        ValidationError: It does not, or asks for what only such a profile has.
     """
     asks = any(call.action == "SCMP_ACT_NOTIFY" for call in seccomp.syscalls)
     if asks and not seccomp.listener_path:
         raise ValidationError((f"{PATH}.listenerPath: needed by SCMP_ACT_NOTIFY, whose agent listens there",))
+    if seccomp.listener_metadata and not seccomp.listener_path:
+        raise ValidationError((f"{PATH}.listenerMetadata: must not be set without listenerPath",))
     if not asks and "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" in (seccomp.flags or ()):
         reason = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is about SCMP_ACT_NOTIFY, which no system call has"
         raise ValidationError((f"{PATH}.flags: {reason}",))
