@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import NoReturn
 
 from ocikit.runtime.cli import dispatch
@@ -16,4 +17,7 @@ def main() -> NoReturn:
 
 
 if __name__ == "__main__":
+    # "python -m" looks for modules in the working directory first, which may be a bundle that somebody else wrote.
+    if sys.path[:1] == [os.getcwd()]:
+        del sys.path[0]
     main()

@@ -9,25 +9,25 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import signal
-from typing import TYPE_CHECKING
 
-from ocikit._fs import TEMPORARY_PREFIX
+from ocikit import _fs
 from ocikit.errors import NotExistError, StateError
 from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, freezer, records, teardown
 from ocikit.runtime.root import StateRoot
 from ocikit.runtime.state import EXIT_FILE, FIFO_FILE, OWN_FILE, STATE_FILE, validate_id
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 __all__ = ["remove"]
 
 _log = logging.getLogger("ocikit.runtime")
 
+# How long a process may take to die of SIGKILL, in seconds.
+_DEATH_SECONDS = 10
+
 #: What a runtime puts into the directory of a container; with other things in it, it is no such directory.
 _OURS = frozenset({STATE_FILE, OWN_FILE, EXIT_FILE, FIFO_FILE, "notify"})
-_TEMPORARY = (TEMPORARY_PREFIX, "state-")
+_TEMPORARY = (_fs.TEMPORARY_PREFIX, "state-")
 
 
 def remove(root: str, container_id: str) -> bool:
@@ -79,7 +79,7 @@ def _end_processes(root: StateRoot, directory: int, container_id: str) -> None:
         teardown.remove_interrupted(root, directory, container_id)
     else:
         found.append(cgroups.place(hierarchies, "", container_id))
-    found += [cgroup_ownership.members(pid) for pid in _waiting_at_fifo(directory)]
+    found += _end_whoever_waits(directory)
     for paths in found:
         claims = cgroup_ownership.judge(paths, hierarchies, container_id=container_id, planned={}, lived_in={})
         freezer.thaw(claims.proven)
@@ -88,25 +88,27 @@ def _end_processes(root: StateRoot, directory: int, container_id: str) -> None:
         cgroup_tree.remove_empty(claims.unproven.values())
 
 
-def _waiting_at_fifo(directory: int) -> Iterator[int]:
-    """Kill whoever has the fifo of a created container open, which is its first process; yield the id of each."""
+def _end_whoever_waits(directory: int) -> list[dict[str, str]]:
+    """Kill who has the fifo of a created container open, which is its first process; return the cgroups it was in."""
+    found = []
     try:
         fifo = os.stat(FIFO_FILE, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
-        return
+        return []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            process = os.pidfd_open(int(name))
+            process = _fs.Descriptor(os.pidfd_open(int(name)))
         except OSError:
             continue
-        try:
+        with process, contextlib.suppress(ProcessLookupError):
             if _has_open(name, fifo):
-                yield int(name)
-                signal.pidfd_send_signal(process, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-        finally:
-            os.close(process)
+                lived_in = cgroup_ownership.members(int(name))
+                signal.pidfd_send_signal(process.fd, signal.SIGKILL)
+                found.append(lived_in)
+                waiting = select.poll()
+                waiting.register(process.fd, select.POLLIN)
+                waiting.poll(_DEATH_SECONDS * 1000)
+    return found
 
 
 def _has_open(pid: str, file: os.stat_result) -> bool:
