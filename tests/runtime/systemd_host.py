@@ -79,16 +79,22 @@ def systemd(shared: Path) -> Iterator[Systemd]:
         shared: A directory of the host that is to be seen there, at the same path.
     """
     name = f"ocikit-systemd-{uuid.uuid4().hex[:12]}"
-    directories = [Path(one.own, name) for one in cgroups.detect().by_key.values()]
+    hierarchies = cgroups.detect()
+    # A v2 cgroup with processes in it cannot have limited ones below it.
+    directories = [
+        Path(one.own).parent / name if hierarchies.v2_only and one.own != one.mountpoint else Path(one.own, name)
+        for one in hierarchies.by_key.values()
+    ]
     scratch = shared / "scratch"
     scratch.mkdir()
     for directory in directories:
         directory.mkdir(exist_ok=True)
-        _inherit_cpuset(directory)
+        _delegate(directory)
     script = _BOOT.format(scratch=scratch, mounts=_mounts(), shared=shared, visible=str(shared).lstrip("/"))
-    joins = "".join(f"echo $$ > {directory}/cgroup.procs && " for directory in directories)
-    flags = "--mount --pid --uts --ipc --cgroup --fork --kill-child --propagation private"
-    command = ["sh", "-c", f'{joins}exec unshare {flags} sh -c "$0"', script]
+    # It alone is put there, and not who waits for it: nobody but systemd may be in the root of what it owns.
+    joins = "".join(f"echo 0 > {directory}/cgroup.procs && " for directory in directories)
+    flags = "--mount --pid --uts --ipc --fork --kill-child --propagation private"
+    command = ["unshare", *flags.split(), "sh", "-c", f'{joins}exec unshare --cgroup sh -c "$0"', script]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         yield Systemd(_await_boot(process), name)
@@ -114,10 +120,16 @@ def _mounts() -> str:
     return "\n".join(lines)
 
 
-def _inherit_cpuset(directory: Path) -> None:
+def _delegate(directory: Path) -> None:
+    """Let a new cgroup have what its parent has: controllers of v2, processors and memory of a v1 cpuset."""
+    controllers = directory / "cgroup.controllers"
+    available = (directory.parent / controllers.name).read_text().split() if controllers.exists() else []
+    for name in available:
+        with contextlib.suppress(OSError):
+            (directory.parent / "cgroup.subtree_control").write_text(f"+{name}")
     for name in ("cpuset.cpus", "cpuset.mems"):
         file = directory / name
-        if file.exists() and not file.read_text().strip():
+        if file.exists() and not file.read_text().strip() and not controllers.exists():
             with contextlib.suppress(OSError):
                 file.write_text((directory.parent / name).read_text())
 
