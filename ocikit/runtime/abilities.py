@@ -7,7 +7,7 @@ from typing import Final
 from ocikit import __version__
 from ocikit.errors import UnsupportedFieldError
 from ocikit.runtime import capabilities, mount_options
-from ocikit.runtime.plan import NAMESPACES
+from ocikit.runtime.namespaces import NAMESPACES
 from ocikit.runtime.seccomp import codes
 from ocikit.runtime.seccomp.kernel import supported_flags
 from ocikit.runtime.supported import acts_on

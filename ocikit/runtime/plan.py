@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime.coherence import check_coherence
-from ocikit.runtime.plan_process import filtering, identity, program
+from ocikit.runtime.namespaces import NAMESPACES
+from ocikit.runtime.plan_process import filtering, identity, program, resource_limits
 from ocikit.runtime.plan_root import CgroupMount, root_filesystem
-from ocikit.runtime.steps import BINARY, MAX_STRINGS, NO_SLOT, Op, Plan, Slot, Step, Sync, ask, close
+from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, Sync, ask, check_strings, close
 from ocikit.runtime.supported import refuse_unsupported
 
 if TYPE_CHECKING:
@@ -21,30 +22,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.seccomp import Filter
     from ocikit.spec import Linux, LinuxNamespace, Spec
 
-__all__ = ["CgroupMount", "Namespace", "Surroundings", "compile_plan"]
-
-
-class Namespace(NamedTuple):
-    """One kind of namespace: its CLONE_* flag, and whether clone makes it or a step before or after."""
-
-    flag: int
-    when: str
-
-
-#: The kinds of the specification (config-linux.md, "Namespaces").
-#:
-#: Time namespaces apply to children only, and their offsets are fixed once a process is in: they come before the
-#: clone. A cgroup namespace takes the cgroup its maker is in for its root: it comes after the cgroups are joined.
-NAMESPACES = {
-    "user": Namespace(0x1000_0000, "clone"),
-    "mount": Namespace(0x0002_0000, "clone"),
-    "uts": Namespace(0x0400_0000, "clone"),
-    "ipc": Namespace(0x0800_0000, "clone"),
-    "network": Namespace(0x4000_0000, "clone"),
-    "pid": Namespace(0x2000_0000, "clone"),
-    "time": Namespace(0x0000_0080, "before"),
-    "cgroup": Namespace(0x0200_0000, "after"),
-}
+__all__ = ["CgroupMount", "Surroundings", "compile_plan"]
 
 
 class Surroundings(NamedTuple):
@@ -110,10 +88,10 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         *root_filesystem(spec, around.bundle, around.cgroup_mounts, namespaces),
     ]
     rights, warnings = identity(spec.process, around.capabilities, around.seccomp)
-    steps += rights
+    steps += [*resource_limits(spec.process), *rights]
     last = filtering(spec.process, around.capabilities, around.seccomp)
     steps += program(spec.process, around.home, around.preserved, last)
-    _check_strings(steps)
+    check_strings(steps)
     new_user = "user" in namespaces and not namespaces["user"].path
     return Plan(
         tuple(steps),
@@ -121,16 +99,6 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         gid_map=tuple((m.container_id, m.host_id, m.size) for m in spec.linux.gid_mappings) if new_user else (),
         warnings=warnings,
     )
-
-
-def _check_strings(steps: list[Step]) -> None:
-    """Refuse strings that the kernel would see end early (a shorter path is another path), and too many of them."""
-    for step in steps:
-        if len(step.strings) > MAX_STRINGS:
-            found = f"{step.action}: {len(step.strings):,} arguments and variables"
-            raise ValidationError((f"$.process: {found}; expected at most {MAX_STRINGS:,}",))
-        if step.op not in BINARY and any(b"\0" in string for string in step.strings):
-            raise ValidationError((f"$: {step.action}: a string with a NUL byte in it",))
 
 
 def _namespaces(linux: Linux) -> dict[str, LinuxNamespace]:

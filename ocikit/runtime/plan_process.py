@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from ocikit.runtime.seccomp import Filter
     from ocikit.spec import Process
 
-__all__ = ["DEFAULT_PATH", "RLIMITS", "filtering", "identity", "program"]
+__all__ = [
+    "DEFAULT_PATH",
+    "RLIMITS",
+    "environment",
+    "execute",
+    "filtering",
+    "find",
+    "identity",
+    "program",
+    "resource_limits",
+]
 
 #: Where programs are looked for when the environment has no PATH.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -64,7 +74,6 @@ def identity(process: Process, available: int, seccomp: Filter | None = None) ->
     where = process.cwd
     cwd = Step(Op.CWD, "enter working directory", (0,), (where.encode(),), where)
     steps = [
-        *_limits(process),
         Step(Op.UMASK, "set umask", (umask,)),
         # The bounding set while there is CAP_SETPCAP; it goes with the change of user.
         Step(Op.BOUND, "limit bounding capabilities", (masks["bounding"],)),
@@ -106,8 +115,8 @@ def _set_capabilities(masks: Mapping[str, int], more: int = 0) -> Step:
     return Step(Op.CAPS, "set capabilities", (masks["effective"], masks["permitted"] | more, masks["inheritable"]))
 
 
-def _limits(process: Process) -> Iterator[Step]:
-    """Yield the resource limits, while there may still be the right to raise them."""
+def resource_limits(process: Process) -> Iterator[Step]:
+    """Plan the resource limits, while there may still be the right to raise them."""
     seen = set()
     for number, limit in enumerate(process.rlimits):
         path = f"$.process.rlimits[{number}]"
@@ -154,22 +163,37 @@ def program(process: Process, home: str | None, preserved: int = 0, last: Sequen
         preserved: How many descriptors the program inherits beside its standard streams.
         last: What is done when nothing but waiting is left, such as :func:`filtering`.
     """
-    environment = list(process.env)
-    if home is not None and not any(entry.startswith("HOME=") for entry in environment):
-        environment.append(f"HOME={home}")
-    name = process.args[0]
+    variables = environment(process, home)
     # Now, as the user that will execute it and with its rights: what is not found fails create, not start.
-    yield Step(Op.FIND, f"find {name!r} in the root file system", (), _candidates(name, environment))
+    yield find(process, variables)
     yield from last
     yield Step(Op.READY, "wait for the launcher")
     yield Step(Op.FIFO, "wait for start", (Slot.PROC, Slot.FIFO))
     if preserved:
         yield Step(Op.INHERIT, "hand descriptors to the program", (Slot.PRESERVED, preserved))
-    strings = tuple(part.encode("utf-8", "surrogateescape") for part in (*process.args, *environment))
-    yield Step(Op.EXEC, f"execute {name!r}", (len(process.args),), strings)
+    yield execute(process, variables)
 
 
-def _candidates(name: str, environment: list[str]) -> tuple[bytes, ...]:
+def environment(process: Process, home: str | None) -> list[str]:
+    """Return the environment of the program, with a home directory unless it names one itself."""
+    if home is None or any(entry.startswith("HOME=") for entry in process.env):
+        return list(process.env)
+    return [*process.env, f"HOME={home}"]
+
+
+def find(process: Process, variables: Sequence[str]) -> Step:
+    """Plan to find the program, as the process that is going to execute it."""
+    name = process.args[0]
+    return Step(Op.FIND, f"find {name!r} in the root file system", (), _candidates(name, variables))
+
+
+def execute(process: Process, variables: Sequence[str]) -> Step:
+    """Plan to execute the program that was found."""
+    strings = tuple(part.encode("utf-8", "surrogateescape") for part in (*process.args, *variables))
+    return Step(Op.EXEC, f"execute {process.args[0]!r}", (len(process.args),), strings)
+
+
+def _candidates(name: str, environment: Sequence[str]) -> tuple[bytes, ...]:
     if "/" in name:
         return (name.encode("utf-8", "surrogateescape"),)
     # The last assignment counts, as for the program itself.

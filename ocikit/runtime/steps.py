@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import enum
 import struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from ocikit.errors import ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "ANY",
@@ -24,6 +29,7 @@ __all__ = [
     "Step",
     "Sync",
     "ask",
+    "check_strings",
     "close",
 ]
 
@@ -200,6 +206,20 @@ class Owners(NamedTuple):
     gids: tuple[tuple[int, int, int], ...] = ()
     #: Or a user namespace that there is already, by its file.
     path: str = ""
+
+
+def check_strings(steps: Iterable[Step]) -> None:
+    """Refuse strings that the kernel would see end early (a shorter path is another path), and too many of them.
+
+    Raises:
+        ValidationError: The first of these.
+    """
+    for step in steps:
+        if len(step.strings) > MAX_STRINGS:
+            found = f"{step.action}: {len(step.strings):,} arguments and variables"
+            raise ValidationError((f"$.process: {found}; expected at most {MAX_STRINGS:,}",))
+        if step.op not in BINARY and any(b"\0" in string for string in step.strings):
+            raise ValidationError((f"$: {step.action}: a string with a NUL byte in it",))
 
 
 def _pack(string: bytes) -> bytes:

@@ -7,18 +7,16 @@ import os
 from typing import TYPE_CHECKING
 
 from ocikit import _fs
+from ocikit.runtime.namespaces import NAMESPACES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ocikit.spec import LinuxIDMapping, Spec
 
-__all__ = ["home", "host_ids", "makes_users", "namespaces_of_host", "owner"]
+__all__ = ["home", "home_of", "host_ids", "makes_users", "namespaces_of_host", "owner"]
 
 _MAX_PASSWD_BYTES = 1024 * 1024
-
-#: Names in /proc/PID/ns that differ from those of the specification.
-_NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
 
 
 def namespaces_of_host(spec: Spec) -> frozenset[str]:
@@ -26,9 +24,9 @@ def namespaces_of_host(spec: Spec) -> frozenset[str]:
     namespaces = spec.linux.namespaces if spec.linux is not None else ()
     found = set()
     for one in namespaces:
-        # A path that leads nowhere is an error of the step that joins it, which says so.
-        with contextlib.suppress(OSError, ValueError):
-            if one.path and os.path.samefile(one.path, f"/proc/self/ns/{_NAMESPACE_FILES.get(one.type, one.type)}"):
+        # A path that leads nowhere is an error of the step that joins it, which says so, and so is an unknown type.
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if one.path and os.path.samefile(one.path, f"/proc/self/ns/{NAMESPACES[one.type].file}"):
                 found.add(one.type)
     return frozenset(found)
 
@@ -56,7 +54,7 @@ def home(spec: Spec, bundle: str) -> str | None:
     process, root = spec.process, spec.root
     if process is None or root is None or any(entry.startswith("HOME=") for entry in process.env):
         return None
-    return _home_of(process.user.uid, os.path.join(bundle, root.path))
+    return home_of(process.user.uid, os.path.join(bundle, root.path))
 
 
 def _mapped(number: int, mappings: Sequence[LinuxIDMapping]) -> int:
@@ -66,7 +64,7 @@ def _mapped(number: int, mappings: Sequence[LinuxIDMapping]) -> int:
     return number
 
 
-def _home_of(uid: int, rootfs: str) -> str:
+def home_of(uid: int, rootfs: str) -> str:
     """Return the home directory that the container's own passwd gives a user; the root when it gives none."""
     from ocikit.spec.users import UserDatabase  # noqa: PLC0415 - only for configurations without HOME
 
