@@ -92,15 +92,14 @@ def freeze(paths: Mapping[str, str]) -> None:
     """
     freezer = _freezer(paths)
     if freezer is None:
-        remedy = "mount the freezer controller of cgroup v1, or cgroup v2"
-        raise CgroupError("freeze", errno.EOPNOTSUPP, None, remedy)
+        raise CgroupError("freeze", errno.EOPNOTSUPP, None, "mount the freezer controller of cgroup v1, or cgroup v2")
     try:
         if _try(freezer, _FREEZE_TIME):
             return
     except OSError as error:
         _thaw_again(freezer)
-        remedy = "this kernel has no freezer for this cgroup" if error.errno == errno.ENOENT else None
-        raise CgroupError("freeze", error.errno or errno.EIO, freezer.file, remedy) from error
+        missing = "this kernel has no freezer for this cgroup" if error.errno == errno.ENOENT else None
+        raise CgroupError("freeze", error.errno or errno.EIO, freezer.file, missing) from error
     except BaseException:
         _thaw_again(freezer)
         raise

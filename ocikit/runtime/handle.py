@@ -7,9 +7,10 @@ and is looked up each time.
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
-from ocikit.errors import ContainerError, NotExistError
+from ocikit.errors import ContainerError, NotExistError, NotRunningError
 from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, fifo, freezer, process, records
 from ocikit.runtime.root import StateRoot
 from ocikit.runtime.state import parse_time
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.cgroups import Hierarchies
     from ocikit.runtime.process import Init
     from ocikit.runtime.state import OwnRecord, Record
+    from ocikit.runtime.stats import Stats
     from ocikit.runtime.status import ExitStatus
     from ocikit.spec import State
 
@@ -141,6 +143,22 @@ class Handle:
         if key is not None:
             return cgroup_tree.processes(paths[key])
         return [self.pid] if self._alive() else []
+
+    def stats(self) -> Stats:
+        """Return what the container uses at this moment, or used before it ended.
+
+        Raises:
+            NotRunningError: It has no cgroups any more in which anything could have been counted.
+            CgroupError: The kernel does not tell.
+        """
+        from ocikit.runtime.stats import collect, interfaces  # noqa: PLC0415 - for those who ask
+
+        paths = self._readable_cgroups()
+        if not any(os.path.isdir(path) for path in paths.values()):
+            raise NotRunningError(f"container not running: {self.id} has no cgroups")
+        network = interfaces(self.pid) if self._alive() else None
+        # Another process with this id would have to be newer than the container.
+        return collect(paths, network if self._alive() else None)
 
     def _alive(self) -> bool:
         if self._own_init is None:
