@@ -17,6 +17,7 @@ from ocikit.errors import (
     NotRunningError,
     PausedError,
     RunningError,
+    SetupError,
 )
 from ocikit.runtime import cgroup_tree, fifo, freezer, records, teardown
 from ocikit.runtime.handle import Handle
@@ -77,7 +78,8 @@ class Container(Handle):
         with self._locked() as (root, directory):
             status = self._status(directory)
             if status is Status.STOPPED:
-                raise NotRunningError(f"cannot start a container that has stopped: {self.id}")
+                stopped = NotRunningError(f"cannot start a container that has stopped: {self.id}")
+                raise self._exec_error() or stopped
             if status is Status.PAUSED:
                 raise PausedError(f"cannot start a container in the paused state: {self.id}")
             if status is Status.RUNNING:
@@ -85,11 +87,14 @@ class Container(Handle):
             with self._init().held() as process_fd:
                 fifo.release(directory, process_fd, cancellation)
             self._note_start(root, directory)
-        if self._launch is not None:
-            error = self._launch.exec_error()
-            self._launch = None
-            if error is not None:
-                raise error
+        error = self._exec_error()
+        if error is not None:
+            raise error
+
+    def _exec_error(self) -> SetupError | None:
+        """Return what init had to say about executing the program; it says it once, and to its launcher only."""
+        launched, self._launch = self._launch, None
+        return launched.exec_error() if launched is not None else None
 
     def _note_start(self, root: StateRoot, directory: int) -> None:
         import datetime as dt  # noqa: PLC0415 - needed once in the life of a container
@@ -193,7 +198,7 @@ class Container(Handle):
         with self._locked() as (root, directory):
             if self._status(directory) is Status.STOPPED:
                 raise NotRunningError(f"container not running: {self.id} is stopped")
-            target = Target(self.id, root, directory, self._detect(), self._claims().proven)
+            target = Target(self.id, root, directory, self._detect(), self._claims().proven, self._record.unit)
             change_limits(target, resources)
 
     def _end_others(self) -> None:

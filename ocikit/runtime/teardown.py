@@ -77,8 +77,6 @@ def remove_container(remains: Remains, status: Status, *, force: bool) -> None:
         cgroup_tree.kill({key: path for key, path in claims.proven.items() if path in left})
     _stop_unit(record, claims)
     _remove_cgroups(claims, own, record.id)
-    if record.has_poststop_hooks:
-        _log.warning("container %s: its poststop hooks were not run: hooks are not supported", record.id)
     root.remove(record.id, fd)
 
 
@@ -156,12 +154,11 @@ def _stop_unit(record: Record, claims: cgroup_ownership.Claims) -> None:
     if record.unit is None:
         return
     from ocikit.runtime.systemd import units  # noqa: PLC0415 - for those who use systemd only
-    from ocikit.runtime.systemd.names import Unit  # noqa: PLC0415
+    from ocikit.runtime.systemd.names import shown_by  # noqa: PLC0415
 
-    unit = Unit(*record.unit)
-    # A state that names "system.slice" must not stop what is in there.
-    if not any(os.path.basename(path) == unit.full_name for path in claims.proven.values()):
-        _log.warning("container %s: unit %s is none of its own, and is left alone", record.id, unit.full_name)
+    unit = shown_by(record.unit, claims.proven.values())
+    if unit is None:
+        _log.warning("container %s: its unit of systemd is none of its own, and is left alone", record.id)
         return
     try:
         units.stop(unit, of_user=os.geteuid() != 0)

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import logging
+import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ocikit.errors import CgroupError, NotExistError, OCIKitError, StateError
@@ -54,6 +55,8 @@ class Target(NamedTuple):
     hierarchies: Hierarchies
     #: Its cgroups, by controller: those that are shown to be its own.
     paths: Mapping[str, str]
+    #: Slice, prefix and name of the unit of systemd that its state names.
+    unit: tuple[str, str, str] | None = None
 
 
 def change_limits(target: Target, resources: LinuxResources) -> None:
@@ -85,8 +88,22 @@ def change_limits(target: Target, resources: LinuxResources) -> None:
         del limited[key]
     limited |= resources_document(after)
     with _taken_back_on_error(target) as undo, _devices_changed(target, resources, limited):
+        _tell_systemd(target, after, parse_device_rules(limited.get("devices")))
         cgroup_limits.apply(target.paths, writes, undo)
         records.write_file(target.fd, STATE_FILE, json.dumps(document, separators=(",", ":")).encode())
+
+
+def _tell_systemd(target: Target, after: LinuxResources, rules: Sequence[DeviceRule]) -> None:
+    """Tell the owner of the cgroup, if that is systemd, lest it put back what it knows when it reloads."""
+    if target.unit is None:
+        return
+    from ocikit.runtime.systemd import properties, units  # noqa: PLC0415 - for those who use systemd only
+    from ocikit.runtime.systemd.names import shown_by  # noqa: PLC0415
+
+    unit = shown_by(target.unit, target.paths.values())
+    if unit is not None:
+        limited = properties.limits(after, rules, units.drivers(), v2=target.hierarchies.v2_only)
+        units.change(unit, limited, of_user=os.geteuid() != 0)
 
 
 def _read(target: Target) -> dict[str, Any]:

@@ -53,6 +53,11 @@ def lifecycle(root: str, bundle: str, spec: Spec) -> dict[str, Any]:
             again.append(str(error))
         found["again"] = again
         found["status"] = str(container.status())
+        container.update(LinuxResources(pids=LinuxPids(limit=30), memory=LinuxMemory(limit=32 << 20)))
+        found["updated"] = show(unit, "TasksMax")
+        # What systemd believes to be right stays right when it looks at everything again.
+        subprocess.run(["systemctl", "daemon-reload"], check=True)
+        found["reloaded"] = {path.name: path.read_text().strip() for path in _limits(unit)}
     found["after"] = show(unit, "ActiveState", "LoadState")
     found["left"] = leftovers(unit)
     return found

@@ -58,6 +58,9 @@ def test_scope(inside: Callable[[str], dict[str, Any]]) -> None:
     assert found["limits"] in (expected, {"memory.max": str(64 << 20), "cpu.max": "20000 100000", "pids.max": "20"})
     assert "inside-one.scope" in found["again"][0] or "in use" in found["again"][0]
     assert found["status"] == "running"
+    assert found["updated"] == {"TasksMax": "30"}
+    expected |= {"memory.limit_in_bytes": str(32 << 20), "pids.max": "30"}
+    assert found["reloaded"] in (expected, {"memory.max": str(32 << 20), "cpu.max": "20000 100000", "pids.max": "30"})
     assert found["after"]["ActiveState"] == "inactive"
     assert found["left"] == []
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocikit.errors import ValidationError
 
-__all__ = ["Unit", "bus_label", "unit_of"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Unit", "bus_label", "shown_by", "unit_of"]
 
 _PATH: Final = "$.linux.cgroupsPath"
 _PREFIX: Final = "ocikit"
@@ -60,6 +64,21 @@ def unit_of(cgroups_path: str, container_id: str, *, of_user: bool) -> Unit:
             (f"{_PATH}: expected slice:prefix:name for cgroups that systemd makes, found {cgroups_path!r}",)
         )
     return _checked(Unit(parts[0] or default, parts[1], parts[2]))
+
+
+def shown_by(named: tuple[str, str, str] | None, paths: Iterable[str]) -> Unit | None:
+    """Return the unit that a state names, if its cgroups show that it is the container's.
+
+    A state that names ``system.slice`` must neither stop nor change what is in there.
+
+    Args:
+        named: Slice, prefix and name; None when the state names no unit.
+        paths: Cgroups that are proven to be the container's.
+    """
+    if named is None:
+        return None
+    unit = Unit(*named)
+    return unit if any(posixpath.basename(path) == unit.full_name for path in paths) else None
 
 
 def _checked(unit: Unit) -> Unit:
