@@ -9,10 +9,16 @@
 #define MODE_CHARACTER 0020000U
 #define MODE_BLOCK 0060000U
 
+static int is_device(unsigned mode)
+{
+	return (mode & MODE_TYPE) == MODE_CHARACTER || (mode & MODE_TYPE) == MODE_BLOCK;
+}
+
+/* A FIFO has no numbers, whatever was asked for. */
 static int is_node(const struct statx *about, unsigned mode, unsigned major, unsigned minor)
 {
-	return (about->stx_mode & MODE_TYPE) == (mode & MODE_TYPE) && about->stx_rdev_major == major &&
-	       about->stx_rdev_minor == minor;
+	return (about->stx_mode & MODE_TYPE) == (mode & MODE_TYPE) &&
+	       (!is_device(mode) || (about->stx_rdev_major == major && about->stx_rdev_minor == minor));
 }
 
 long clone_device(const char *path, unsigned mode, unsigned major, unsigned minor)
@@ -92,8 +98,6 @@ static long show_node(int parent, const char *name, const char *path, const unsi
 long step_NODE(struct step *step)
 {
 	struct text path = text_next(step);
-	unsigned type = (unsigned)step->arg[1] & MODE_TYPE;
-	int is_device = type == MODE_CHARACTER || type == MODE_BLOCK;
 	char *name;
 	long parent = open_parent(step->arg[0], &path, &name);
 	long result = -E_PERM;
@@ -102,7 +106,7 @@ long step_NODE(struct step *step)
 		return parent;
 	if (!(step->arg[1] & WIRE_NODE_OF_HOST))
 		result = make_node((int)parent, name, step->arg);
-	if (result == -E_PERM && is_device)
+	if (result == -E_PERM && is_device((unsigned)step->arg[1]))
 		result = show_node((int)parent, name, path.bytes, step->arg);
 	sys_close((int)parent);
 	return result;
