@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 from ocikit.errors import (
     CgroupError,
     ContainerError,
+    HookError,
     NotExistError,
     NotPausedError,
     NotRunningError,
@@ -23,15 +24,17 @@ from ocikit.runtime import cgroup_tree, fifo, freezer, records, teardown
 from ocikit.runtime.handle import Handle
 from ocikit.runtime.status import Status
 from ocikit.runtime.stdio import broken_pipes_raise
-from ocikit.runtime.uninterrupted import uninterrupted
+from ocikit.runtime.uninterrupted import Cancellation, Cancelled, uninterrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ocikit.runtime.cgroups import Hierarchies
+    from ocikit.runtime.hook_commands import HookCommand
     from ocikit.runtime.launch import Launch
     from ocikit.runtime.process import Init
     from ocikit.runtime.root import StateRoot
     from ocikit.runtime.state import Record
-    from ocikit.runtime.uninterrupted import Cancellation
     from ocikit.spec import LinuxResources
 
 __all__ = ["Container", "assemble"]
@@ -70,7 +73,9 @@ class Container(Handle):
             NotRunningError: It has stopped.
             PausedError: It is paused.
             NotExistError: It was destroyed.
-            SetupError: The program could not be executed; known only to the process that created the container.
+            SetupError: The program could not be executed.
+            HookError: A startContainer or poststart hook failed; the container was killed and destroyed.
+            StateError: Its poststart hooks are none.
         """
         uninterrupted(self._start)
 
@@ -84,14 +89,53 @@ class Container(Handle):
                 raise PausedError(f"cannot start a container in the paused state: {self.id}")
             if status is Status.RUNNING:
                 raise RunningError(f"cannot start an already running container: {self.id}")
+            # runc, in all its versions so far, runs those of its containers when it creates them.
+            hooks = self._poststart_hooks() if self._is_ours(root, directory) else ()
             with self._init().held() as process_fd:
-                fifo.release(directory, process_fd, cancellation)
+                waiting = fifo.release(directory, process_fd, cancellation)
             self._note_start(root, directory)
+        with waiting:
+            self._go_on(waiting.fd, hooks, cancellation)
+
+    def _go_on(self, waiting: int, hooks: Sequence[HookCommand], cancellation: Cancellation) -> None:
+        """See a container that was started come to its program, and run the hooks for this."""
+        if not hooks and not self._record.hooks.get("startContainer"):
+            # Between start and the program there is nothing that takes time: an interrupt comes after it.
+            self._await_program(waiting, Cancellation())
+            return
+        try:
+            self._await_program(waiting, cancellation)
+            if hooks:
+                from ocikit.runtime.hooks import run_poststart  # noqa: PLC0415 - few containers have hooks
+
+                run_poststart(self._record, hooks, cancellation)
+        except (HookError, Cancelled):
+            self._destroy(force=True, hurry=cancellation)
+            raise
+
+    def _await_program(self, waiting: int, cancellation: Cancellation) -> None:
+        report = fifo.outcome(waiting, cancellation)
         error = self._exec_error()
+        if error is None and report:
+            from ocikit.runtime.plan_hooks import report_failure  # noqa: PLC0415 - only for who did not create it
+
+            error = report_failure(report)
         if error is not None:
             raise error
 
-    def _exec_error(self) -> SetupError | None:
+    def _poststart_hooks(self) -> Sequence[HookCommand]:
+        if not self._record.hooks.get("poststart"):
+            return ()
+        from ocikit.runtime.hooks import poststart_hooks  # noqa: PLC0415 - few containers have hooks
+
+        return poststart_hooks(self._record)
+
+    def _is_ours(self, root: StateRoot, directory: int) -> bool:
+        with contextlib.suppress(ContainerError):
+            return records.read_own(root, directory, self.id) is not None
+        return False
+
+    def _exec_error(self) -> SetupError | HookError | None:
         """Return what init had to say about executing the program; it says it once, and to its launcher only."""
         launched, self._launch = self._launch, None
         return launched.exec_error() if launched is not None else None
@@ -209,7 +253,8 @@ class Container(Handle):
     def destroy(self, *, force: bool = False) -> None:
         """Remove the container: its cgroups, its state, and what is left of its processes.
 
-        A container that was created and not started is killed. One that is gone already is nothing to do.
+        A container that was created and not started is killed. One that is gone already is nothing to do. At last its
+        poststop hooks are run; when one fails, that is logged.
 
         Args:
             force: Kill it if it runs or is paused.
@@ -220,7 +265,7 @@ class Container(Handle):
             CgroupError: Processes in its cgroups do not end.
             TimeoutError: Another process or thread has been busy with it for a minute.
         """
-        uninterrupted(lambda _: self._destroy(force=force), finish=True)
+        uninterrupted(lambda hurry: self._destroy(force=force, hurry=hurry), finish=True)
 
     def _let_end(self, number: int) -> None:
         """Send a signal and see to it that it arrives, even if the container is paused."""
@@ -228,8 +273,14 @@ class Container(Handle):
         self._init().signal(number)
         freezer.thaw(claims.proven)
 
-    def _destroy(self, *, force: bool, timeout: float = 60.0) -> bool:
-        """Destroy the container; return whether it was there to be destroyed."""
+    def _destroy(self, *, force: bool, timeout: float = 60.0, hurry: Cancellation | None = None) -> bool:
+        """Destroy the container; return whether it was there to be destroyed.
+
+        Args:
+            force: Kill it if need be.
+            timeout: How long to wait for its lock, in seconds.
+            hurry: Tells hooks that they are to come to an end; without it they are told from the beginning.
+        """
         found = True
         try:
             with self._locked(timeout) as (root, directory):
@@ -241,6 +292,10 @@ class Container(Handle):
             if self._init().wait(0):
                 self._collect()  # somebody else destroyed it; our child is still ours to reap
         self._let_go()
+        if found and self._record.hooks.get("poststop"):
+            from ocikit.runtime.hooks import run_poststop  # noqa: PLC0415 - few containers have hooks
+
+            run_poststop(self._record, hurry if hurry is not None else Cancellation.of_old())
         return found
 
     def _let_go(self) -> None:

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Self
 
 from ocikit import _sys
 from ocikit._fs import Descriptor, no_fork, write_whole
-from ocikit.errors import SetupError
+from ocikit.errors import HookError, SetupError
+from ocikit.runtime.plan_hooks import hook_failure
 from ocikit.runtime.procfs import start_time
 from ocikit.runtime.steps import Op, Sync
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.steps import Plan
     from ocikit.runtime.uninterrupted import Cancellation
 
-__all__ = ["Launch", "launch"]
+__all__ = ["Launch", "launch", "reap"]
 
 _SAID_PID, _SAID_SYNC, _SAID_READY, _SAID_FAILED = 1, 2, 3, 4
 _PLAN_ITSELF = 0xFFFF_FFFF
@@ -165,6 +166,7 @@ class Launch:
 
         Raises:
             SetupError: A step failed; the error says which, why, and where.
+            HookError: A hook in the container failed.
         """
         while (message := self._receive()) is not None:
             if message.said == _SAID_READY:
@@ -188,10 +190,14 @@ class Launch:
         Raises:
             SetupError: Init has ended in the meantime.
         """
-        self._say_go_on()
+        try:
+            self._say_go_on()
+        except SetupError:
+            self._receive()  # why it has, if it could say so
+            raise
         self._committed = True
 
-    def exec_error(self) -> SetupError | None:
+    def exec_error(self) -> SetupError | HookError | None:
         """Wait until the program is executed; call it after init was released from ``exec.fifo``.
 
         Returns:
@@ -199,7 +205,7 @@ class Launch:
         """
         try:
             self._receive()
-        except SetupError as error:
+        except (SetupError, HookError) as error:
             return error
         finally:
             self.close_channel()
@@ -230,7 +236,7 @@ class Launch:
         self._end_helper()
         if self.pidfd >= 0:
             self._kill(self.pid, self.pidfd)
-            _reap(self.pidfd)
+            reap(self.pidfd)
             with self._closing:
                 os.close(self.take_pidfd())
         for box in (self._early, self._inbox):
@@ -241,7 +247,7 @@ class Launch:
         """Reap the helper; when it is not needed any more, it is gone or about to go."""
         if self._helper.pidfd >= 0:
             self._kill(self._helper.pid, self._helper.pidfd)
-            _reap(self._helper.pidfd)
+            reap(self._helper.pidfd)
             with self._closing:
                 self._helper.close()
 
@@ -262,6 +268,7 @@ class Launch:
 
         Raises:
             SetupError: The message says that a step failed.
+            HookError: The step was to run a hook.
         """
         message, self._early = self._early, None
         if message is None and self._next(self._inbox):
@@ -282,12 +289,15 @@ class Launch:
         try:
             return inbox.receive(channel)
         except ConnectionResetError:
-            return False  # they ended with something of ours unread
+            # They ended with something of ours unread. That is told first, and once; what they said is behind it.
+            return inbox.receive(channel)
 
-    def _failure(self, message: _sys.Inbox) -> SetupError:
+    def _failure(self, message: _sys.Inbox) -> SetupError | HookError:
         if message.step == _PLAN_ITSELF:
             return SetupError("read the plan", message.answer, remedy="helper and library are of different versions")
         step = self._plan.steps[message.step]
+        if step.op is Op.HOOK:
+            return hook_failure(message.answer, message.words)
         return SetupError(step.action, message.answer, step.path, step.remedy)
 
     def _answer(self, what: Sync, message: _sys.Inbox) -> None:
@@ -314,7 +324,8 @@ class Launch:
             raise SetupError("map ids of the user namespace", error.errno or errno.EIO, path, remedy) from None
 
 
-def _reap(pidfd: int) -> None:
+def reap(pidfd: int) -> None:
+    """Wait for the end of a child of this process that ends, or has ended; its exit status is lost."""
     # A host that ignores SIGCHLD or waits for every child may have been faster.
     with contextlib.suppress(ChildProcessError):
         os.waitid(_P_PIDFD, pidfd, os.WEXITED | _WALL)
