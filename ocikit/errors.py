@@ -43,6 +43,7 @@
     │   ├── RunTimeoutError                  a container that was run did not end in time (TimeoutError)
     │   ├── StateError                       state on disk is damaged or not to be trusted (ValueError)
     │   ├── SetupError                       a step of making the container failed (OSError)
+    │   ├── HookError                        a hook of the configuration failed
     │   └── CgroupError                      a cgroup could not be made, joined or removed (OSError)
     └── ServiceError                         the service over images, snapshots and containers
 
@@ -64,6 +65,7 @@ __all__ = [
     "ContainerError",
     "DigestMismatchError",
     "ExistError",
+    "HookError",
     "ImageError",
     "ImageNotFoundError",
     "InvalidDigestError",
@@ -406,6 +408,42 @@ class StateError(ContainerError, ValueError):
 
 class SetupError(ContainerError, _FailedCallError):
     """A step of making the container failed: ``action`` is the step, ``errno`` and ``filename`` the failure."""
+
+
+class HookError(ContainerError):
+    """A hook of the configuration failed, and with it what it was run for; the container is gone.
+
+    Args:
+        path: The JSON path of the hook (``$.hooks.createRuntime[1]``).
+        program: What it executes.
+        reason: What became of it, in words ("exited with 1").
+        exit_code: Its exit code; None when it did not come to have one.
+        signal: The signal that ended it; None when none did.
+        output: The end of what it wrote to its standard output and error.
+    """
+
+    _arguments = ("path", "program", "reason", "exit_code", "signal", "output")
+
+    def __init__(  # noqa: PLR0917 - an error is copied by its arguments in their order
+        self,
+        path: str,
+        program: str,
+        reason: str,
+        exit_code: int | None = None,
+        signal: int | None = None,
+        output: bytes = b"",
+    ) -> None:
+        kind, _, number = path.removeprefix("$.hooks.").rstrip("]").partition("[")
+        said = output.decode(errors="backslashreplace").strip()
+        super().__init__(
+            f"error running {kind} hook #{number}: {program} {reason}" + (f"; it wrote: {said}" if said else "")
+        )
+        self.path = path
+        self.program = program
+        self.reason = reason
+        self.exit_code = exit_code
+        self.signal = signal
+        self.output = output
 
 
 class CgroupError(ContainerError, _FailedCallError):

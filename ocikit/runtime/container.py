@@ -115,7 +115,7 @@ class Container(Handle):
 
     def _await_program(self, waiting: int, cancellation: Cancellation) -> None:
         report = fifo.outcome(waiting, cancellation)
-        error = self._exec_error()
+        error: ContainerError | None = self._exec_error()
         if error is None and report:
             from ocikit.runtime.plan_hooks import report_failure  # noqa: PLC0415 - only for who did not create it
 

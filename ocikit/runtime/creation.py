@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from ocikit.runtime.container import Container
+    from ocikit.runtime.hooks import CreationHooks
     from ocikit.runtime.launch import Launch
     from ocikit.runtime.placement import Placement
     from ocikit.runtime.seccomp import Filter
@@ -143,6 +144,7 @@ class _Making(NamedTuple):
     stdio: Stdio
     #: Directories of cgroups that were made for it.
     made: list[str]
+    hooks: CreationHooks
 
 
 class _Creation(NamedTuple):
@@ -158,6 +160,8 @@ class _Creation(NamedTuple):
 
     def carry_out(self, cancellation: Cancellation) -> Container:
         """Make the container."""
+        from ocikit.runtime.hooks import CreationHooks  # noqa: PLC0415 - with all that launches
+
         places = find_place(self.spec, self.id, systemd=self.options.systemd_cgroup)
         plan = self._plan(places)
         for warning in (*plan.warnings, *ignored(self.spec.linux.resources if self.spec.linux is not None else None)):
@@ -168,15 +172,17 @@ class _Creation(NamedTuple):
             root.claim(self.id) as directory,
         ):
             made: list[str] = []
+            hooks = CreationHooks(self.spec, self.id, self.bundle, cancellation)
             try:
                 teardown.remove_interrupted(root, directory, self.id)
                 cgroup_setup.check_free(places.paths)
                 records.write_own(directory, OwnRecord(self.lifetime, places.paths, places.parents))
                 if places.unit is None:
                     places.make(made)
-                return self._start_init(_Making(plan, places, directory, stdio, made), cancellation)
+                return self._start_init(_Making(plan, places, directory, stdio, made, hooks), cancellation)
             except BaseException:
                 self._undo(root, directory, places, made)
+                hooks.clean_up()
                 raise
 
     def _undo(self, root: StateRoot, directory: int, places: Placement, made: list[str]) -> None:
@@ -191,7 +197,7 @@ class _Creation(NamedTuple):
 
     def _plan(self, places: Placement) -> Plan:
         from ocikit.runtime.plan import Surroundings, compile_plan  # noqa: PLC0415 - needed here only
-        from ocikit.runtime.procfs import own_capabilities  # noqa: PLC0415
+        from ocikit.runtime.procfs import own_capabilities, own_umask  # noqa: PLC0415
 
         around = Surroundings(
             bundle=self.bundle,
@@ -206,6 +212,7 @@ class _Creation(NamedTuple):
             preserved=len(self.options.preserve_fds),
             new_keyring=not self.options.no_new_keyring,
             seccomp=self._filter(),
+            umask=own_umask(),
         )
         return compile_plan(self.spec, around)
 
@@ -221,7 +228,7 @@ class _Creation(NamedTuple):
         from ocikit.runtime.launch import launch  # noqa: PLC0415 - the first container loads the compiled part
         from ocikit.runtime.steps import Slot  # noqa: PLC0415
 
-        plan, places, directory, stdio, _ = making
+        plan, places, directory, stdio = making[:4]
         with contextlib.ExitStack() as stack:
             waiting = stack.enter_context(fifo.make(making.directory, surroundings.host_ids(self.spec, 0, 0)))
             passed: dict[int, int] = {Slot.FIFO: waiting.fd}
@@ -249,7 +256,10 @@ class _Creation(NamedTuple):
         def make_unit(started: Launch, _: int) -> None:
             making.places.start_unit(making.made, self.id, started.pid, self._unit_properties())
 
-        return {Sync.CGROUP: make_unit, Sync.SECCOMP_LISTENER: self._hand_over}
+        def run_hooks(started: Launch, _: int) -> None:
+            making.hooks.run(started.pid)
+
+        return {Sync.CGROUP: make_unit, Sync.SECCOMP_LISTENER: self._hand_over, Sync.HOOKS: run_hooks}
 
     def _hand_over(self, started: Launch, fd: int) -> None:
         """Give the listener of the filter to its agent."""

@@ -2,10 +2,14 @@
 
 Init, all set up, opens the fifo for writing, and that blocks until somebody reads. Who starts the container opens it
 for reading, reads the one byte that init writes, and removes the fifo: its absence is what makes a container started.
+
+Init of ours keeps its end open until its program is executed. So the end of the fifo tells whoever started it that this
+has happened, and what comes before it, why it could not.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -19,10 +23,11 @@ from ocikit.runtime.state import FIFO_FILE
 if TYPE_CHECKING:
     from ocikit.runtime.uninterrupted import Cancellation
 
-__all__ = ["exists", "make", "release"]
+__all__ = ["exists", "make", "outcome", "release"]
 
 _MODE = 0o622
 _POLL_MILLISECONDS = 200
+_LONGEST_REPORT = 1 << 16
 
 
 def make(directory: int, owner: tuple[int, int]) -> Descriptor:
@@ -58,13 +63,16 @@ def exists(directory: int) -> bool:
         return False
 
 
-def release(directory: int, pidfd: int | None, cancellation: Cancellation) -> None:
+def release(directory: int, pidfd: int | None, cancellation: Cancellation) -> Descriptor:
     """Let a created container go on to its program.
 
     Args:
         directory: Its directory, whose lock is held.
         pidfd: A descriptor of its init; None when that is gone.
         cancellation: Ends the wait for init.
+
+    Returns:
+        Our end of the fifo, for :func:`outcome`.
 
     Raises:
         RunningError: Somebody else has started it.
@@ -76,16 +84,46 @@ def release(directory: int, pidfd: int | None, cancellation: Cancellation) -> No
         )
     except FileNotFoundError:
         raise RunningError("cannot start an already running container") from None
-    with fifo:
-        if not stat.S_ISFIFO(os.fstat(fifo.fd).st_mode):
-            raise StateError(f"{FIFO_FILE}: expected a fifo, found something else")
-        if pidfd is None:
-            raise NotRunningError("cannot start a container that has stopped")
+    try:
         _wait_for_init(fifo.fd, pidfd, cancellation)
         os.unlink(FIFO_FILE, dir_fd=directory)
+    except BaseException:
+        fifo.close()
+        raise
+    return fifo
 
 
-def _wait_for_init(fifo: int, pidfd: int, cancellation: Cancellation) -> None:
+def outcome(fifo: int, cancellation: Cancellation) -> bytes:
+    """Wait until the program of a released container is executed, or cannot be.
+
+    Init of ours keeps its end open until then; runc's closes it at once.
+
+    Args:
+        fifo: Our end.
+        cancellation: Ends the wait.
+
+    Returns:
+        What init says of a failure (``wire_message`` and words); nothing when there was none.
+    """
+    found = b""
+    waiting = select.poll()
+    waiting.register(fifo, select.POLLIN)
+    while True:
+        cancellation.check()
+        if not waiting.poll(_POLL_MILLISECONDS):
+            continue
+        with contextlib.suppress(BlockingIOError):
+            piece = os.read(fifo, _LONGEST_REPORT)
+            found += piece
+            if not piece or len(found) > _LONGEST_REPORT:
+                return found
+
+
+def _wait_for_init(fifo: int, pidfd: int | None, cancellation: Cancellation) -> None:
+    if not stat.S_ISFIFO(os.fstat(fifo).st_mode):
+        raise StateError(f"{FIFO_FILE}: expected a fifo, found something else")
+    if pidfd is None:
+        raise NotRunningError("cannot start a container that has stopped")
     waiting = select.poll()
     waiting.register(fifo, select.POLLIN)
     waiting.register(pidfd, select.POLLIN)

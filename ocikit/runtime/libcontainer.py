@@ -11,6 +11,7 @@ import posixpath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ocikit.runtime.devices import device_rules
+from ocikit.runtime.hook_commands import hooks_document
 from ocikit.runtime.plan_process import RLIMITS
 from ocikit.runtime.plan_root import DEFAULT_DEVICES
 from ocikit.runtime.seccomp.record import seccomp_record
@@ -127,9 +128,7 @@ def _config(spec: Spec, created: Created) -> dict[str, Any]:
         "mount_label": "",
         "networks": [],
         "routes": None,
-        "Hooks": dict.fromkeys(
-            ("createContainer", "createRuntime", "poststart", "poststop", "prestart", "startContainer")
-        ),
+        "Hooks": hooks_document(spec.hooks),
         "version": RUNTIME_SPEC_VERSION,
         # The bundle last: whoever looks for it takes the last one.
         "labels": [*(f"{name}={value}" for name, value in spec.annotations.items()), f"bundle={created.bundle}"],

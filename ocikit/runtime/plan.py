@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime.coherence import check_coherence
+from ocikit.runtime.hook_commands import check_hooks
 from ocikit.runtime.namespaces import NAMESPACES
-from ocikit.runtime.plan_process import filtering, identity, program, resource_limits
+from ocikit.runtime.plan_hooks import creation_hooks, start_hooks
+from ocikit.runtime.plan_process import environment, filtering, identity, program, resource_limits
 from ocikit.runtime.plan_root import CgroupMount, root_filesystem
 from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, Sync, ask, check_strings, close
 from ocikit.runtime.supported import refuse_unsupported
@@ -52,6 +54,8 @@ class Surroundings(NamedTuple):
     new_keyring: bool = True
     #: The filter that was compiled from ``linux.seccomp``.
     seccomp: Filter | None = None
+    #: The umask of hooks that run in the container before it is started.
+    umask: int = 0o022
 
 
 def compile_plan(spec: Spec, around: Surroundings) -> Plan:
@@ -78,6 +82,8 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         raise UnsupportedFieldError("$.linux.seccomp", "a plan takes a filter that was compiled from it before")
     namespaces = _namespaces(spec.linux)
     check_coherence(spec, around.of_host)
+    check_hooks(spec.hooks)
+    creating = tuple(creation_hooks(spec, around.id, around.bundle, around.umask))
     steps: list[Step] = [
         *_before_clone(spec, namespaces),
         _clone(namespaces, around),
@@ -85,12 +91,13 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         # namespace, could use it.
         close(Slot.CGROUP),
         *_isolation(spec, namespaces, around),
-        *root_filesystem(spec, around.bundle, around.cgroup_mounts, namespaces),
+        *root_filesystem(spec, around.bundle, around.cgroup_mounts, namespaces, creating),
     ]
     rights, warnings = identity(spec.process, around.capabilities, around.seccomp)
     steps += [*resource_limits(spec.process), *rights]
     last = filtering(spec.process, around.capabilities, around.seccomp)
-    steps += program(spec.process, around.home, around.preserved, last)
+    starting = tuple(start_hooks(spec, around.id, around.bundle, environment(spec.process, around.home)))
+    steps += program(spec.process, around.home, around.preserved, last, starting)
     check_strings(steps)
     new_user = "user" in namespaces and not namespaces["user"].path
     return Plan(

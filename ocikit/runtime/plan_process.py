@@ -154,7 +154,9 @@ def _capability_masks(process: Process, available: int) -> tuple[dict[str, int],
     return masks, tuple(warnings)
 
 
-def program(process: Process, home: str | None, preserved: int = 0, last: Sequence[Step] = ()) -> Iterator[Step]:
+def program(
+    process: Process, home: str | None, preserved: int = 0, last: Sequence[Step] = (), started: Sequence[Step] = ()
+) -> Iterator[Step]:
     """Plan the end: find the program, say that all is ready, wait for start, execute.
 
     Args:
@@ -162,6 +164,7 @@ def program(process: Process, home: str | None, preserved: int = 0, last: Sequen
         home: The home directory of the user, for configurations that do not set HOME.
         preserved: How many descriptors the program inherits beside its standard streams.
         last: What is done when nothing but waiting is left, such as :func:`filtering`.
+        started: What is done when the container was started.
     """
     variables = environment(process, home)
     # Now, as the user that will execute it and with its rights: what is not found fails create, not start.
@@ -169,6 +172,7 @@ def program(process: Process, home: str | None, preserved: int = 0, last: Sequen
     yield from last
     yield Step(Op.READY, "wait for the launcher")
     yield Step(Op.FIFO, "wait for start", (Slot.PROC, Slot.FIFO))
+    yield from started
     if preserved:
         yield Step(Op.INHERIT, "hand descriptors to the program", (Slot.PRESERVED, preserved))
     yield execute(process, variables)

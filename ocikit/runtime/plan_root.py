@@ -85,7 +85,11 @@ class CgroupMount(NamedTuple):
 
 
 def root_filesystem(
-    spec: Spec, bundle: str, cgroups: Sequence[CgroupMount], namespaces: Collection[str]
+    spec: Spec,
+    bundle: str,
+    cgroups: Sequence[CgroupMount],
+    namespaces: Collection[str],
+    hooks: Sequence[Step] = (),
 ) -> Iterator[Step]:
     """Plan everything between the new mount namespace and the new root.
 
@@ -94,6 +98,7 @@ def root_filesystem(
         bundle: Absolute path of the bundle, which relative paths start at.
         cgroups: What a mount of type ``cgroup`` shows.
         namespaces: The types of namespaces that the container does not share with the host.
+        hooks: What is done when all mounts are made, before the root is changed.
     """
     if spec.root is None or spec.linux is None or spec.process is None:
         raise ValidationError(("$: root, linux and process are needed",))
@@ -108,6 +113,8 @@ def root_filesystem(
         yield from _Mounting(mount, f"$.mounts[{number}]", bundle, "cgroup" in namespaces).steps(cgroups)
     yield from _devices(spec, shared="user" in namespaces)
     yield Step(Op.MKDIR, "make working directory", (Slot.ROOT, 0o755), (_bytes(spec.process.cwd),), spec.process.cwd)
+    # What they mount is hidden and made read-only like everything else.
+    yield from hooks
     # The sysctls before /proc/sys may become read-only, through a procfs that no mount of the container can cover.
     yield from _sysctls(linux.sysctl)
     for path in linux.readonly_paths:

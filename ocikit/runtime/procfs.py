@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-__all__ = ["Stat", "ancestors", "own_capabilities", "read_stat", "start_time"]
+__all__ = ["Stat", "ancestors", "own_capabilities", "own_umask", "read_stat", "start_time"]
 
 _PF_KTHREAD = 0x0020_0000  # include/linux/sched.h
 _DEAD = frozenset({"Z", "X", "x"})
@@ -67,12 +67,20 @@ def start_time(pid: int) -> int | None:
 def own_capabilities() -> int:
     """Return the mask of the capabilities that this process could pass on: permitted and in its bounding set."""
     mask = 0xFFFF_FFFF_FFFF_FFFF
-    fd = os.open("/proc/thread-self/status", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        status = os.read(fd, 1 << 16)
-    finally:
-        os.close(fd)
-    for line in status.splitlines():
+    for line in _own_status():
         if line.startswith((b"CapPrm:", b"CapBnd:")):
             mask &= int(line.split()[1], 16)
     return mask
+
+
+def own_umask() -> int:
+    """Return the umask of this process, which asking the kernel for would change for a moment."""
+    return next((int(line.split()[1], 8) for line in _own_status() if line.startswith(b"Umask:")), 0o022)
+
+
+def _own_status() -> list[bytes]:
+    fd = os.open("/proc/thread-self/status", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 1 << 16).splitlines()
+    finally:
+        os.close(fd)

@@ -97,8 +97,8 @@ class Record(NamedTuple):
     private_pids: bool
     #: Slice, prefix and name of the unit of systemd that its cgroups belong to; None when there is none.
     unit: tuple[str, str, str] | None
-    #: Whether the configuration has hooks for the time after the container.
-    has_poststop_hooks: bool
+    #: The hooks of the configuration by kind, as they were written (:mod:`ocikit.runtime.hook_commands` reads them).
+    hooks: Mapping[str, Any]
 
 
 class OwnRecord(NamedTuple):
@@ -145,7 +145,7 @@ def parse_state(data: bytes, container_id: str) -> Record:
         cgroup_paths=_paths(state.get("cgroup_paths"), f"{where}: cgroup_paths"),
         private_pids=_private_pids(config.get("namespaces")),
         unit=_unit(config.get("cgroups")),
-        has_poststop_hooks=bool(_typed(config.get("Hooks"), dict, {}).get("poststop")),
+        hooks=_typed(config.get("Hooks"), dict, {}),
     )
 
 

@@ -232,7 +232,7 @@ class _Stopping:
         return True
 
     def _remove(self, container: Container) -> bool:
-        removed = uninterrupted(lambda _: container._destroy(force=True), finish=True)  # noqa: SLF001
+        removed = uninterrupted(lambda hurry: container._destroy(force=True, hurry=hurry), finish=True)  # noqa: SLF001
         ended = container._init().exit_status  # noqa: SLF001
         result = "removed" if removed else "vanished"
         self._outcomes[container.id] = Outcome(container.id, result, container.id in self._killed, ended)

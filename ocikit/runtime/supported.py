@@ -33,14 +33,6 @@ _REFUSED: Final = {
         "personality": ("personality", "execution domains are not supported"),
         "mountLabel": ("mount_label", "SELinux labels are not supported"),
     },
-    "hooks": {
-        "prestart": ("prestart", "hooks are not supported"),
-        "createRuntime": ("create_runtime", "hooks are not supported"),
-        "createContainer": ("create_container", "hooks are not supported"),
-        "startContainer": ("start_container", "hooks are not supported"),
-        "poststart": ("poststart", "hooks are not supported"),
-        "poststop": ("poststop", "hooks are not supported"),
-    },
 }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +32,13 @@ class Cancellation:
         self._cancelled = False
         self._wake: list[Callable[[], object]] = []
 
+    @classmethod
+    def of_old(cls) -> Self:
+        """Return how work learns that it was to stop before it began."""
+        cancelled = cls()
+        cancelled.cancel()
+        return cancelled
+
     def check(self) -> None:
         """Raise :class:`Cancelled` if the work is to stop."""
         if self._cancelled:
@@ -42,6 +49,19 @@ class Cancellation:
         """While this block waits for something, ``wake`` is how to end the wait."""
         with self._lock:
             self.check()
+            self._wake.append(wake)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._wake.remove(wake)
+
+    @contextlib.contextmanager
+    def hurrying(self, wake: Callable[[], object]) -> Iterator[None]:
+        """While this block cleans up, which has to be done also by work that is to stop, ``wake`` asks it to hurry."""
+        with self._lock:
+            if self._cancelled:
+                wake()
             self._wake.append(wake)
         try:
             yield
@@ -126,7 +146,8 @@ def uninterrupted(
     Args:
         work: The work. It undoes itself when it raises.
         undo: Undoes the work after it is done, if the interrupt comes between its end and our return.
-        finish: Do it to its end also when interrupted, because it cleans up; the interrupt comes after it.
+        finish: Do it to its end also when interrupted, because it cleans up; the interrupt comes after it. The work is
+            told, and may hurry.
 
     Raises:
         BaseException: What the work raises, or what interrupted this thread.
@@ -143,6 +164,7 @@ def uninterrupted(
         return job.result()
     except BaseException:
         if finish:
+            job.cancellation.cancel()
             job.finish()
         else:
             job.abandon()

@@ -14,7 +14,6 @@ from ocikit.runtime.capabilities import NAMES, names_of, to_mask
 from ocikit.runtime.plan import CgroupMount, Surroundings, compile_plan
 from ocikit.runtime.steps import NO_SLOT, Op, Plan, Step
 from ocikit.spec import (
-    Hook,
     Hooks,
     LinuxCapabilities,
     LinuxDevice,
@@ -238,7 +237,6 @@ def test_parameters_of_the_host_are_refused(name: str) -> None:
         ({"process": {"apparmor_profile": "x"}}, "$.process.apparmorProfile"),
         ({"process": {"selinux_label": "x"}}, "$.process.selinuxLabel"),
         ({"linux": {"mount_label": "x"}}, "$.linux.mountLabel"),
-        ({"hooks": Hooks(poststop=(Hook(path="/bin/true"),))}, "$.hooks.poststop"),
         ({"linux": {"rootfs_propagation": "shared"}}, "$.linux.rootfsPropagation"),
         (
             {"linux": {"namespaces": (LinuxNamespace(type="pid"),), "masked_paths": (), "readonly_paths": ()}},
