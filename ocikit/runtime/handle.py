@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ocikit.runtime.cgroup_ownership import Claims
     from ocikit.runtime.cgroups import Hierarchies
+    from ocikit.runtime.events import OutOfMemoryWatch
     from ocikit.runtime.process import Init
     from ocikit.runtime.state import OwnRecord, Record
     from ocikit.runtime.stats import Stats
@@ -159,6 +160,21 @@ class Handle:
         network = interfaces(self.pid) if self._alive() else None
         # Another process with this id would have to be newer than the container.
         return collect(paths, network if self._alive() else None)
+
+    @contextlib.contextmanager
+    def watch_memory(self) -> Iterator[OutOfMemoryWatch]:
+        """While the block lasts, watch whether the container uses up its memory.
+
+        Yields:
+            What tells of it: an iterator that ends with the container's first process, and a descriptor to wait for.
+
+        Raises:
+            CgroupError: No cgroup of the container counts memory.
+        """
+        from ocikit.runtime.events import OutOfMemoryWatch  # noqa: PLC0415 - for those who ask
+
+        with self._init().held() as process_fd, OutOfMemoryWatch(self._readable_cgroups(), process_fd) as watch:
+            yield watch
 
     def _alive(self) -> bool:
         if self._own_init is None:

@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ocikit.runtime.stats.reading import collect
     from ocikit.runtime.stats.network import interfaces
+    from ocikit.runtime.stats.reading import collect
     from ocikit.runtime.stats.runc_format import oom_event, runc_json, stats_event
     from ocikit.runtime.stats.types import (
         BlockIOEntry,
