@@ -117,7 +117,7 @@ struct wire_message {
 	OP(CWD, 1)                /* [try]: with try, a refusal is left to the next CWD; path */                      \
 	OP(FIND, WIRE_ANY)        /* candidates: the first one that may be executed is what EXEC executes */          \
 	OP(READY, 0)              /* say so, and wait until the launcher has written the state down */                \
-	OP(FIFO, 0)               /* [procfs slot, fifo slot]: wait for start */                                      \
+	OP(FIFO, 0)               /* [procfs slot, fifo slot, quiet]: wait for start; not quiet, tell who starts of failures */ \
 	OP(INHERIT, 0)            /* [first slot, count]: descriptors that the program gets as 3, 4, … */             \
 	OP(EXEC, WIRE_ANY)        /* [number of arguments] arguments, environment */                                  \
 	OP(REMOUNT, WIRE_ANY)     /* [root slot, set, clear, implied clear, whole] path, options…: change what is mounted there */ \

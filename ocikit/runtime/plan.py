@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ocikit.runtime.seccomp import Filter
-    from ocikit.spec import Linux, LinuxNamespace, Spec
+    from ocikit.spec import Linux, LinuxNamespace, Process, Spec
 
 __all__ = ["CgroupMount", "Surroundings", "compile_plan"]
 
@@ -66,14 +66,12 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         around: The place it is made in.
 
     Raises:
-        ValidationError: The configuration violates the specification, or has no process to run.
+        ValidationError: The configuration violates the specification.
         UnsupportedFieldError: It asks for something that would have to be ignored.
     """
     violations = tuple(str(violation) for violation in spec.validate())
     if violations:
         raise ValidationError(violations)
-    if spec.process is None or not spec.process.args:
-        raise ValidationError(("$.process.args: a container needs a program to run",))
     if spec.root is None or spec.linux is None:
         missing = "root" if spec.root is None else "linux"
         raise ValidationError((f"$.{missing}: a container on Linux needs this section",))
@@ -93,11 +91,12 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         *_isolation(spec, namespaces, around),
         *root_filesystem(spec, around.bundle, around.cgroup_mounts, namespaces, creating),
     ]
-    rights, warnings = identity(spec.process, around.capabilities, around.seccomp)
-    steps += [*resource_limits(spec.process), *rights]
-    last = filtering(spec.process, around.capabilities, around.seccomp)
-    starting = tuple(start_hooks(spec, around.id, around.bundle, environment(spec.process, around.home)))
-    steps += program(spec.process, around.home, around.preserved, last, starting)
+    process = spec.process or _no_process()
+    rights, warnings = identity(process, around.capabilities, around.seccomp)
+    steps += [*resource_limits(process), *rights]
+    last = filtering(process, around.capabilities, around.seccomp)
+    starting = tuple(start_hooks(spec, around.id, around.bundle, environment(process, around.home)))
+    steps += program(process, around.home, around.preserved, last, starting)
     check_strings(steps)
     new_user = "user" in namespaces and not namespaces["user"].path
     return Plan(
@@ -106,6 +105,13 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         gid_map=tuple((m.container_id, m.host_id, m.size) for m in spec.linux.gid_mappings) if new_user else (),
         warnings=warnings,
     )
+
+
+def _no_process() -> Process:
+    """Return what a container has whose configuration has no process, which is required for its start only."""
+    from ocikit.spec import Process  # noqa: PLC0415 - for such configurations only
+
+    return Process(cwd="/")
 
 
 def _namespaces(linux: Linux) -> dict[str, LinuxNamespace]:

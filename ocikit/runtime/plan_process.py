@@ -160,7 +160,7 @@ def program(
     """Plan the end: find the program, say that all is ready, wait for start, execute.
 
     Args:
-        process: The process of the configuration.
+        process: The process of the configuration; without arguments when it has none.
         home: The home directory of the user, for configurations that do not set HOME.
         preserved: How many descriptors the program inherits beside its standard streams.
         last: What is done when nothing but waiting is left, such as :func:`filtering`.
@@ -168,10 +168,16 @@ def program(
     """
     variables = environment(process, home)
     # Now, as the user that will execute it and with its rights: what is not found fails create, not start.
-    yield find(process, variables)
+    if process.args:
+        yield find(process, variables)
     yield from last
     yield Step(Op.READY, "wait for the launcher")
-    yield Step(Op.FIFO, "wait for start", (Slot.PROC, Slot.FIFO))
+    # Callers of the command line expect that start lets a container without a program end, and not that it fails.
+    yield Step(Op.FIFO, "wait for start", (Slot.PROC, Slot.FIFO, int(not process.args)))
+    if not process.args:
+        remedy = "the configuration has no $.process: its container can be created, and ends when it is started"
+        yield Step(Op.FIND, "find a program to run", (), (b"",), remedy=remedy)
+        return
     yield from started
     if preserved:
         yield Step(Op.INHERIT, "hand descriptors to the program", (Slot.PRESERVED, preserved))

@@ -100,8 +100,8 @@ def root_filesystem(
         namespaces: The types of namespaces that the container does not share with the host.
         hooks: What is done when all mounts are made, before the root is changed.
     """
-    if spec.root is None or spec.linux is None or spec.process is None:
-        raise ValidationError(("$: root, linux and process are needed",))
+    if spec.root is None or spec.linux is None:
+        raise ValidationError(("$: root and linux are needed",))
     linux = spec.linux
     rootfs = posixpath.join(bundle, spec.root.path)
     # Before the first mount: nothing that is mounted from here on may show on the host.
@@ -112,7 +112,9 @@ def root_filesystem(
     for number, mount in enumerate(spec.mounts):
         yield from _Mounting(mount, f"$.mounts[{number}]", bundle, "cgroup" in namespaces).steps(cgroups)
     yield from _devices(spec, shared="user" in namespaces)
-    yield Step(Op.MKDIR, "make working directory", (Slot.ROOT, 0o755), (_bytes(spec.process.cwd),), spec.process.cwd)
+    if spec.process is not None:
+        cwd = spec.process.cwd
+        yield Step(Op.MKDIR, "make working directory", (Slot.ROOT, 0o755), (_bytes(cwd),), cwd)
     # What they mount is hidden and made read-only like everything else.
     yield from hooks
     # The sysctls before /proc/sys may become read-only, through a procfs that no mount of the container can cover.

@@ -6,15 +6,18 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 from ocikit import runtime
-from ocikit.errors import LimitExceededError, RunTimeoutError
-from ocikit.spec import LinuxNamespace
+from ocikit.errors import LimitExceededError, RunTimeoutError, SetupError
+from ocikit.spec import LinuxDevice, LinuxNamespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from ocikit.spec import Spec
 
 SHARED_PIDS = tuple(LinuxNamespace(type=name) for name in ("network", "ipc", "uts", "mount"))
 
@@ -35,6 +38,26 @@ def test_what_it_says_and_how_it_ends(run: Callable[..., runtime.Completed], roo
     assert run("echo out; echo err >&2; exit 7") == (7, None, b"out\n", b"err\n")
     assert run("kill -9 $$; sleep 10", linux={"namespaces": SHARED_PIDS}) == (None, signal.SIGKILL, b"", b"")
     assert list(root.iterdir()) == []
+
+
+def test_nothing_to_run(root: Path, make_spec: Callable[..., Spec], tmp_path: Path, container_id: str) -> None:
+    """Without a process in its configuration a container can be created; it ends when it is started."""
+    spec = attrs.evolve(make_spec(), process=None)
+    (tmp_path / "config.json").write_bytes(spec.to_json())
+    with runtime.create(root, container_id, tmp_path) as container:
+        assert container.status() is runtime.Status.CREATED
+        with pytest.raises(SetupError, match=r"\$.process"):
+            container.start()
+    with runtime.create(root, container_id, tmp_path) as container:
+        loaded = runtime.load(root, container_id)
+        loaded.start()
+        assert loaded.wait(30).exit_code not in {0, None}
+
+
+def test_fifos_have_no_numbers(run: Callable[..., runtime.Completed]) -> None:
+    """A FIFO among the devices is made, whatever device numbers stand beside it."""
+    fifo = LinuxDevice(path="/dev/fifo", type="p", major=8, minor=666)
+    assert run("test -p /dev/fifo", linux={"devices": (fifo,)}).exit_code == 0
 
 
 def test_more_than_a_pipe_holds(run: Callable[..., runtime.Completed]) -> None:

@@ -91,7 +91,10 @@ long step_FIFO(struct step *step)
 		return -E_IO;
 	/* It stays open until the program is executed, so that whoever opened the other end hears when that is, or why it
 	 * could not be. */
-	failure_starter((int)fd);
+	if (step->arg[2])
+		sys_close((int)fd);
+	else
+		failure_starter((int)fd);
 	return 0;
 }
 
