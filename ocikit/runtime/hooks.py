@@ -70,8 +70,10 @@ class CreationHooks:
             Cancelled: Whoever waits for the creation has been interrupted.
         """
         self._begun = True
-        state = state_text(self._id, self._bundle, self._spec.annotations, "creating", pid)
-        run(commands(self._spec.hooks, "prestart", "createRuntime"), state, self._bundle, self._cancellation, how=TIED)
+        # Once prestart hooks were run by start, for a container that was created: that is what they go on being told.
+        for kind, status in (("prestart", "created"), ("createRuntime", "creating")):
+            state = state_text(self._id, self._bundle, self._spec.annotations, status, pid)
+            run(commands(self._spec.hooks, kind), state, self._bundle, self._cancellation, how=TIED)
 
     def clean_up(self) -> None:
         """Run the poststop hooks if the creation failed after the first hooks were due; what fails is logged."""

@@ -3,7 +3,8 @@
 Pure. Where hooks run:
 
 ========================================  ================  ============  ==============================================
-prestart, createRuntime                   the host          creating      when all mounts are made, before the pivot
+prestart                                  the host          created       when all mounts are made, before the pivot
+createRuntime                             the host          creating      right after these
 createContainer                           the container     creating      right after these
 startContainer                            the container     created       started, right before the program is executed
 poststart                                 the host          running       right after the program was executed
