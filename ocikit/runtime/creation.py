@@ -164,7 +164,7 @@ class _Creation(NamedTuple):
 
         places = find_place(self.spec, self.id, systemd=self.options.systemd_cgroup)
         plan = self._plan(places)
-        for warning in (*plan.warnings, *ignored(self.spec.linux.resources if self.spec.linux is not None else None)):
+        for warning in (*plan.warnings, *ignored(places.resources, places.hierarchies)):
             _log.warning("container %s: %s", self.id, warning)
         with (
             Stdio(self.streams, surroundings.owner(self.spec)) as stdio,

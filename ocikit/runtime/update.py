@@ -13,8 +13,8 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ocikit.errors import CgroupError, NotExistError, OCIKitError, StateError
-from ocikit.runtime import cgroup_limits, cgroup_setup, freezer, records
+from ocikit.errors import CgroupError, NotExistError, OCIKitError, StateError, UnsupportedFieldError
+from ocikit.runtime import cgroup_limits, cgroup_setup, freezer, rdt, records
 from ocikit.runtime.cgroup_files import read_number
 from ocikit.runtime.cgroups import UNIFIED
 from ocikit.runtime.devices import device_rules
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.devices import DeviceRule
     from ocikit.runtime.limits import Write
     from ocikit.runtime.root import StateRoot
-    from ocikit.spec import LinuxResources
+    from ocikit.spec import LinuxIntelRdt, LinuxResources
 
 __all__ = ["Target", "change_limits"]
 
@@ -59,18 +59,20 @@ class Target(NamedTuple):
     unit: tuple[str, str, str] | None = None
 
 
-def change_limits(target: Target, resources: LinuxResources) -> None:
+def change_limits(target: Target, resources: LinuxResources, intel_rdt: LinuxIntelRdt | None = None) -> None:
     """Change limits of a container, and write down what they are then.
 
     Args:
         target: The container.
         resources: The limits that change; what is not set stays as it is. Rules for devices replace all there were.
+        intel_rdt: Lines of schemata that change.
 
     Raises:
         UnsupportedFieldError: A limit that this host cannot have.
         ValidationError: Values that make no sense, among themselves or with those that stay.
         CgroupError: The kernel refuses one; those before it are what they were.
         StateError: The state is damaged.
+        SetupError: The kernel refuses other schemata.
         SystemCallError: The state cannot be written; the limits are what they were.
     """
     document = _read(target)
@@ -78,7 +80,7 @@ def change_limits(target: Target, resources: LinuxResources) -> None:
     limited = config["cgroups"]
     before = parse_resources(limited, str(config.get("version") or ""))
     after = merged(before, resources)
-    for warning in ignored(resources):
+    for warning in ignored(resources, target.hierarchies):
         _log.warning("container %s: %s", target.id, warning)
     writes = _changes(before, after, resources, target.hierarchies)
     if UNIFIED in target.paths:
@@ -90,6 +92,8 @@ def change_limits(target: Target, resources: LinuxResources) -> None:
     with _taken_back_on_error(target) as undo, _devices_changed(target, resources, limited):
         _tell_systemd(target, after, parse_device_rules(limited.get("devices")))
         cgroup_limits.apply(target.paths, writes, undo)
+        if intel_rdt is not None:
+            _change_rdt(document, intel_rdt)
         records.write_file(target.fd, STATE_FILE, json.dumps(document, separators=(",", ":")).encode())
 
 
@@ -146,6 +150,17 @@ def _asked(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _is_about(field: str, name: str) -> bool:
     return field == name or field.startswith((f"{name}.", f"{name}["))
+
+
+def _change_rdt(document: dict[str, Any], asked: LinuxIntelRdt) -> None:
+    """Give the container's group in resctrl other schemata, as the last of all changes."""
+    path, config = document.get("intel_rdt_path"), document["config"].get("intel_rdt")
+    if not isinstance(config, dict) or not isinstance(path, str) or not path:
+        reason = "the container was created without a group of resctrl, and cannot be given one now"
+        raise UnsupportedFieldError("$.linux.intelRdt", reason)
+    rdt.change(path, asked)
+    values = {"l3_cache_schema": asked.l3_cache_schema, "memBwSchema": asked.mem_bw_schema}
+    config |= {name: value for name, value in (values | {"schemata": list(asked.schemata)}).items() if value}
 
 
 def _check_usage(path: str, after: LinuxResources, hierarchies: Hierarchies) -> None:

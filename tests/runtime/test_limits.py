@@ -244,15 +244,14 @@ def test_unified_names_are_files_with_limits(name: str) -> None:
 
 
 def test_kernel_memory_is_ignored_with_a_word() -> None:
-    """Nobody can limit it any more, and what asks for no limit gets none."""
-    document = {"memory": {"kernel": 1, "kernelTCP": 2}}
-    for host in (V1_HOST, V2_HOST):
-        assert found(document, host) == []
-    assert [text.split()[0] for text in ignored(LinuxResources.from_dict(document))] == [
-        "$.linux.resources.memory.kernel",
-        "$.linux.resources.memory.kernelTCP",
-    ]
-    assert ignored(LinuxResources.from_dict({"memory": {"kernel": -1, "kernelTCP": 0}})) == ignored(None) == ()
+    """Nobody can limit it any more, but for the buffers of TCP on v1, and what asks for no limit gets none."""
+    resources, path = LinuxResources.from_dict({"memory": {"kernel": 1, "kernelTCP": 2}}), "$.linux.resources.memory"
+    assert writes(resources.to_dict(), V1_HOST) == [("memory.kmem.tcp.limit_in_bytes", "2")]
+    assert [text.split()[0] for text in ignored(resources, V1_HOST)] == [f"{path}.kernel"]
+    assert found(resources.to_dict(), V2_HOST) == []
+    assert [text.split()[0] for text in ignored(resources, V2_HOST)] == [f"{path}.kernel", f"{path}.kernelTCP"]
+    unlimited = LinuxResources.from_dict({"memory": {"kernel": -1, "kernelTCP": 0}})
+    assert ignored(unlimited, V2_HOST) == ignored(None, V2_HOST) == ()
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,9 @@ def memory_v1(memory: LinuxMemory) -> Iterator[Write]:
     if memory.reservation:
         value = str(max(memory.reservation, -1))
         yield Write("memory", "memory.soft_limit_in_bytes", value, f"{_MEMORY}.reservation")
+    if memory.kernel_tcp:
+        value, optional = str(max(memory.kernel_tcp, -1)), memory.kernel_tcp < 0
+        yield Write("memory", "memory.kmem.tcp.limit_in_bytes", value, f"{_MEMORY}.kernelTCP", optional=optional)
     if memory.swappiness is not None:
         yield Write("memory", "memory.swappiness", str(memory.swappiness), f"{_MEMORY}.swappiness")
     if memory.use_hierarchy is not None:

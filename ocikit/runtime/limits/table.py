@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["device_writes", "ignored", "limits"]
 
-#: Deprecated fields of memory that every runtime ignores, as the specification lets it.
+#: Deprecated fields of memory that are ignored, as the specification lets runtimes do it: the first everywhere, the
+#: other on v2.
 _IGNORED: Final = (("kernel", "kernel"), ("kernel_tcp", "kernelTCP"))
 
 
@@ -86,14 +87,14 @@ def _network(network: LinuxNetwork, hierarchies: Hierarchies) -> Iterator[Write]
         yield from network_v1(network)
 
 
-def ignored(resources: LinuxResources | None) -> tuple[str, ...]:
+def ignored(resources: LinuxResources | None, hierarchies: Hierarchies) -> tuple[str, ...]:
     """Return a warning for each field that is set and that nothing is done about."""
     memory = resources.memory if resources is not None else None
     if memory is None:
         return ()
     return tuple(
         f"{PATH}.memory.{name} is ignored: kernels do not limit this memory on its own any more"
-        for attribute, name in _IGNORED
+        for attribute, name in _IGNORED[: None if hierarchies.key_of("memory") == UNIFIED else 1]
         if (getattr(memory, attribute) or 0) > 0
     )
 
