@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.process import Init
     from ocikit.runtime.root import StateRoot
     from ocikit.runtime.state import Record
-    from ocikit.spec import LinuxResources
+    from ocikit.spec import LinuxIntelRdt, LinuxResources
 
 __all__ = ["Container", "assemble"]
 
@@ -219,12 +219,13 @@ class Container(Handle):
                 raise NotPausedError(f"container not paused: {self.id} is {status}")
             freezer.thaw(self._claims().proven)
 
-    def update(self, resources: LinuxResources) -> None:
+    def update(self, resources: LinuxResources, *, intel_rdt: LinuxIntelRdt | None = None) -> None:
         """Change limits of the container: all that are asked for, or none.
 
         Args:
             resources: The limits that change; those that are not set, and zeros where zero is no limit, stay. Lists
                 are changed element by element, but for rules for devices: if there are any, they replace all others.
+            intel_rdt: Lines of schemata that change; for containers that were created with a group of resctrl.
 
         Raises:
             NotRunningError: It is stopped.
@@ -234,16 +235,16 @@ class Container(Handle):
             StateError: Its state is damaged.
             NotExistError: It was destroyed.
         """
-        uninterrupted(lambda _: self._update(resources), finish=True)
+        uninterrupted(lambda _: self._update(resources, intel_rdt), finish=True)
 
-    def _update(self, resources: LinuxResources) -> None:
+    def _update(self, resources: LinuxResources, intel_rdt: LinuxIntelRdt | None) -> None:
         from ocikit.runtime.update import Target, change_limits  # noqa: PLC0415 - with the classes of all limits
 
         with self._locked() as (root, directory):
             if self._status(directory) is Status.STOPPED:
                 raise NotRunningError(f"container not running: {self.id} is stopped")
             target = Target(self.id, root, directory, self._detect(), self._claims().proven, self._record.unit)
-            change_limits(target, resources)
+            change_limits(target, resources, intel_rdt)
 
     def _end_others(self) -> None:
         """Kill what outlived the first process, which is possible in a shared pid namespace only."""

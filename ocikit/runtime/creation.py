@@ -176,7 +176,9 @@ class _Creation(NamedTuple):
             try:
                 teardown.remove_interrupted(root, directory, self.id)
                 cgroup_setup.check_free(places.paths)
-                records.write_own(directory, OwnRecord(self.lifetime, places.paths, places.parents))
+                records.write_own(
+                    directory, OwnRecord(self.lifetime, places.paths, places.parents, rdt_groups=places.rdt_own)
+                )
                 if places.unit is None:
                     places.make(made)
                 return self._start_init(_Making(plan, places, directory, stdio, made, hooks), cancellation)
@@ -282,7 +284,8 @@ class _Creation(NamedTuple):
 
         now = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
         made = self.id, started.pid, started.start_time, now, self.bundle, places.paths, descriptors
-        return Created(*made, self.options, places.unit)
+        rdt = (places.rdt.path, places.rdt.monitoring) if places.rdt is not None else ("", "")
+        return Created(*made, self.options, places.unit, rdt)
 
 
 _ALL_CAPABILITIES = 0xFFFF_FFFF_FFFF_FFFF

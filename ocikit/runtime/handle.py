@@ -152,14 +152,15 @@ class Handle:
             NotRunningError: It has no cgroups any more in which anything could have been counted.
             CgroupError: The kernel does not tell.
         """
-        from ocikit.runtime.stats import collect, interfaces  # noqa: PLC0415 - for those who ask
+        from ocikit.runtime.rdt import rdt_stats  # noqa: PLC0415 - for those who ask
+        from ocikit.runtime.stats import collect, interfaces  # noqa: PLC0415
 
         paths = self._readable_cgroups()
         if not any(os.path.isdir(path) for path in paths.values()):
             raise NotRunningError(f"container not running: {self.id} has no cgroups")
         network = interfaces(self.pid) if self._alive() else None
         # Another process with this id would have to be newer than the container.
-        return collect(paths, network if self._alive() else None)
+        return collect(paths, network if self._alive() else None, rdt_stats(*self._record.rdt))
 
     @contextlib.contextmanager
     def watch_memory(self) -> Iterator[OutOfMemoryWatch]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ocikit.runtime.devices import device_rules
 from ocikit.runtime.hook_commands import hooks_document
+from ocikit.runtime.plan_devices import DEFAULT_DEVICES
 from ocikit.runtime.plan_process import RLIMITS
-from ocikit.runtime.plan_root import DEFAULT_DEVICES
 from ocikit.runtime.seccomp.record import seccomp_record
 from ocikit.spec import RUNTIME_SPEC_VERSION
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ocikit.runtime.options import CreateOptions
     from ocikit.runtime.systemd.names import Unit
-    from ocikit.spec import Linux, LinuxIDMapping, LinuxResources, Mount, Process, Spec
+    from ocikit.spec import Linux, LinuxIDMapping, LinuxIntelRdt, LinuxResources, Mount, Process, Spec
 
 __all__ = ["Created", "state_document"]
 
@@ -93,6 +93,8 @@ class Created(NamedTuple):
     options: CreateOptions
     #: The unit of systemd that its cgroups belong to.
     unit: Unit | None = None
+    #: Directories of its group in resctrl, and of its monitoring group; empty when it has none.
+    rdt: tuple[str, str] = ("", "")
 
 
 def state_document(spec: Spec, created: Created) -> bytes:
@@ -114,7 +116,8 @@ def state_document(spec: Spec, created: Created) -> bytes:
             name: f"/proc/{created.pid}/ns/{file}" for name, file in _NAMESPACES.values() if name != "NEWTIME"
         },
         "external_descriptors": list(created.descriptors),
-        "intel_rdt_path": "",
+        "intel_rdt_path": created.rdt[0],
+        **({"intel_rdt_mon_path": created.rdt[1]} if created.rdt[1] else {}),
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -197,11 +200,24 @@ def _linux(linux: Linux, created: Created) -> dict[str, Any]:
     }
     if any(one.type == "network" and not one.path for one in linux.namespaces):
         config["networks"] = [{"type": "loopback"}]
+    if linux.intel_rdt is not None:
+        config["intel_rdt"] = _intel_rdt(linux.intel_rdt)
     if linux.time_offsets:
         config["time_offsets"] = {
             clock: {"secs": offset.secs, "nanosecs": offset.nanosecs} for clock, offset in linux.time_offsets.items()
         }
     return config
+
+
+def _intel_rdt(rdt: LinuxIntelRdt) -> dict[str, Any]:
+    found = {
+        "closID": rdt.clos_id,
+        "schemata": list(rdt.schemata),
+        "l3_cache_schema": rdt.l3_cache_schema,
+        "memBwSchema": rdt.mem_bw_schema,
+        "enableMonitoring": rdt.enable_monitoring,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _mappings(ranges: Sequence[LinuxIDMapping]) -> list[dict[str, int]] | None:

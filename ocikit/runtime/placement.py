@@ -8,7 +8,7 @@ import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.errors import OCIKitError
-from ocikit.runtime import cgroup_limits, cgroup_setup, cgroup_tree, cgroups
+from ocikit.runtime import cgroup_limits, cgroup_setup, cgroup_tree, cgroups, rdt
 from ocikit.runtime.devices import device_rules
 from ocikit.runtime.limits import limits
 
@@ -41,6 +41,10 @@ class Placement(NamedTuple):
     rules: tuple[DeviceRule, ...]
     #: The unit of systemd that they belong to; None when we make them ourselves.
     unit: Unit | None = None
+    #: The group for caches and bandwidth of memory; None when the configuration does not ask for one.
+    rdt: rdt.Group | None = None
+    #: Directories of it that are to be removed with the container.
+    rdt_own: tuple[str, ...] = ()
 
     @property
     def joined_by_clone(self) -> str | None:
@@ -52,7 +56,8 @@ class Placement(NamedTuple):
         """The files that init writes itself into: ``tasks`` of each v1 hierarchy, and v2 when not by clone."""
         paths = dict.fromkeys(path for key, path in self.paths.items() if key != cgroups.UNIFIED)
         late = (self.paths[cgroups.UNIFIED],) if self.unit is not None and cgroups.UNIFIED in self.paths else ()
-        return (*(f"{path}/tasks" for path in paths), *(f"{path}/cgroup.procs" for path in late))
+        groups = self.rdt.tasks if self.rdt is not None else ()
+        return (*(f"{path}/tasks" for path in paths), *(f"{path}/cgroup.procs" for path in late), *groups)
 
     def mounts(self) -> tuple[CgroupMount, ...]:
         """Return what a mount of type ``cgroup`` shows: all of v1, or v2 when there is nothing else."""
@@ -77,10 +82,13 @@ class Placement(NamedTuple):
 
         Raises:
             CgroupError: They are in use, or the kernel refuses.
+            SetupError: Caches or bandwidth of memory cannot be had as asked for.
         """
         cgroup_setup.make(self.paths, self.hierarchies, made, cgroup_setup.needed(self.writes))
         cgroup_limits.apply(self.paths, self.writes)
         cgroup_limits.limit_devices(self.paths, self.rules)
+        if self.rdt is not None:
+            rdt.make(self.rdt)
 
     def start_unit(self, made: list[str], container_id: str, pid: int, extra: dict[str, Variant]) -> None:
         """Have systemd make the unit for a process, and add to its cgroups what systemd does not know.
@@ -117,6 +125,8 @@ class Placement(NamedTuple):
                 units.stop(self.unit, of_user=os.geteuid() != 0)
             except OCIKitError as error:
                 _log.warning("unit %s was not stopped: %s", self.unit.full_name, error)
+        if self.rdt is not None:
+            rdt.remove(self.rdt_own, self.rdt.id)
         cgroup_tree.remove(reversed(made))
 
 
@@ -147,6 +157,7 @@ def find_place(spec: Spec, container_id: str, *, systemd: bool) -> Placement:
     else:
         paths = cgroups.place(hierarchies, wanted, container_id)
     resources = linux.resources if linux is not None else None
+    group = rdt.find_group(linux.intel_rdt if linux is not None else None, container_id)
     return Placement(
         hierarchies,
         paths,
@@ -155,6 +166,8 @@ def find_place(spec: Spec, container_id: str, *, systemd: bool) -> Placement:
         limits(resources, hierarchies),
         device_rules(resources.devices if resources is not None else ()),
         unit,
+        group,
+        group.to_make() if group is not None else (),
     )
 
 

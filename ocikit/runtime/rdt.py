@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,12 +17,25 @@ from ocikit.runtime.cgroup_files import flat, write_file
 from ocikit.runtime.cgroups import is_below
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ocikit.runtime.stats.types import RdtStats
     from ocikit.spec import LinuxIntelRdt
 
-__all__ = ["Group", "change", "find_group", "make", "mismatch", "mounted_at", "plan_group", "read_stats", "remove"]
+__all__ = [
+    "Group",
+    "change",
+    "find_group",
+    "make",
+    "mismatch",
+    "mounted_at",
+    "plan_group",
+    "rdt_stats",
+    "read_stats",
+    "remove",
+]
+
+_log = logging.getLogger("ocikit.runtime")
 
 _PATH: Final = "$.linux.intelRdt"
 
@@ -35,6 +49,8 @@ _FEATURES: Final = (("l3_cache_schema", "l3CacheSchema", "L3"), ("mem_bw_schema"
 class Group(NamedTuple):
     """The group of a container."""
 
+    #: The container's id.
+    id: str
     #: Where resctrl is mounted.
     root: str
     #: Its directory.
@@ -86,6 +102,7 @@ def plan_group(rdt: LinuxIntelRdt, container_id: str, root: str) -> Group:
     path = root if name == "/" else f"{root}/{name}"
     written = tuple(filter(None, lines.values()))
     return Group(
+        id=container_id,
         root=root,
         path=path,
         monitoring=f"{path}/mon_groups/{container_id}" if rdt.enable_monitoring else "",
@@ -155,36 +172,30 @@ def find_group(rdt: LinuxIntelRdt | None, container_id: str) -> Group | None:
     return plan_group(rdt, container_id, root)
 
 
-def make(group: Group, made: list[str] | None = None) -> None:
+def make(group: Group) -> None:
     """Make the group of a container, or find it, and give it its schemata.
-
-    Args:
-        group: The group.
-        made: Is told of each directory that did not exist before, the outermost first.
 
     Raises:
         SetupError: The group does not exist, is not what it has to be, or the kernel refuses.
     """
-    made = made if made is not None else []
     if group.must_exist and not os.path.isdir(group.path):
         remedy = "without schemata, the group that closID names has to exist; make it, or say what is to be in it"
         raise SetupError(f"find the group of {_PATH}.closID", errno.ENOENT, group.path, remedy)
-    if not _make_one(group, group.path, made) and not group.own:
+    if not _make_one(group, group.path) and not group.own:
         _compare(group)
     if group.schemata:
         write_schemata(group.root, group.path, group.schemata)
     if group.monitoring:
-        _make_one(group, group.monitoring, made)
+        _make_one(group, group.monitoring)
 
 
-def _make_one(group: Group, path: str, made: list[str]) -> bool:
+def _make_one(group: Group, path: str) -> bool:
     try:
         os.mkdir(path, 0o755)
     except FileExistsError:
         return False
     except OSError as error:
         raise _failure("make resctrl group", error, path, group.root) from error
-    made.append(path)
     return True
 
 
@@ -232,14 +243,10 @@ def change(group_path: str, rdt: LinuxIntelRdt) -> None:
         write_schemata(root, group_path, lines)
 
 
-def remove(paths: Iterable[str], container_id: str) -> None:
-    """Remove groups that were made for a container; what is no group with its id is left alone.
-
-    Raises:
-        SetupError: The kernel refuses.
-    """
-    root = mounted_at()
-    for path in reversed(list(paths)):
+def remove(paths: Sequence[str], container_id: str) -> None:
+    """Remove groups that were made for a container; what is no group with its id is left alone, what fails is logged."""
+    root = mounted_at() if paths else None
+    for path in reversed(paths):
         if root is None or not is_below(path, root) or os.path.basename(path) != container_id:
             continue
         try:
@@ -247,20 +254,27 @@ def remove(paths: Iterable[str], container_id: str) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise _failure("remove resctrl group", error, path, root) from error
+            _log.warning("container %s: %s", container_id, _failure("remove resctrl group", error, path, root))
 
 
 # ----------------------------------------------------------------------------------------------------------- statistics
 
 
-def read_stats(root: str, path: str, monitoring: str = "") -> RdtStats:
-    """Read what resctrl says of a container's group.
+def rdt_stats(path: str, monitoring: str) -> RdtStats | None:
+    """Read what resctrl says of a container's group; None when it has none, or it is none of a mounted resctrl.
 
     Args:
-        root: Where resctrl is mounted.
         path: The directory of the group.
         monitoring: That of its monitoring group; without one, the numbers are those of all in the group.
     """
+    root = mounted_at() if path else None
+    if root is None or not (path == root or is_below(path, root)):
+        return None
+    return read_stats(root, path, monitoring if is_below(monitoring, path) else "")
+
+
+def read_stats(root: str, path: str, monitoring: str = "") -> RdtStats:
+    """Read the files of a group; as :func:`rdt_stats`, given where resctrl is mounted."""
     from ocikit.runtime.stats.types import RdtStats  # noqa: PLC0415 - for those who ask
 
     return RdtStats(

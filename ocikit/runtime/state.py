@@ -99,6 +99,8 @@ class Record(NamedTuple):
     unit: tuple[str, str, str] | None
     #: The hooks of the configuration by kind, as they were written (:mod:`ocikit.runtime.hook_commands` reads them).
     hooks: Mapping[str, Any]
+    #: Directories of its group in resctrl, and of its monitoring group; empty when it has none.
+    rdt: tuple[str, str] = ("", "")
 
 
 class OwnRecord(NamedTuple):
@@ -112,6 +114,10 @@ class OwnRecord(NamedTuple):
     cgroup_parents: tuple[str, ...]
     #: When start was called; empty before.
     started: str = ""
+    #: What further processes start from (:mod:`ocikit.runtime.template`), as plain data; empty when nobody kept it.
+    processes: Mapping[str, Any] = {}
+    #: Directories of resctrl that are made for the container.
+    rdt_groups: tuple[str, ...] = ()
 
     def to_json(self) -> bytes:
         """Return the text of the file."""
@@ -146,6 +152,7 @@ def parse_state(data: bytes, container_id: str) -> Record:
         private_pids=_private_pids(config.get("namespaces")),
         unit=_unit(config.get("cgroups")),
         hooks=_typed(config.get("Hooks"), dict, {}),
+        rdt=(_typed(state.get("intel_rdt_path"), str, ""), _typed(state.get("intel_rdt_mon_path"), str, "")),
     )
 
 
@@ -162,7 +169,9 @@ def parse_own(data: bytes, container_id: str) -> OwnRecord:
     if lifetime not in LIFETIMES or not isinstance(parents, list) or not all(map(_is_path, parents)):
         raise StateError(f"{where}: damaged; expected a lifetime and paths")
     paths = _paths(document.get("cgroup_paths"), where)
-    return OwnRecord(lifetime, paths, tuple(parents), _typed(document.get("started"), str, ""))
+    started, processes = _typed(document.get("started"), str, ""), _typed(document.get("processes"), dict, {})
+    groups = tuple(filter(_is_path, _typed(document.get("rdt_groups"), list, [])))
+    return OwnRecord(lifetime, paths, tuple(parents), started, processes, groups)
 
 
 def parse_exit(data: bytes, container_id: str) -> ExitStatus:

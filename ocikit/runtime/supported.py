@@ -27,7 +27,6 @@ _REFUSED: Final = {
         "execCPUAffinity": ("exec_cpu_affinity", "CPU affinity of further processes is not supported"),
     },
     "linux": {
-        "intelRdt": ("intel_rdt", "Intel RDT is not supported"),
         "memoryPolicy": ("memory_policy", "NUMA memory policies are not supported"),
         "netDevices": ("net_devices", "moving network devices is not supported"),
         "personality": ("personality", "execution domains are not supported"),
