@@ -27,15 +27,18 @@ from ocikit.runtime.stdio import broken_pipes_raise
 from ocikit.runtime.uninterrupted import Cancellation, Cancelled, uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ocikit.runtime.cgroups import Hierarchies
+    from ocikit.runtime.child import ContainerProcess
     from ocikit.runtime.hook_commands import HookCommand
     from ocikit.runtime.launch import Launch
     from ocikit.runtime.process import Init
     from ocikit.runtime.root import StateRoot
     from ocikit.runtime.state import Record
-    from ocikit.spec import LinuxIntelRdt, LinuxResources
+    from ocikit.runtime.stdio import Stream
+    from ocikit.runtime.template import Template
+    from ocikit.spec import LinuxIntelRdt, LinuxResources, Process, User
 
 __all__ = ["Container", "assemble"]
 
@@ -55,6 +58,7 @@ class Container(Handle):
 
     def __init__(self, root: str, record: Record, *, init: Init | None = None) -> None:
         super().__init__(root, record, init=init)
+        self._template: Template | None = None
         self._launch: Launch | None = None
         self._owner = -1
         self._finalizer: weakref.finalize[[str, Record, int], Container] | None = None
@@ -91,8 +95,11 @@ class Container(Handle):
                 raise RunningError(f"cannot start an already running container: {self.id}")
             # runc, in all its versions so far, runs those of its containers when it creates them.
             hooks = self._poststart_hooks() if self._is_ours(root, directory) else ()
-            with self._init().held() as process_fd:
-                waiting = fifo.release(directory, process_fd, cancellation)
+            try:
+                with self._init().held() as process_fd:
+                    waiting = fifo.release(directory, process_fd, cancellation)
+            except NotRunningError as stopped:
+                raise self._exec_error() or stopped from None
             self._note_start(root, directory)
         with waiting:
             self._go_on(waiting.fd, hooks, cancellation)
@@ -147,6 +154,61 @@ class Container(Handle):
             own = records.read_own(root, directory, self.id)
             if own is not None:
                 records.write_own(directory, own._replace(started=dt.datetime.now(dt.UTC).isoformat()))
+
+    def exec(
+        self,
+        process: Process | Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: User | None = None,
+        terminal: bool | None = None,
+        stdin: Stream = "inherit",
+        stdout: Stream = "inherit",
+        stderr: Stream = "inherit",
+        cgroup: str | Mapping[str, str] | None = None,
+        preserve_fds: Sequence[int] = (),
+        ignore_paused: bool = False,
+    ) -> ContainerProcess:
+        """Start a further process in the container, whoever made it; it may be created or running.
+
+        Args:
+            process: Arguments: the process of the configuration is started with these instead of its own. Or a
+                process, of which everything counts as it stands; capabilities, resource limits, labels, the OOM score,
+                scheduling and the umask that it does not name are those of the configuration, and new privileges that
+                the container gave up stay given up. The container's seccomp filter holds in any case.
+            env: Variables in addition to those of the process.
+            cwd: Its working directory instead.
+            user: Its user and groups instead; ids only.
+            terminal: Whether it has a terminal; arguments alone do not.
+            stdin: Its standard input, as for :func:`ocikit.runtime.create`.
+            stdout: Its standard output.
+            stderr: Its standard error.
+            cgroup: An existing cgroup below the container's, or one for each controller that is named.
+            preserve_fds: Descriptors that the program gets as 3, 4, … in this order; they remain the caller's.
+            ignore_paused: Start it in a paused container as well; it is frozen at once, and this call waits.
+
+        Returns:
+            The process, whose program is executed.
+
+        Raises:
+            NotRunningError: The container is stopped.
+            PausedError: It is paused.
+            NotExistError: It was destroyed.
+            BundleError: There are only arguments, and the configuration of the container is gone.
+            ValidationError: The process violates the specification.
+            UnsupportedFieldError: It asks for something that would have to be ignored.
+            NotSupportedError: The container has no mount namespace of its own.
+            SetupError: A step of setting it up failed, such as finding or executing its program.
+            CgroupError: Its cgroup cannot be joined.
+        """
+        from ocikit.runtime.execution import Request, execute, template_of  # noqa: PLC0415 - most are never entered
+
+        if self._template is None:
+            self._template = template_of(self)
+        streams, fds = (stdin, stdout, stderr), tuple(preserve_fds)
+        request = Request(process, env, cwd, user, terminal, streams, cgroup, fds, ignore_paused)
+        return execute(self, self._template, request)
 
     def signal(self, number: int) -> None:
         """Send a signal to the container's first process.

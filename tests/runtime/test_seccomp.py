@@ -78,7 +78,7 @@ GETPPID = asking("getppid")
     ("fields", "result"),
     [({}, -errno.EPERM), ({"errnoRet": 77}, -77), ({"errnoRet": 0}, 0), ({"errnoRet": 4094}, -4094)],
 )
-def test_errno(probe: Callable[..., list[int]], fields: dict[str, int], result: int) -> None:
+def test_errno(probe: Callable[..., list[int]], fields: dict[str, Any], result: int) -> None:
     """A refused call fails with the number of the entry, EPERM without one; with 0 it seems to succeed."""
     assert probe(profile("SCMP_ACT_ALLOW", call("getsid", **fields)), asking("getsid"), GETPPID) == [result, 0]
 
@@ -290,7 +290,7 @@ def test_flags(
     bundle = make_bundle("true", linux={"seccomp": profile("SCMP_ACT_ALLOW", **fields)})
     script = f"from ocikit import runtime; runtime.run({str(root)!r}, {container_id!r}, {str(bundle)!r})"
     log = bundle / "strace.log"
-    command = ["strace", "-f", "-e", "trace=seccomp", "-o", log, sys.executable, "-c", script]
+    command = ["strace", "-f", "-e", "trace=seccomp", "-o", str(log), sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     loaded = re.findall(r"seccomp\(SECCOMP_SET_MODE_FILTER, ([A-Z_|0-9x]+), \{len=\d+", log.read_text())

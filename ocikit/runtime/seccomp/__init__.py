@@ -1,7 +1,7 @@
 """System call filters: ``linux.seccomp`` of a configuration becomes a program for the kernel.
 
 * :func:`filter_for` compiles a profile, once; the plan of a container loads what it returns;
-* :func:`receive_listener` and :class:`Notification` are for agents: programs that decide, from outside of a container,
+* :func:`receive_listener` and :func:`notifications` are for agents: programs that decide, from outside of a container,
   about the system calls that its profile marks with ``SCMP_ACT_NOTIFY``;
 * :func:`supported_flags` tells what the kernel can do.
 
@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ocikit.runtime.seccomp.agent import Notification, ReceivedListener, receive_listener
+    from ocikit.runtime.seccomp.agent import Notification, ReceivedListener, notifications, receive_listener
     from ocikit.runtime.seccomp.compile import Filter, Listener, filter_for
     from ocikit.runtime.seccomp.kernel import supported_flags
 
@@ -24,6 +24,7 @@ __all__ = [
     "Notification",
     "ReceivedListener",
     "filter_for",
+    "notifications",
     "receive_listener",
     "supported_flags",
 ]
@@ -34,6 +35,7 @@ _HOMES = {
     "Notification": "agent",
     "ReceivedListener": "agent",
     "filter_for": "compile",
+    "notifications": "agent",
     "receive_listener": "agent",
     "supported_flags": "kernel",
 }

@@ -4,7 +4,7 @@ An agent listens at the path that profiles name (``listenerPath``). For each pro
 (:func:`receive_listener`), and from the descriptor that comes with it one notification after the other::
 
     received = receive_listener(connection)
-    while (notification := Notification.receive(received.fd)) is not None:
+    for notification in notifications(received.fd):
         notification.fail(received.fd, errno.EPERM)
 """
 
@@ -14,15 +14,19 @@ import array
 import errno
 import fcntl
 import os
+import select
 import socket
 import struct
-from typing import Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from ocikit.errors import LimitExceededError, ParseError, SystemCallError
 from ocikit.spec import ContainerProcessState
 from ocikit.spec.state import SECCOMP_FD_NAME
 
-__all__ = ["Notification", "ReceivedListener", "receive_listener"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Notification", "ReceivedListener", "notifications", "receive_listener"]
 
 _MAX_BYTES: Final = 4 * 1024 * 1024
 _MAX_FDS: Final = 253  # SCM_MAX_FD: what one message can carry
@@ -113,8 +117,7 @@ class Notification(NamedTuple):
             fd: The listener.
 
         Returns:
-            None when a process was gone before its notification could be received; call again, or stop when nobody is
-            left (poll(2) then says POLLHUP).
+            None when a process was gone before its notification could be received.
 
         Raises:
             SystemCallError: The descriptor is no listener.
@@ -165,3 +168,23 @@ class Notification(NamedTuple):
             # A process that is gone, or was interrupted by a signal, needs no answer any more.
             if failed.errno != errno.ENOENT:
                 raise SystemCallError("answer a notification of seccomp", failed.errno or errno.EIO) from failed
+
+
+def notifications(fd: int) -> Iterator[Notification]:
+    """Wait for notifications, and yield one after the other until no process is left that could cause any.
+
+    Each is to be answered; until it is, its process waits. They may be answered in any order, by any thread.
+
+    Args:
+        fd: The listener.
+
+    Raises:
+        SystemCallError: The descriptor is no listener.
+    """
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
+    # Without a process that has the filter there is nothing but POLLHUP.
+    while all(event & select.POLLIN for _, event in waiting.poll()):
+        notification = Notification.receive(fd)
+        if notification is not None:
+            yield notification

@@ -1,4 +1,4 @@
-"""A profile as runc keeps it: ``config.seccomp`` of ``state.json``, by which ``runc exec`` filters what it adds.
+"""A profile as runc keeps it: ``config.seccomp`` of ``state.json``, by which ``exec`` filters what it adds.
 
 Pure.
 """
@@ -11,9 +11,11 @@ from ocikit.runtime.seccomp.codes import ACTIONS, ARCHITECTURES, OPERATORS
 from ocikit.runtime.seccomp.profile import flags_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ocikit.spec import LinuxSeccomp, LinuxSyscall
 
-__all__ = ["seccomp_record"]
+__all__ = ["profile_of", "seccomp_record"]
 
 
 def seccomp_record(seccomp: LinuxSeccomp | None) -> dict[str, Any] | None:
@@ -41,3 +43,40 @@ def _entries(call: LinuxSyscall) -> list[dict[str, Any]]:
     ]
     about = {"action": ACTIONS[call.action].in_state, "errnoRet": call.errno_ret, "args": args}
     return [{"name": name, **about} for name in call.names]
+
+
+def profile_of(record: Mapping[str, Any] | None) -> LinuxSeccomp | None:
+    """Read what runc's state says about a profile; None for none.
+
+    Raises:
+        KeyError: It has a number that stands for nothing.
+        ParseError: A value in it has the wrong type.
+        TypeError: It is no record.
+    """
+    if record is None:
+        return None
+    from ocikit.spec import LinuxSeccomp  # noqa: PLC0415 - needed for containers of runc only
+
+    actions = {action.in_state: name for name, action in ACTIONS.items()}
+    architectures = {one.name: name for name, one in ARCHITECTURES.items()}
+    document: dict[str, Any] = {
+        "defaultAction": actions[record["default_action"]],
+        "defaultErrnoRet": record.get("default_errno_ret"),
+        "architectures": [architectures[name] for name in record.get("architectures") or ()],
+        "listenerPath": record.get("listener_path"),
+        "listenerMetadata": record.get("listener_metadata"),
+        "syscalls": [_syscall(entry, actions) for entry in record.get("syscalls") or ()],
+    }
+    if record.get("flags") is not None:
+        document["flags"] = record["flags"]
+    return LinuxSeccomp.from_dict({name: value for name, value in document.items() if value is not None})
+
+
+def _syscall(entry: Mapping[str, Any], actions: Mapping[int, str]) -> dict[str, Any]:
+    operators = {operator.in_state: name for name, operator in OPERATORS.items()}
+    args = [
+        {"index": one["index"], "value": one["value"], "valueTwo": one["value_two"], "op": operators[one["op"]]}
+        for one in entry.get("args") or ()
+    ]
+    found = {"names": [entry["name"]], "action": actions[entry["action"]], "args": args}
+    return found if entry.get("errnoRet") is None else found | {"errnoRet": entry["errnoRet"]}
