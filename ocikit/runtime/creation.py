@@ -12,7 +12,7 @@ import errno
 import logging
 import os
 import signal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocikit import _fs
 from ocikit.errors import BundleError, CgroupError, LimitExceededError, OCIKitError, SystemCallError
@@ -163,7 +163,8 @@ class _Creation(NamedTuple):
         from ocikit.runtime.hooks import CreationHooks  # noqa: PLC0415 - with all that launches
 
         places = find_place(self.spec, self.id, systemd=self.options.systemd_cgroup)
-        plan = self._plan(places)
+        seccomp = self._filter()
+        plan = self._plan(places, seccomp)
         for warning in (*plan.warnings, *ignored(places.resources, places.hierarchies)):
             _log.warning("container %s: %s", self.id, warning)
         with (
@@ -176,9 +177,8 @@ class _Creation(NamedTuple):
             try:
                 teardown.remove_interrupted(root, directory, self.id)
                 cgroup_setup.check_free(places.paths)
-                records.write_own(
-                    directory, OwnRecord(self.lifetime, places.paths, places.parents, rdt_groups=places.rdt_own)
-                )
+                own = OwnRecord(self.lifetime, places.paths, places.parents, rdt_groups=places.rdt_own)
+                records.write_own(directory, own._replace(processes=self._note(seccomp)))
                 if places.unit is None:
                     places.make(made)
                 return self._start_init(_Making(plan, places, directory, stdio, made, hooks), cancellation)
@@ -197,7 +197,15 @@ class _Creation(NamedTuple):
         with contextlib.suppress(OCIKitError):
             root.remove(self.id, directory)
 
-    def _plan(self, places: Placement) -> Plan:
+    def _note(self, seccomp: Filter | None) -> dict[str, Any]:
+        """Return what further processes start from."""
+        from ocikit.runtime.template import note  # noqa: PLC0415
+
+        process = self.spec.process
+        keyring = not self.options.no_new_keyring
+        return note(process, keyring=keyring, personality=None, seccomp=seccomp) if process is not None else {}
+
+    def _plan(self, places: Placement, seccomp: Filter | None) -> Plan:
         from ocikit.runtime.plan import Surroundings, compile_plan  # noqa: PLC0415 - needed here only
         from ocikit.runtime.procfs import own_capabilities, own_umask  # noqa: PLC0415
 
@@ -213,7 +221,7 @@ class _Creation(NamedTuple):
             home=surroundings.home(self.spec, self.bundle),
             preserved=len(self.options.preserve_fds),
             new_keyring=not self.options.no_new_keyring,
-            seccomp=self._filter(),
+            seccomp=seccomp,
             umask=own_umask(),
         )
         return compile_plan(self.spec, around)

@@ -1,0 +1,270 @@
+"""A further process in a container that exists, whoever made it.
+
+What it is put into is looked up when it is asked for, from the first process of the container: its namespaces, its
+cgroups, its ids. That process is held by descriptor all the time, and it is through this descriptor that the namespaces
+are entered: a process that has the number of an init which is gone is never taken for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import posixpath
+from typing import TYPE_CHECKING, NamedTuple
+
+from ocikit import _fs
+from ocikit.errors import CgroupError, NotExistError, NotRunningError, OCIKitError, PausedError, ValidationError
+from ocikit.runtime import cgroup_ownership, cgroups, freezer, records
+from ocikit.runtime.child import ContainerProcess, reap_forgotten
+from ocikit.runtime.inside import Inside, Places
+from ocikit.runtime.process import adopt_init
+from ocikit.runtime.state import OWN_FILE, STATE_FILE
+from ocikit.runtime.stdio import Stdio
+from ocikit.runtime.template import Template, derive, read_note
+from ocikit.runtime.uninterrupted import uninterrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ocikit.runtime.handle import Handle
+    from ocikit.runtime.launch import Launch
+    from ocikit.runtime.stdio import Stream
+    from ocikit.runtime.steps import Plan, Sync
+    from ocikit.runtime.uninterrupted import Cancellation
+    from ocikit.spec import Process, User
+
+__all__ = ["Request", "execute", "template_of"]
+
+_log = logging.getLogger("ocikit.runtime")
+
+_MAX_PRESERVED = 128  # what there is room for, from Slot.PRESERVED on
+
+#: What clone3(2) says of a v2 cgroup that hands its controllers on, and hence has no processes of its own.
+_DIVIDED = frozenset({errno.EBUSY, errno.EOPNOTSUPP})
+
+
+class Request(NamedTuple):
+    """What is asked for; see :meth:`Container.exec`."""
+
+    process: Process | Sequence[str]
+    env: Mapping[str, str] | None = None
+    cwd: str | None = None
+    user: User | None = None
+    terminal: bool | None = None
+    streams: tuple[Stream, Stream, Stream] = ("inherit", "inherit", "inherit")
+    cgroup: str | Mapping[str, str] | None = None
+    preserve_fds: tuple[int, ...] = ()
+    ignore_paused: bool = False
+
+
+def execute(container: Handle, template: Template, request: Request) -> ContainerProcess:
+    """Start a further process in a container, and wait until its program is executed.
+
+    Args:
+        container: The container.
+        template: What its processes have in common.
+        request: What is asked for.
+
+    Raises:
+        NotRunningError: The container is stopped.
+        PausedError: It is paused.
+        ValidationError: The process violates the specification.
+        UnsupportedFieldError: It asks for something that would have to be ignored.
+        SetupError: A step of setting it up, or executing its program, failed.
+        CgroupError: Its cgroup cannot be joined.
+    """
+    if len(request.preserve_fds) > _MAX_PRESERVED:
+        raise ValueError(f"preserve_fds: expected at most {_MAX_PRESERVED}, found {len(request.preserve_fds)}")
+    process = derive(
+        template, request.process, env=request.env, cwd=request.cwd, user=request.user, terminal=request.terminal
+    )
+    reap_forgotten()
+    return uninterrupted(_Execution(container, template, process, request).carry_out, ContainerProcess.end)
+
+
+def template_of(container: Handle) -> Template:
+    """Find out what the processes of a container have in common: by our own note, or by runc's state and the bundle.
+
+    Raises:
+        NotExistError: The container was destroyed.
+        StateError: What is written down about it cannot be read, or not be trusted.
+    """
+    where = f"{container.root}/{container.id}"
+    with container._directory() as found:  # noqa: SLF001 - this module is a part of the container
+        if found is None:
+            raise NotExistError(f"container does not exist: {container.id} in {container.root}")
+        own = records.read_own(*found, container.id)
+        if own is not None and own.processes:
+            return read_note(own.processes, f"{where}/{OWN_FILE}")
+        state = found[0].read(found[1], STATE_FILE, container.id) or b"{}"
+    from ocikit.runtime.libcontainer_process import read_config  # noqa: PLC0415 - for containers of others
+    from ocikit.runtime.seccomp import filter_for  # noqa: PLC0415
+
+    kept = read_config(json.loads(state).get("config") or {}, f"{where}/{STATE_FILE}")
+    return Template(_of_bundle(container), kept.process, kept.keyring, kept.personality, filter_for(kept.seccomp))
+
+
+def _of_bundle(container: Handle) -> Process | None:
+    from ocikit.runtime.creation import read_spec  # noqa: PLC0415 - for containers of others
+
+    with contextlib.suppress(OCIKitError):
+        return read_spec(container.bundle).process
+    return None
+
+
+class _Execution(NamedTuple):
+    """One further process, before anything is done."""
+
+    container: Handle
+    template: Template
+    process: Process
+    request: Request
+
+    def carry_out(self, cancellation: Cancellation) -> ContainerProcess:
+        """Start the process."""
+        init = self.container._init()  # noqa: SLF001
+        with init.held() as pidfd:
+            if pidfd is None or not init.alive():
+                raise NotRunningError(f"cannot exec in a stopped container: {self.container.id}")
+            lived_in = cgroup_ownership.members(init.pid)
+            paths = self._cgroups(lived_in)
+            frozen = freezer.frozen(paths)
+            if frozen and not self.request.ignore_paused:
+                raise PausedError(
+                    f"cannot exec in a paused container: {self.container.id}; resume it, or ask to ignore that"
+                )
+            inside = Inside(init.pid)
+            places = Places.of(paths, self.container._detect(), frozen=frozen)  # noqa: SLF001
+            plan = self._plan(inside, places)
+            # Only now is it known that all this was about the container.
+            self._check_alive()
+            with Stdio(self.request.streams, inside.owner(self.process)) as stdio:
+                entering = _Entering(plan, places, lived_in.get(cgroups.UNIFIED), pidfd, stdio)
+                with self._launch(entering, cancellation) as started:
+                    return self._finish(started, stdio, cancellation)
+
+    def _check_alive(self) -> None:
+        if not self.container._init().alive():  # noqa: SLF001
+            raise NotRunningError(f"container {self.container.id} has ended meanwhile")
+
+    def _cgroups(self, lived_in: Mapping[str, str]) -> dict[str, str]:
+        """Return the cgroups of the container: those of its state, if its first process is in there, else its own."""
+        stated = self.container._record.cgroup_paths  # noqa: SLF001
+        found = {}
+        for key, lives in lived_in.items():
+            path = stated.get(key, lives)
+            found[key] = path if lives == path or cgroups.is_below(lives, path) else lives
+        return _below(found, self.request.cgroup)
+
+    def _plan(self, inside: Inside, places: Places) -> Plan:
+        from ocikit.runtime.plan_exec import compile_exec  # noqa: PLC0415 - loads what every plan needs
+
+        enclosure = inside.enclosure(self.container.id, places.files, self.process)
+        home, preserved = inside.home(self.process), len(self.request.preserve_fds)
+        plan = compile_exec(self.process, enclosure, self.template, home=home, preserved=preserved)
+        for warning in plan.warnings:
+            _log.warning("process in container %s: %s", self.container.id, warning)
+        return plan
+
+    def _launch(self, entering: _Entering, cancellation: Cancellation) -> Launch:
+        try:
+            return self._launch_in(entering.places.begin_in, entering, cancellation)
+        except CgroupError as error:
+            if error.errno not in _DIVIDED or self.request.cgroup is not None:
+                raise
+        # What runs in the container has made cgroups of its own below that one: where its first process is, is room.
+        return self._launch_in(entering.init_cgroup, entering, cancellation)
+
+    def _launch_in(self, cgroup: str | None, entering: _Entering, cancellation: Cancellation) -> Launch:
+        from ocikit.runtime.launch import launch  # noqa: PLC0415 - the first one loads the compiled part
+        from ocikit.runtime.steps import Slot  # noqa: PLC0415
+
+        passed: dict[int, int] = {Slot.PROCESS: entering.pidfd}
+        passed |= {Slot.PRESERVED + number: fd for number, fd in enumerate(self.request.preserve_fds)}
+        with contextlib.ExitStack() as stack:
+            fd = -1 if cgroup is None else stack.enter_context(_open_cgroup(cgroup)).fd
+            try:
+                return launch(
+                    entering.plan,
+                    stdio=entering.stdio.fds,
+                    passed=passed,
+                    answers=self._answers(),
+                    cgroup=fd,
+                    release=entering.places.release if self.request.ignore_paused else None,
+                    cancellation=cancellation,
+                )
+            except OSError as error:
+                if isinstance(error, OCIKitError) or cgroup is None:
+                    raise
+                remedy = "a limit of its processes was reached, or it hands controllers on and has only cgroups in it"
+                raise CgroupError("join cgroup", error.errno or errno.EIO, cgroup, remedy) from error
+
+    def _answers(self) -> dict[Sync, Callable[[Launch, int], None]]:
+        """Return what is done for the process when it asks."""
+        from ocikit.runtime.steps import Sync  # noqa: PLC0415
+
+        return {Sync.SECCOMP_LISTENER: self._hand_over}
+
+    def _hand_over(self, started: Launch, fd: int) -> None:
+        from ocikit.runtime.seccomp.hand_over import send_listener  # noqa: PLC0415 - few containers have an agent
+
+        seccomp = self.template.seccomp
+        if seccomp is not None and seccomp.listener is not None:
+            send_listener(seccomp.listener, fd, started.pid, self.container.oci_state())
+
+    def _finish(self, started: Launch, stdio: Stdio, cancellation: Cancellation) -> ContainerProcess:
+        with cancellation.waking(started.kill):
+            started.ready()
+            started.commit()
+        process = adopt_init(started.pid, started.start_time, started.take_pidfd())
+        child = ContainerProcess(process, self.container.id, started.pid)
+        try:
+            with cancellation.waking(child.kill):
+                _raise_any(started.exec_error())
+            # Who destroys a container does not wait for those who are on their way into it.
+            self._check_alive()
+        except BaseException:
+            child.end()
+            raise
+        child.stdin, child.stdout, child.stderr = (stdio.files.get(number) for number in range(3))
+        return child
+
+
+class _Entering(NamedTuple):
+    """A further process, when all is known that has to be."""
+
+    plan: Plan
+    places: Places
+    #: The v2 cgroup of the container's first process.
+    init_cgroup: str | None
+    #: A descriptor of that process.
+    pidfd: int
+    stdio: Stdio
+
+
+def _raise_any(error: Exception | None) -> None:
+    if error is not None:
+        raise error
+
+
+def _below(paths: dict[str, str], wanted: str | Mapping[str, str] | None) -> dict[str, str]:
+    """Return the sub-cgroups that are asked for: one in every hierarchy, or in those that are named."""
+    names = dict.fromkeys(paths, wanted) if isinstance(wanted, str) else wanted or {}
+    found = dict(paths)
+    for key, name in names.items():
+        if key not in paths:
+            raise ValidationError((f"cgroup: unknown controller {key!r}; expected {', '.join(sorted(paths))}",))
+        found[key] = posixpath.normpath(f"{paths[key]}/{name}")
+        if found[key] != paths[key] and not cgroups.is_below(found[key], paths[key]):
+            raise ValidationError((f"cgroup: {name} is not a sub cgroup path",))
+    return found
+
+
+def _open_cgroup(path: str) -> _fs.Descriptor:
+    try:
+        return _fs.Descriptor(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    except OSError as error:
+        raise CgroupError("join cgroup", error.errno or errno.EIO, path, "is there such a cgroup?") from error

@@ -1,0 +1,132 @@
+"""A container as its first process shows it: what a further process is put into."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ocikit.errors import SystemCallError
+from ocikit.runtime import cgroups
+from ocikit.runtime.cgroup_files import write_file
+from ocikit.runtime.namespaces import NAMESPACES
+from ocikit.runtime.plan_process import RLIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ocikit.runtime.cgroups import Hierarchies
+    from ocikit.runtime.plan_exec import Enclosure
+    from ocikit.spec import Process
+
+__all__ = ["Inside", "Places"]
+
+_ALL_CAPABILITIES: Final = 0xFFFF_FFFF_FFFF_FFFF
+_NO_LIMIT: Final = 2**64 - 1
+
+
+class Places(NamedTuple):
+    """How the cgroups of the container are entered."""
+
+    #: Files that the helper writes itself into.
+    files: tuple[str, ...]
+    #: The v2 cgroup that it begins in.
+    begin_in: str | None
+    #: The v1 freezer of this process: who is in there can be killed.
+    own_freezer: str | None
+
+    @classmethod
+    def of(cls, paths: Mapping[str, str], hierarchies: Hierarchies, *, frozen: bool) -> Places:
+        """Find out."""
+        left = {key: path for key, path in paths.items() if path != hierarchies.by_key[key].own}
+        unified = left.pop(cgroups.UNIFIED, None)
+        # Whoever enters a freezer may be frozen there and then.
+        directories = dict.fromkeys(left[key] for key in sorted(left, key=lambda key: key == "freezer"))
+        files = [f"{path}/tasks" for path in directories]
+        if frozen and unified is not None and hierarchies.v2_only:
+            # Begun in a frozen cgroup, it would not come to execute the helper, for which this process waits.
+            files.append(f"{unified}/cgroup.procs")
+            unified = None
+        own = hierarchies.by_key["freezer"].own if "freezer" in left else None
+        return cls(tuple(files), unified, own)
+
+    def release(self, pid: int) -> None:
+        """Let a process out of a frozen v1 cgroup, so that it can be killed."""
+        if self.own_freezer is not None:
+            with contextlib.suppress(OSError):
+                write_file(f"{self.own_freezer}/cgroup.procs", str(pid))
+
+
+class Inside:
+    """A container, as its first process shows it. Look whether that is alive after this was made."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._joined = frozenset(kind for kind, one in NAMESPACES.items() if self._differs(one.file))
+
+    def _differs(self, name: str) -> bool:
+        try:
+            theirs = os.stat(f"/proc/{self._pid}/ns/{name}")
+            return not os.path.samestat(theirs, os.stat(f"/proc/thread-self/ns/{name}"))
+        except FileNotFoundError:
+            return False  # a kernel without this kind; or a process without namespaces, which has ended
+        except OSError as error:
+            raise SystemCallError("look at namespace", error.errno or errno.EIO, error.filename) from error
+
+    def _read(self, name: str) -> str:
+        try:
+            with open(f"/proc/{self._pid}/{name}", encoding="ascii") as file:
+                return file.read()
+        except OSError:
+            return ""
+
+    def enclosure(self, container_id: str, cgroup_files: tuple[str, ...], process: Process) -> Enclosure:
+        """Return what a further process is put into."""
+        from ocikit.runtime.plan_exec import Enclosure  # noqa: PLC0415 - loads what every plan needs
+        from ocikit.runtime.procfs import own_capabilities  # noqa: PLC0415
+
+        other_users = "user" in self._joined
+        enclosure = Enclosure(
+            id=container_id,
+            joined=self._joined,
+            cgroup_files=cgroup_files,
+            capabilities=_ALL_CAPABILITIES if other_users else own_capabilities(),
+            limits=_own_limits() if process.rlimits else {},
+        )
+        if other_users and self._read("setgroups").strip() == "deny":
+            return enclosure._replace(groups="drop" if os.geteuid() == 0 else "keep")
+        return enclosure
+
+    def owner(self, process: Process) -> tuple[int, int]:
+        """Return user and group of the process on this host."""
+        user = process.user
+        if "user" not in self._joined:
+            return user.uid, user.gid
+        return _mapped(user.uid, self._read("uid_map")), _mapped(user.gid, self._read("gid_map"))
+
+    def home(self, process: Process) -> str | None:
+        """Return the home directory of the user, if the process does not say it."""
+        if any(entry.startswith("HOME=") for entry in process.env):
+            return None
+        from ocikit.runtime.surroundings import home_of  # noqa: PLC0415
+
+        return home_of(process.user.uid, f"/proc/{self._pid}/root")
+
+
+def _own_limits() -> dict[int, tuple[int, int]]:
+    found = {}
+    for number in RLIMITS.values():
+        soft, hard = resource.getrlimit(number)
+        found[number] = (_NO_LIMIT if soft < 0 else soft, _NO_LIMIT if hard < 0 else hard)
+    return found
+
+
+def _mapped(number: int, text: str) -> int:
+    """Return what an id of the container is on this host, by the text of its map."""
+    for line in text.splitlines():
+        inside, outside, count = map(int, line.split())
+        if inside <= number < inside + count:
+            return outside + number - inside
+    return number
