@@ -227,7 +227,7 @@ class StallWatch(Watch[Stall]):
         self._path = paths.get(UNIFIED, "")
         file = f"{self._path}/{resource}.pressure"
         remedy = (
-            "it takes v2, PSI in the kernel, and a window of 0.5 to 10 s; multiples of 2 s without CAP_SYS_RESOURCE"
+            "it takes v2, PSI, and a window of 0.5 to 10 seconds; multiples of 2 without CAP_SYS_RESOURCE"
         )
         with self._opening(file, remedy):
             self._source = os.open(file, os.O_RDWR | os.O_CLOEXEC)

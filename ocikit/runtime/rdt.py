@@ -227,8 +227,8 @@ def _failure(action: str, error: OSError, path: str, root: str) -> SetupError:
     return SetupError(action, error.errno or errno.EIO, path, said if said and said != "ok" else None)
 
 
-def change(group_path: str, rdt: LinuxIntelRdt) -> None:
-    """Write other schemata into the group of a running container.
+def change(group_path: str, rdt: LinuxIntelRdt) -> tuple[str, ...]:
+    """Write other schemata into the group of a running container, and return what they were.
 
     Raises:
         SetupError: The kernel refuses.
@@ -238,13 +238,15 @@ def change(group_path: str, rdt: LinuxIntelRdt) -> None:
     root = mounted_at()
     if root is None or not (group_path == root or is_below(group_path, root)):
         raise UnsupportedFieldError(_PATH, f"{group_path} is no group of a mounted resctrl file system")
+    before = tuple(line.strip() for line in (_text(f"{group_path}/schemata") or "").splitlines())
     lines = plan_group(rdt, "changed", root).schemata
     if lines:
         write_schemata(root, group_path, lines)
+    return before
 
 
 def remove(paths: Sequence[str], container_id: str) -> None:
-    """Remove groups that were made for a container; what is no group with its id is left alone, what fails is logged."""
+    """Remove groups that were made for a container; what is none with its id is left alone, what fails is logged."""
     root = mounted_at() if paths else None
     for path in reversed(paths):
         if root is None or not is_below(path, root) or os.path.basename(path) != container_id:

@@ -13,7 +13,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ocikit.errors import CgroupError, NotExistError, OCIKitError, StateError, UnsupportedFieldError
+from ocikit.errors import CgroupError, NotExistError, OCIKitError, SetupError, StateError, UnsupportedFieldError
 from ocikit.runtime import cgroup_limits, cgroup_setup, freezer, rdt, records
 from ocikit.runtime.cgroup_files import read_number
 from ocikit.runtime.cgroups import UNIFIED
@@ -92,9 +92,8 @@ def change_limits(target: Target, resources: LinuxResources, intel_rdt: LinuxInt
     with _taken_back_on_error(target) as undo, _devices_changed(target, resources, limited):
         _tell_systemd(target, after, parse_device_rules(limited.get("devices")))
         cgroup_limits.apply(target.paths, writes, undo)
-        if intel_rdt is not None:
-            _change_rdt(document, intel_rdt)
-        records.write_file(target.fd, STATE_FILE, json.dumps(document, separators=(",", ":")).encode())
+        with _rdt_changed(document, intel_rdt):
+            records.write_file(target.fd, STATE_FILE, json.dumps(document, separators=(",", ":")).encode())
 
 
 def _tell_systemd(target: Target, after: LinuxResources, rules: Sequence[DeviceRule]) -> None:
@@ -152,15 +151,25 @@ def _is_about(field: str, name: str) -> bool:
     return field == name or field.startswith((f"{name}.", f"{name}["))
 
 
-def _change_rdt(document: dict[str, Any], asked: LinuxIntelRdt) -> None:
-    """Give the container's group in resctrl other schemata, as the last of all changes."""
+@contextlib.contextmanager
+def _rdt_changed(document: dict[str, Any], asked: LinuxIntelRdt | None) -> Iterator[None]:
+    """Give the container's group in resctrl other schemata for good, if the block comes to its end."""
+    if asked is None:
+        yield
+        return
     path, config = document.get("intel_rdt_path"), document["config"].get("intel_rdt")
     if not isinstance(config, dict) or not isinstance(path, str) or not path:
         reason = "the container was created without a group of resctrl, and cannot be given one now"
         raise UnsupportedFieldError("$.linux.intelRdt", reason)
-    rdt.change(path, asked)
     values = {"l3_cache_schema": asked.l3_cache_schema, "memBwSchema": asked.mem_bw_schema}
     config |= {name: value for name, value in (values | {"schemata": list(asked.schemata)}).items() if value}
+    before = rdt.change(path, asked)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(SetupError):
+            rdt.write_schemata(path, path, before)
+        raise
 
 
 def _check_usage(path: str, after: LinuxResources, hierarchies: Hierarchies) -> None:
