@@ -223,6 +223,9 @@ class _Creation(NamedTuple):
             new_keyring=not self.options.no_new_keyring,
             seccomp=seccomp,
             umask=own_umask(),
+            privileged=bool(own_capabilities() & _CAP_SYS_ADMIN),
+            no_pivot=self.options.no_pivot,
+            revealing=surroundings.revealing_mounts() if self.options.no_pivot else (),
         )
         return compile_plan(self.spec, around)
 
@@ -236,7 +239,8 @@ class _Creation(NamedTuple):
 
     def _start_init(self, making: _Making, cancellation: Cancellation) -> Container:
         from ocikit.runtime.launch import launch  # noqa: PLC0415 - the first container loads the compiled part
-        from ocikit.runtime.steps import Slot  # noqa: PLC0415
+        from ocikit.runtime.outside import mounting_for, open_owners  # noqa: PLC0415
+        from ocikit.runtime.steps import Slot, Sync  # noqa: PLC0415
 
         plan, places, directory, stdio = making[:4]
         with contextlib.ExitStack() as stack:
@@ -246,7 +250,9 @@ class _Creation(NamedTuple):
             if places.joined_by_clone is not None:
                 flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
                 passed[Slot.CGROUP] = stack.enter_context(_fs.Descriptor(os.open(places.joined_by_clone, flags))).fd
-            started = stack.enter_context(launch(plan, stdio=stdio.fds, passed=passed, answers=self._answers(making)))
+            passed |= open_owners(plan.mount_owners, stack)
+            answers = self._answers(making) | {Sync.MOUNT: mounting_for(passed)}
+            started = stack.enter_context(launch(plan, stdio=stdio.fds, passed=passed, answers=answers))
             with cancellation.waking(lambda: _kill(started)):
                 started.ready()
             document = state_document(self.spec, self._created(started, places, stdio.descriptors()))
@@ -297,6 +303,7 @@ class _Creation(NamedTuple):
 
 
 _ALL_CAPABILITIES = 0xFFFF_FFFF_FFFF_FFFF
+_CAP_SYS_ADMIN = 1 << 21
 
 
 def _kill(started: Launch) -> None:

@@ -18,6 +18,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import threading
 from typing import TYPE_CHECKING, Self
 
@@ -31,7 +32,7 @@ from ocikit.runtime.steps import Op, Sync
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ocikit.runtime.steps import Plan
+    from ocikit.runtime.steps import Plan, Step
     from ocikit.runtime.uninterrupted import Cancellation
 
 __all__ = ["Launch", "launch", "reap"]
@@ -111,6 +112,10 @@ class Launch:
         self._inbox = _sys.Inbox()
         self._channel: Descriptor | None = None
         self._committed = False
+        # Goes to init with the next word to go on.
+        self._answer_fd: Descriptor | None = None
+        #: The step that init waits in for an answer.
+        self.asking: Step | None = None
         #: The process id of init, in the pid namespace of this process.
         self.pid = -1
         #: When init was started, in clock ticks since boot (proc_pid_stat(5), field 22).
@@ -251,13 +256,19 @@ class Launch:
             with self._closing:
                 self._helper.close()
 
+    def answer_with(self, fd: int) -> None:
+        """Send init a copy of a descriptor with the answer it waits for; for functions that answer."""
+        self._answer_fd = Descriptor(os.dup(fd))
+
     def _say_go_on(self) -> None:
         if self._channel is None:
             return
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=self._channel.fd)
+        taken = self._answer_fd
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", taken.fd))] if taken is not None else []
         try:
             # Without a signal, because a host may have set SIGPIPE to what ends it.
-            channel.send(_GO_ON, socket.MSG_NOSIGNAL)
+            channel.sendmsg([_GO_ON], rights, socket.MSG_NOSIGNAL)
         except BrokenPipeError:
             raise SetupError("release init", errno.ESRCH, remedy="it was killed in the meantime") from None
         finally:
@@ -301,12 +312,16 @@ class Launch:
         return SetupError(step.action, message.answer, step.path, step.remedy)
 
     def _answer(self, what: Sync, message: _sys.Inbox) -> None:
+        self.asking = self._plan.steps[message.step]
         try:
             self._answers[what](self, message.fd)
+            self._say_go_on()
         finally:
             if message.fd >= 0:
                 os.close(message.take_fd())
-        self._say_go_on()
+            if self._answer_fd is not None:
+                self._answer_fd.close()
+                self._answer_fd = None
 
     def _map_ids(self, _: int) -> None:
         self._write_map("uid_map", self._plan.uid_map)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ocikit.runtime.devices import device_rules
 from ocikit.runtime.hook_commands import hooks_document
-from ocikit.runtime.plan_devices import DEFAULT_DEVICES
 from ocikit.runtime.plan_process import RLIMITS
+from ocikit.runtime.root_record import devices_record, mappings_record, mounts_record, root_record
 from ocikit.runtime.seccomp.record import seccomp_record
 from ocikit.spec import RUNTIME_SPEC_VERSION
 
@@ -22,45 +22,9 @@ if TYPE_CHECKING:
 
     from ocikit.runtime.options import CreateOptions
     from ocikit.runtime.systemd.names import Unit
-    from ocikit.spec import Linux, LinuxIDMapping, LinuxIntelRdt, LinuxResources, Mount, Process, Spec
+    from ocikit.spec import Linux, LinuxIntelRdt, LinuxResources, Process, Spec
 
 __all__ = ["Created", "state_document"]
-
-_MS_REC: Final = 1 << 14
-
-#: MS_* (mount(2)) by mount option: what it sets and what it clears.
-_MOUNT_FLAGS: Final = {
-    "ro": (1, 0),
-    "rw": (0, 1),
-    "nosuid": (2, 0),
-    "suid": (0, 2),
-    "nodev": (4, 0),
-    "dev": (0, 4),
-    "noexec": (8, 0),
-    "exec": (0, 8),
-    "sync": (16, 0),
-    "async": (0, 16),
-    "dirsync": (128, 0),
-    "nosymfollow": (256, 0),
-    "noatime": (1 << 10, 0),
-    "atime": (0, 1 << 10),
-    "nodiratime": (1 << 11, 0),
-    "diratime": (0, 1 << 11),
-    "bind": (1 << 12, 0),
-    "rbind": (1 << 12 | _MS_REC, 0),
-    "relatime": (1 << 21, 0),
-    "norelatime": (0, 1 << 21),
-    "strictatime": (1 << 24, 0),
-    "nostrictatime": (0, 1 << 24),
-    "lazytime": (1 << 25, 0),
-    "defaults": (0, 0),
-}
-
-_PROPAGATION: Final = {
-    name: flag | (_MS_REC if name.startswith("r") else 0)
-    for base, flag in (("unbindable", 1 << 17), ("private", 1 << 18), ("slave", 1 << 19), ("shared", 1 << 20))
-    for name in (base, f"r{base}")
-}
 
 _NAMESPACES: Final = {
     "pid": ("NEWPID", "pid"),
@@ -127,7 +91,7 @@ def _config(spec: Spec, created: Created) -> dict[str, Any]:
         "no_pivot_root": created.options.no_pivot,
         "parent_death_signal": 0,
         "hostname": spec.hostname,
-        "mounts": [_mount(mount, created.bundle) for mount in spec.mounts],
+        "mounts": mounts_record(spec, created.bundle),
         "mount_label": "",
         "networks": [],
         "routes": None,
@@ -150,28 +114,6 @@ def _config(spec: Spec, created: Created) -> dict[str, Any]:
     return config
 
 
-def _mount(mount: Mount, bundle: str) -> dict[str, Any]:
-    flags, propagation, data = 0, [], []
-    for option in mount.options:
-        if option in _MOUNT_FLAGS:
-            to_set, to_clear = _MOUNT_FLAGS[option]
-            flags = (flags & ~to_clear) | to_set
-        elif option in _PROPAGATION:
-            propagation.append(_PROPAGATION[option])
-        else:
-            data.append(option)
-    is_bind = mount.type == "bind" or bool(flags & 1 << 12)
-    return {
-        "source": posixpath.join(bundle, mount.source) if is_bind else mount.source,
-        "destination": mount.destination,
-        "device": "bind" if is_bind else mount.type,
-        "flags": flags,
-        "propagation_flags": propagation or None,
-        "data": ",".join(data),
-        "extensions": 0,
-    }
-
-
 def _process(process: Process) -> dict[str, Any]:
     config: dict[str, Any] = {
         "no_new_privileges": process.no_new_privileges,
@@ -187,12 +129,12 @@ def _process(process: Process) -> dict[str, Any]:
 
 def _linux(linux: Linux, created: Created) -> dict[str, Any]:
     config: dict[str, Any] = {
-        "rootPropagation": _PROPAGATION.get(linux.rootfs_propagation, 0),
+        **root_record(linux),
         "namespaces": [{"type": _NAMESPACES[one.type][0], "path": one.path} for one in linux.namespaces],
-        "devices": _devices(linux),
+        "devices": devices_record(linux),
         "cgroups": _cgroups(linux, created),
-        "uid_mappings": _mappings(linux.uid_mappings),
-        "gid_mappings": _mappings(linux.gid_mappings),
+        "uid_mappings": mappings_record(linux.uid_mappings),
+        "gid_mappings": mappings_record(linux.gid_mappings),
         "mask_paths": list(linux.masked_paths),
         "readonly_paths": list(linux.readonly_paths),
         "sysctl": dict(linux.sysctl) or None,
@@ -218,31 +160,6 @@ def _intel_rdt(rdt: LinuxIntelRdt) -> dict[str, Any]:
         "enableMonitoring": rdt.enable_monitoring,
     }
     return {name: value for name, value in found.items() if value}
-
-
-def _mappings(ranges: Sequence[LinuxIDMapping]) -> list[dict[str, int]] | None:
-    return [{"container_id": one.container_id, "host_id": one.host_id, "size": one.size} for one in ranges] or None
-
-
-def _devices(linux: Linux) -> list[dict[str, Any]]:
-    asked = {device.path for device in linux.devices}
-    found = [
-        _device(path, "c", numbers, {"file_mode": 0o666, "uid": 0, "gid": 0})
-        for path, numbers in DEFAULT_DEVICES.items()
-        if path not in asked
-    ]
-    for device in linux.devices:
-        mode = 0o666 if device.file_mode is None else device.file_mode
-        numbers = (device.major or 0, device.minor or 0)
-        kind = "c" if device.type == "u" else device.type
-        access = {"file_mode": mode, "uid": device.uid or 0, "gid": device.gid or 0}
-        found.append(_device(device.path, kind, numbers, access))
-    return found
-
-
-def _device(path: str, kind: str, numbers: tuple[int, int], access: dict[str, int]) -> dict[str, Any]:
-    rule = {"type": ord(kind), "major": numbers[0], "minor": numbers[1], "permissions": "rwm", "allow": True}
-    return rule | {"path": path} | access
 
 
 def _cgroups(linux: Linux, created: Created) -> dict[str, Any]:

@@ -1,79 +1,152 @@
-"""The options of a mount (runtime-spec config.md, "Linux mount options") as data for mount_setattr and fsconfig."""
+"""The options of a mount (runtime-spec config.md, "Linux mount options"): one table, and what a list of them comes to.
+
+The table is read here, by the features document, and by what writes ``state.json``. What is not in it is an option of
+the file system.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import enum
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ocikit.errors import UnsupportedFieldError
+from ocikit.errors import ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["NODEV", "NOEXEC", "NOSUID", "PROPAGATION", "READ_ONLY", "SHARED", "SLAVE", "MountOptions", "parse"]
+__all__ = [
+    "NAMES",
+    "NODEV",
+    "NOEXEC",
+    "NOSUID",
+    "OPTIONS",
+    "PRIVATE",
+    "PROPAGATION",
+    "READ_ONLY",
+    "SHARED",
+    "SLAVE",
+    "UNBINDABLE",
+    "Kind",
+    "MountOptions",
+    "Option",
+    "labelled",
+    "parse",
+    "split",
+]
 
 # The MOUNT_ATTR_* of include/uapi/linux/mount.h.
-READ_ONLY = 0x1
-NOSUID = 0x2
-NODEV = 0x4
-NOEXEC = 0x8
-_ATIME = 0x70  # a field of its own, not bits: to set any of it, all of it is cleared
-_NOATIME = 0x10
-_STRICTATIME = 0x20
-_NODIRATIME = 0x80
-_NOSYMFOLLOW = 0x20_0000
+READ_ONLY: Final = 0x1
+NOSUID: Final = 0x2
+NODEV: Final = 0x4
+NOEXEC: Final = 0x8
+ATIME: Final = 0x70  # a field of its own, not bits: to set any of it, all of it is cleared
+_NOATIME: Final = 0x10
+_STRICTATIME: Final = 0x20
+_NODIRATIME: Final = 0x80
+_NOSYMFOLLOW: Final = 0x20_0000
+
+#: What a bind mount loses unless it is asked for, as soon as any of it is asked for: what mount(2) does.
+_UNLESS_ASKED: Final = READ_ONLY | NOSUID | NODEV | NOEXEC | _NOSYMFOLLOW
 
 # The propagation types of mount(2), MS_*.
-_UNBINDABLE = 1 << 17
-_PRIVATE = 1 << 18
-SLAVE = 1 << 19
-SHARED = 1 << 20
+UNBINDABLE: Final = 1 << 17
+PRIVATE: Final = 1 << 18
+SLAVE: Final = 1 << 19
+SHARED: Final = 1 << 20
+_RECURSIVE: Final = 1 << 14
 
-#: Attributes of one mount: name → (set, clear). With a leading "r" the same name applies to all mounts below, too.
-_ATTRIBUTES = {
-    "ro": (READ_ONLY, 0),
-    "rw": (0, READ_ONLY),
-    "nosuid": (NOSUID, 0),
-    "suid": (0, NOSUID),
-    "nodev": (NODEV, 0),
-    "dev": (0, NODEV),
-    "noexec": (NOEXEC, 0),
-    "exec": (0, NOEXEC),
-    "noatime": (_NOATIME, _ATIME),
-    "atime": (0, _ATIME),
-    "relatime": (0, _ATIME),
-    "norelatime": (0, _ATIME),  # what remains without any of them is relatime
-    "strictatime": (_STRICTATIME, _ATIME),
-    "nostrictatime": (0, _ATIME),
-    "nodiratime": (_NODIRATIME, 0),
-    "diratime": (0, _NODIRATIME),
-    "nosymfollow": (_NOSYMFOLLOW, 0),
-    "symfollow": (0, _NOSYMFOLLOW),
+
+class Kind(enum.Enum):
+    """What an option is about."""
+
+    #: An attribute of the mount.
+    ATTRIBUTE = enum.auto()
+    #: The same attribute of the mount and of all mounts below it.
+    BELOW = enum.auto()
+    #: Who sees what is mounted below it later.
+    PROPAGATION = enum.auto()
+    #: The file system as a whole, wherever it is mounted.
+    WHOLE = enum.auto()
+    #: What the kernel gives no way to ask for in a new mount.
+    ADVICE = enum.auto()
+    BIND = enum.auto()
+    REMOUNT = enum.auto()
+    COPY_UP = enum.auto()
+    OWNERS = enum.auto()
+    NOTHING = enum.auto()
+
+
+class Option(NamedTuple):
+    """One row of the table."""
+
+    kind: Kind
+    #: MS_* (mount(2)); MOUNT_ATTR_* for :attr:`Kind.BELOW`. 0 where there is none.
+    flag: int = 0
+    #: Whether it takes the flag away.
+    clears: bool = False
+    #: For attributes: MOUNT_ATTR_*.
+    attribute: int = 0
+
+
+#: Attributes: name → (MS_*, whether it is cleared, MOUNT_ATTR_*). With a leading "r": for all mounts below, too.
+_ATTRIBUTES: Final = {
+    "ro": (1, False, READ_ONLY),
+    "rw": (1, True, READ_ONLY),
+    "nosuid": (2, False, NOSUID),
+    "suid": (2, True, NOSUID),
+    "nodev": (4, False, NODEV),
+    "dev": (4, True, NODEV),
+    "noexec": (8, False, NOEXEC),
+    "exec": (8, True, NOEXEC),
+    "nosymfollow": (1 << 8, False, _NOSYMFOLLOW),
+    "symfollow": (1 << 8, True, _NOSYMFOLLOW),
+    "noatime": (1 << 10, False, _NOATIME),
+    "atime": (1 << 10, True, _NOATIME),
+    "nodiratime": (1 << 11, False, _NODIRATIME),
+    "diratime": (1 << 11, True, _NODIRATIME),
+    "relatime": (1 << 21, False, 0),
+    "norelatime": (1 << 21, True, 0),
+    "strictatime": (1 << 24, False, _STRICTATIME),
+    "nostrictatime": (1 << 24, True, _STRICTATIME),
 }
+
+_PROPAGATION: Final = {"unbindable": UNBINDABLE, "private": PRIVATE, "slave": SLAVE, "shared": SHARED}
+
+#: The table: every option of the specification.
+OPTIONS: Final[dict[str, Option]] = {
+    **{name: Option(Kind.ATTRIBUTE, *row) for name, row in _ATTRIBUTES.items()},
+    **{f"r{name}": Option(Kind.BELOW, bit, clears, bit) for name, (_, clears, bit) in _ATTRIBUTES.items()},
+    **{name: Option(Kind.PROPAGATION, flag) for name, flag in _PROPAGATION.items()},
+    **{f"r{name}": Option(Kind.PROPAGATION, flag | _RECURSIVE) for name, flag in _PROPAGATION.items()},
+    "sync": Option(Kind.WHOLE, 1 << 4),
+    "async": Option(Kind.WHOLE, 1 << 4, clears=True),
+    "mand": Option(Kind.WHOLE, 1 << 6),
+    "nomand": Option(Kind.WHOLE, 1 << 6, clears=True),
+    "dirsync": Option(Kind.WHOLE, 1 << 7),
+    "lazytime": Option(Kind.WHOLE, 1 << 25),
+    "nolazytime": Option(Kind.WHOLE, 1 << 25, clears=True),
+    "iversion": Option(Kind.ADVICE, 1 << 23),
+    "noiversion": Option(Kind.ADVICE, 1 << 23, clears=True),
+    # What the kernel would write to its log about the mount.
+    "silent": Option(Kind.NOTHING, 1 << 15),
+    "loud": Option(Kind.NOTHING, 1 << 15, clears=True),
+    "defaults": Option(Kind.NOTHING),
+    "bind": Option(Kind.BIND, 1 << 12),
+    "rbind": Option(Kind.BIND, 1 << 12 | _RECURSIVE),
+    "remount": Option(Kind.REMOUNT, 1 << 5),
+    "tmpcopyup": Option(Kind.COPY_UP),
+    "idmap": Option(Kind.OWNERS),
+    "ridmap": Option(Kind.OWNERS, _RECURSIVE),
+}
+
+#: The names of all options, in the order of the alphabet: what the features document lists.
+NAMES: Final = tuple(sorted(OPTIONS))
 
 #: Propagation: name → (type, recursive).
-PROPAGATION = {
-    "private": (_PRIVATE, False),
-    "rprivate": (_PRIVATE, True),
-    "slave": (SLAVE, False),
-    "rslave": (SLAVE, True),
-    "shared": (SHARED, False),
-    "rshared": (SHARED, True),
-    "unbindable": (_UNBINDABLE, False),
-    "runbindable": (_UNBINDABLE, True),
-}
-
-#: What changes nothing here: "defaults" by its meaning, the other two because nothing is logged to the console.
-_NOTHING = frozenset({"defaults", "silent", "loud"})
-
-_BINDS = {"bind": False, "rbind": True}
-
-_UNSUPPORTED = {
-    "iversion": "version counters of inodes cannot be asked for in a new mount",
-    "noiversion": "version counters of inodes cannot be refused in a new mount",
-    "remount": "a mount that somebody else made is not changed; give its final options where it is made",
-    "tmpcopyup": "copying what is below a tmpfs into it is not supported",
-    "idmap": "idmapped mounts are not supported",
-    "ridmap": "idmapped mounts are not supported",
+PROPAGATION: Final = {
+    name: (one.flag & ~_RECURSIVE, bool(one.flag & _RECURSIVE))
+    for name, one in OPTIONS.items()
+    if one.kind is Kind.PROPAGATION
 }
 
 
@@ -81,17 +154,40 @@ class MountOptions(NamedTuple):
     """What a list of options comes to."""
 
     #: None when a new file system is mounted; else whether the bind takes the mounts below the source along.
-    bind: bool | None
-    #: Attributes to set on, and to clear from, the mount itself.
-    set: int
-    clear: int
+    bind: bool | None = None
+    #: Whether a mount that is there already is changed.
+    remount: bool = False
+    #: Whether a tmpfs gets what the root has in its place.
+    copy_up: bool = False
+    #: None for files with the owners they have; else whether mounts below are shown with other owners, too.
+    owners: bool | None = None
+    #: What stands after ``idmap=``.
+    owners_text: str = ""
+    #: Attributes to set on, and to clear from, the mount itself; a part of the field of access times is cleared only
+    #: if it is what the field says.
+    set: int = 0
+    clear: int = 0
+    #: Whether there is any option that changes an attribute of the mount itself.
+    has_attributes: bool = False
     #: The same for the mount and all mounts below it.
-    recursive_set: int
-    recursive_clear: int
+    recursive_set: int = 0
+    recursive_clear: int = 0
     #: ``(type, recursive)`` in the order given.
-    propagation: tuple[tuple[int, bool], ...]
+    propagation: tuple[tuple[int, bool], ...] = ()
     #: Options of the file system: ``"key"`` and ``"key=value"``.
-    data: tuple[str, ...]
+    data: tuple[str, ...] = ()
+    #: Options of the specification that concern the file system as a whole, in the order given.
+    whole: tuple[str, ...] = ()
+    #: Options that cannot be acted on.
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def implied_clear(self) -> int:
+        """What a bind mount loses of what its source has, because it was not asked for."""
+        if not self.has_attributes:
+            return 0
+        times = self.set & (ATIME | _NODIRATIME) or self.clear & ATIME == ATIME
+        return (_UNLESS_ASKED | (ATIME | _NODIRATIME if times else 0)) & ~(self.set & ~ATIME)
 
 
 class _Attributes:
@@ -103,11 +199,68 @@ class _Attributes:
         self.set = 0
         self.clear = 0
 
-    def apply(self, option: str) -> None:
-        to_set, to_clear = _ATTRIBUTES[option]
-        self.set = (self.set & ~to_clear) | to_set
-        # An attribute that is set has to be cleared only where it is a value in a field.
-        self.clear = (self.clear & ~to_set | to_clear) if to_clear != _ATIME else self.clear | _ATIME
+    def apply(self, option: Option) -> None:
+        """Add one option that concerns a bit, or the field of access times."""
+        bit = option.attribute
+        if bit & ~ATIME:
+            self.set = self.set & ~bit if option.clears else self.set | bit
+            self.clear = self.clear | bit if option.clears else self.clear & ~bit
+        elif not option.clears:
+            self.set = self.set & ~ATIME | bit
+            self.clear |= ATIME
+        elif bit:
+            # "atime" takes "noatime" away, and nothing else.
+            self.set &= ~bit
+            self.clear = self.clear & ~ATIME | bit
+
+    def apply_below(self, option: Option) -> None:
+        """Add one option for many mounts: each is told the whole field."""
+        bit = option.attribute
+        self.apply(option)
+        if not bit & ~ATIME:
+            self.clear |= ATIME
+
+
+class _Reading:
+    """A list of options, read one after the other."""
+
+    def __init__(self) -> None:
+        self.own = _Attributes()
+        self.below = _Attributes()
+        self.result = MountOptions()
+
+    def read(self, name: str, option: Option, text: str = "") -> None:
+        """Read one option of the table."""
+        so_far = self.result
+        # Asking for a bind of both kinds asks for the larger one, and so it is with owners.
+        larger = bool(option.flag & _RECURSIVE)
+        match option.kind:
+            case Kind.ATTRIBUTE:
+                self.own.apply(option)
+                self.result = so_far._replace(set=self.own.set, clear=self.own.clear, has_attributes=True)
+            case Kind.BELOW:
+                self.below.apply_below(option)
+                self.result = so_far._replace(recursive_set=self.below.set, recursive_clear=self.below.clear)
+            case Kind.PROPAGATION:
+                self.result = so_far._replace(propagation=(*so_far.propagation, PROPAGATION[name]))
+            case Kind.WHOLE:
+                self.result = so_far._replace(whole=(*so_far.whole, name))
+            case Kind.ADVICE:
+                self.result = so_far._replace(ignored=(*so_far.ignored, name))
+            case Kind.BIND:
+                self.result = so_far._replace(bind=larger or bool(so_far.bind))
+            case Kind.OWNERS:
+                self.result = so_far._replace(owners=larger or bool(so_far.owners), owners_text=text)
+            case Kind.REMOUNT:
+                self.result = so_far._replace(remount=True)
+            case Kind.COPY_UP:
+                self.result = so_far._replace(copy_up=True)
+            case Kind.NOTHING:
+                pass
+
+    def read_data(self, option: str) -> None:
+        """Read an option of the file system."""
+        self.result = self.result._replace(data=(*self.result.data, *split(option)))
 
 
 def parse(options: Sequence[str], path: str) -> MountOptions:
@@ -118,23 +271,48 @@ def parse(options: Sequence[str], path: str) -> MountOptions:
         path: The JSON path of the list, for errors.
 
     Raises:
-        UnsupportedFieldError: An option that would have to be ignored.
+        ValidationError: An empty option.
     """
-    own, below = _Attributes(), _Attributes()
-    bind: bool | None = None
-    propagation: list[tuple[int, bool]] = []
-    data: list[str] = []
+    reading = _Reading()
     for number, option in enumerate(options):
-        if option in _ATTRIBUTES:
-            own.apply(option)
-        elif option[:1] == "r" and option[1:] in _ATTRIBUTES:
-            below.apply(option[1:])
-        elif option in PROPAGATION:
-            propagation.append(PROPAGATION[option])
-        elif option in _BINDS:
-            bind = bool(bind) or _BINDS[option]
-        elif option in _UNSUPPORTED or option.startswith(("idmap=", "ridmap=")):
-            raise UnsupportedFieldError(f"{path}[{number}]", _UNSUPPORTED[option.partition("=")[0]])
-        elif option not in _NOTHING:
-            data.append(option)
-    return MountOptions(bind, own.set, own.clear, below.set, below.clear, tuple(propagation), tuple(data))
+        if not option:
+            raise ValidationError((f"{path}[{number}]: expected an option, found an empty string",))
+        name, _, text = option.partition("=")
+        if option in OPTIONS:
+            reading.read(option, OPTIONS[option])
+        elif name in {"idmap", "ridmap"}:
+            reading.read(name, OPTIONS[name], text)
+        else:
+            reading.read_data(option)
+    return reading.result
+
+
+def split(option: str) -> Iterator[str]:
+    """Yield the options of a file system that one string holds: separated by commas, except between double quotes.
+
+    The quotes are for whoever separates, and are not passed on: ``context="u:r:t:s0:c1,c2"``.
+    """
+    part, quoted = "", False
+    for character in option:
+        if character == '"':
+            quoted = not quoted
+        elif character == "," and not quoted:
+            if part:
+                yield part
+            part = ""
+        else:
+            part += character
+    if part:
+        yield part
+
+
+def labelled(data: Sequence[str], label: str) -> tuple[str, ...]:
+    """Return options of a file system with the SELinux label that its files get, unless they say one.
+
+    Args:
+        data: The options.
+        label: ``linux.mountLabel``; empty adds nothing.
+    """
+    if not label or any(one.startswith("context=") for one in data):
+        return tuple(data)
+    return (*data, f"context={label}")

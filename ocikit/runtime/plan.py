@@ -13,8 +13,9 @@ from ocikit.runtime.coherence import check_coherence
 from ocikit.runtime.hook_commands import check_hooks
 from ocikit.runtime.namespaces import NAMESPACES
 from ocikit.runtime.plan_hooks import creation_hooks, start_hooks
+from ocikit.runtime.plan_mounts import CgroupMount
 from ocikit.runtime.plan_process import environment, filtering, identity, program, resource_limits
-from ocikit.runtime.plan_root import CgroupMount, root_filesystem
+from ocikit.runtime.plan_root import root_filesystem
 from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, Sync, ask, check_strings, close
 from ocikit.runtime.supported import refuse_unsupported
 
@@ -56,6 +57,12 @@ class Surroundings(NamedTuple):
     seccomp: Filter | None = None
     #: The umask of hooks that run in the container before it is started.
     umask: int = 0o022
+    #: Whether this process has rights over the host's mounts: what init cannot reach is mounted by it.
+    privileged: bool = True
+    #: Make the root by moving its mount: pivot_root(2) is refused where the host runs from a ramdisk.
+    no_pivot: bool = False
+    #: Where the host has file systems that :attr:`no_pivot` must not leave for the kernel to find.
+    revealing: tuple[str, ...] = ()
 
 
 def compile_plan(spec: Spec, around: Surroundings) -> Plan:
@@ -82,6 +89,7 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
     check_coherence(spec, around.of_host)
     check_hooks(spec.hooks)
     creating = tuple(creation_hooks(spec, around.id, around.bundle, around.umask))
+    root = root_filesystem(spec, around, namespaces.keys() - around.of_host, creating)
     steps: list[Step] = [
         *_before_clone(spec, namespaces),
         _clone(namespaces, around),
@@ -89,7 +97,7 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         # namespace, could use it.
         close(Slot.CGROUP),
         *_isolation(spec, namespaces, around),
-        *root_filesystem(spec, around.bundle, around.cgroup_mounts, namespaces, creating),
+        *root.steps,
     ]
     process = spec.process or _no_process()
     rights, warnings = identity(process, around.capabilities, around.seccomp)
@@ -103,7 +111,8 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         tuple(steps),
         uid_map=tuple((m.container_id, m.host_id, m.size) for m in spec.linux.uid_mappings) if new_user else (),
         gid_map=tuple((m.container_id, m.host_id, m.size) for m in spec.linux.gid_mappings) if new_user else (),
-        warnings=warnings,
+        warnings=(*root.warnings, *warnings),
+        mount_owners=root.owners,
     )
 
 

@@ -220,6 +220,7 @@ def check_strings(steps: Iterable[Step]) -> None:
             raise ValidationError((f"$.process: {found}; expected at most {MAX_STRINGS:,}",))
         if step.op not in BINARY and any(b"\0" in string for string in step.strings):
             raise ValidationError((f"$: {step.action}: a string with a NUL byte in it",))
+        check_strings(step.outside)
 
 
 def _pack(string: bytes) -> bytes:

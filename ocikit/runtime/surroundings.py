@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
     from ocikit.spec import LinuxIDMapping, Spec
 
-__all__ = ["home", "home_of", "host_ids", "makes_users", "namespaces_of_host", "owner"]
+__all__ = [
+    "home",
+    "home_of",
+    "host_ids",
+    "makes_users",
+    "namespaces_of_host",
+    "owner",
+    "revealing_mounts",
+]
 
 _MAX_PASSWD_BYTES = 1024 * 1024
 
@@ -29,6 +37,23 @@ def namespaces_of_host(spec: Spec) -> frozenset[str]:
             if one.path and os.path.samefile(one.path, f"/proc/self/ns/{NAMESPACES[one.type].file}"):
                 found.add(one.type)
     return frozenset(found)
+
+
+def revealing_mounts() -> tuple[str, ...]:
+    """Return where this host has a procfs or sysfs mounted as a whole, those inside others first.
+
+    As long as one of these is in the mount namespace of a container, the kernel lets those in it who are root in a user
+    namespace of their own mount another one, without what is masked in the container's.
+    """
+    found = []
+    with open("/proc/self/mountinfo", "rb") as file:
+        for line in file:
+            before, _, after = line.partition(b" - ")
+            _, _, _, root, where = before.split()[:5]
+            if root == b"/" and after.split()[0] in {b"proc", b"sysfs"}:
+                # The kernel writes spaces and the like as numbers (proc_pid_mountinfo(5)).
+                found.append(os.fsdecode(where.decode("unicode_escape").encode("latin-1")))
+    return tuple(reversed(found))
 
 
 def makes_users(spec: Spec) -> bool:
