@@ -96,7 +96,7 @@ struct wire_message {
 	OP(LOOPBACK, 0)           /* bring the interface lo up */                                                     \
 	OP(NETLINK, 0)            /* [slot]: a socket that configures the network namespace the caller is in */       \
 	OP(KEYRING, 1)            /* name: a session keyring of its own */                                            \
-	OP(CONSOLE, 0)            /* [root slot, slot, rows, columns, how]: a pseudo-terminal for standard input and output */ \
+	OP(CONSOLE, 0)            /* [root slot, slot, rows << 16 | columns, uid, how]: a pseudo-terminal for standard input and output */ \
 	OP(HOOK, WIRE_ANY)        /* [milliseconds, arguments, umask, directory slot, how] name, state up to the pid of whoever \
 				     runs it, state after the pid or nothing, path, arguments, environment */ \
 	OP(RLIMIT, 0)             /* [resource, soft, hard] */                                                        \
@@ -121,7 +121,8 @@ struct wire_message {
 	OP(INHERIT, 0)            /* [first slot, count]: descriptors that the program gets as 3, 4, … */             \
 	OP(EXEC, WIRE_ANY)        /* [number of arguments] arguments, environment */                                  \
 	OP(REMOUNT, WIRE_ANY)     /* [root slot, set, clear, implied clear, whole] path, options…: change what is mounted there */ \
-	OP(UNMOUNT, 1)            /* path: of the host, in this mount namespace; what cannot be unmounted is covered */
+	OP(UNMOUNT, 1)            /* path: of the host, in this mount namespace; what cannot be unmounted is covered */ \
+	OP(CTTY, 0)               /* the terminal at standard input controls the session, which the caller leads */
 
 enum wire_op {
 #define WIRE_ENUM(name, strings) WIRE_OP_##name,
@@ -152,6 +153,8 @@ enum wire_op {
 /* How ATTACH treats its target. */
 #define WIRE_ATTACH_PLAIN 1U   /* no symbolic link on the way: /proc and /sys must be what they seem */
 #define WIRE_ATTACH_IN_PROC 2U /* the target may lie in a procfs (files that lxcfs and the like replace) */
+
+#define WIRE_CONSOLE_SHOW 1U /* as /dev/console, too */
 
 /* What can stop a hook beside its time: nothing; a word of the launcher; also that the launcher is gone. */
 #define WIRE_HOOK_ALONE 0U

@@ -104,6 +104,7 @@ class Op(enum.IntEnum):
     EXEC = 48
     REMOUNT = 49
     UNMOUNT = 50
+    CTTY = 51
 
 
 #: Operations whose strings are no text: a NUL is a byte like any other.
