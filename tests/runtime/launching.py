@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import attrs
 
 from ocikit.runtime.launch import launch
+from ocikit.runtime.outside import mounting_for, open_owners
 from ocikit.runtime.plan import Surroundings, compile_plan
 from ocikit.runtime.procfs import own_capabilities
-from ocikit.runtime.steps import Slot
+from ocikit.runtime.steps import Slot, Sync
 from ocikit.spec import Mount, Spec
 
 if TYPE_CHECKING:
@@ -55,7 +57,10 @@ def run_plan(bundle: Path, spec: Spec, **around: Any) -> Ran:
     reader, writer = os.pipe()
     null = os.open("/dev/null", os.O_RDWR)
     try:
-        with launch(plan, stdio=(null, writer, writer), passed={Slot.FIFO: fifo_fd}) as init:
+        with contextlib.ExitStack() as stack:
+            passed = {Slot.FIFO: fifo_fd} | open_owners(plan.mount_owners, stack)
+            answers = {Sync.MOUNT: mounting_for(passed)}
+            init = stack.enter_context(launch(plan, stdio=(null, writer, writer), passed=passed, answers=answers))
             init.ready()
             os.close(writer)
             writer = -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocikit.errors import UnsupportedFieldError
+from ocikit.errors import ValidationError
 from ocikit.runtime import mount_options
 from ocikit.runtime.mount_options import NODEV, NOEXEC, NOSUID, READ_ONLY
 
@@ -70,8 +70,69 @@ def test_rbind_after_bind_is_recursive() -> None:
     assert parse("bind").bind is False
 
 
-@pytest.mark.parametrize("option", ["tmpcopyup", "idmap", "ridmap", "idmap=uids=0-1-1", "remount", "iversion"])
-def test_what_would_be_ignored_is_refused(option: str) -> None:
-    """An option that is known and not acted on is an error that names its place."""
-    with pytest.raises(UnsupportedFieldError, match=r"\$\.mounts\[0\]\.options\[1\]"):
-        parse("ro", option)
+def test_every_option_of_the_specification_is_known() -> None:
+    """The table has the names of the specification, and nothing of it is taken for an option of a file system."""
+    words = """
+        async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev nodiratime noexec
+        noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private ratime rbind rdev rdiratime
+        relatime remount rexec rnoatime rnodev rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro
+        rprivate rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave
+        strictatime suid symfollow sync tmpcopyup unbindable idmap ridmap
+    """
+    assert tuple(sorted(words.split())) == mount_options.NAMES
+    for name in mount_options.NAMES:
+        assert parse(name).data == (), name
+
+
+def test_clearing_an_access_time_is_for_that_value_only() -> None:
+    """Only "relatime" asks for what remains; "atime" takes "noatime" away, and "norelatime" nothing."""
+    assert parse("atime").clear == 0x10
+    assert parse("nostrictatime").clear == 0x20
+    assert parse("norelatime").clear == 0
+    assert parse("relatime").clear == ATIME_FIELD
+    assert parse("noatime", "atime").set == 0
+
+
+def test_what_a_bind_loses() -> None:
+    """As soon as one attribute of a bind mount is given, those that are not given are cleared, as mount(2) does."""
+    every = NODEV | NOEXEC | NOSUID | READ_ONLY | 0x20_0000
+    assert parse("bind").implied_clear == 0
+    assert parse("bind", "ro").implied_clear == every & ~READ_ONLY
+    assert parse("bind", "rw").implied_clear == every
+    assert parse("bind", "nodiratime").implied_clear == every | ATIME_FIELD
+    assert parse("bind", "noatime").implied_clear == every | ATIME_FIELD | 0x80
+
+
+@pytest.mark.parametrize(
+    ("option", "data"),
+    [
+        ("size=64k,mode=755", ("size=64k", "mode=755")),
+        ('context="u:r:t:s0:c1,c2",nosharecache', ("context=u:r:t:s0:c1,c2", "nosharecache")),
+        ("lowerdir=/a:/b", ("lowerdir=/a:/b",)),
+        (",size=1m,", ("size=1m",)),
+    ],
+)
+def test_options_in_one_string(option: str, data: tuple[str, ...]) -> None:
+    """Callers that join options of a file system by commas are understood; between quotes a comma is a comma."""
+    assert parse(option).data == data
+
+
+def test_owners_are_asked_for_in_three_ways() -> None:
+    """Mapped owners, for one mount or for all below, by the mappings of the configuration or in crun's own words."""
+    assert parse("bind").owners is None
+    assert parse("idmap").owners is False
+    assert parse("idmap", "ridmap").owners is True
+    assert parse("idmap=uids=0-1-10;gids=0-2-10").owners_text == "uids=0-1-10;gids=0-2-10"
+
+
+def test_labels_do_not_replace_labels() -> None:
+    """The label of all mounts is for those that say nothing themselves."""
+    assert mount_options.labelled(("size=1m",), "a:b:c") == ("size=1m", "context=a:b:c")
+    assert mount_options.labelled(("context=x",), "a:b:c") == ("context=x",)
+    assert mount_options.labelled(("size=1m",), "") == ("size=1m",)
+
+
+def test_an_empty_option_is_an_error() -> None:
+    """A hole in the list is a mistake of whoever wrote it, and its place is told."""
+    with pytest.raises(ValidationError, match=r"\$\.mounts\[0\]\.options\[1\]"):
+        parse("ro", "")
