@@ -107,7 +107,12 @@ EVERYTHING = (
 
 #: Those that fail at once, or that are of interest without the rest.
 ALONE = (
-    step(Op.JOIN, 0x4000_0000, strings=(b"/proc/self/ns/net",)),
+    step(Op.OPEN, Slot.JOINED, 0, strings=(b"/proc/self/ns/net",)),
+    step(Op.JOIN, 0x4000_0000, Slot.JOINED, 0),
+    step(Op.DUMPABLE, 0),
+    step(Op.RLIMIT, 7, 1024, 2048, 1),
+    step(Op.COPY_ROOT, ROOT, strings=(b"/usr",)),
+    step(Op.COVER, ROOT),
     step(Op.WRITE, NO_SLOT, 0, strings=(b"/proc/self/oom_score_adj", b"100")),
     step(Op.LOOPBACK),
     step(Op.GROUPS, strings=(struct.pack("=3I", 0, 5, 7),)),

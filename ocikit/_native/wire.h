@@ -70,7 +70,8 @@ struct wire_message {
  */
 #define WIRE_ANY 0xffff
 #define WIRE_OPS(OP)                                                                                    \
-	OP(JOIN, 1)               /* [type] path: enter an existing namespace */                                      \
+	OP(JOIN, 0)               /* [type, slot, try]: enter a namespace and let go of it; with try, a refusal is left to the \
+				     next JOIN; an empty slot was entered before */ \
 	OP(JOIN_PROCESS, 0)       /* [slot, flags]: enter namespaces of the process that a pidfd in the slot refers to */ \
 	OP(UNSHARE, 0)            /* [flags]: new namespaces for the caller */                                        \
 	OP(CLONE, 0)              /* [flags, cgroup slot]: the child goes on as init, the caller is done */           \
@@ -99,7 +100,7 @@ struct wire_message {
 	OP(CONSOLE, 0)            /* [root slot, slot, rows << 16 | columns, uid, how]: a pseudo-terminal for standard input and output */ \
 	OP(HOOK, WIRE_ANY)        /* [milliseconds, arguments, umask, directory slot, how] name, state up to the pid of whoever \
 				     runs it, state after the pid or nothing, path, arguments, environment */ \
-	OP(RLIMIT, 0)             /* [resource, soft, hard] */                                                        \
+	OP(RLIMIT, 0)             /* [resource, soft, hard, raise]: with raise, no more than a hard limit that is too low */ \
 	OP(SCHEDULER, 1)          /* struct sched_attr */                                                             \
 	OP(IO_PRIORITY, 0)        /* [class and level] */                                                             \
 	OP(AFFINITY, 1)           /* mask of CPUs */                                                                  \
@@ -108,7 +109,7 @@ struct wire_message {
 	OP(UMASK, 0)              /* [mask] */                                                                        \
 	OP(BOUND, 0)              /* [keep]: drop every other capability from the bounding set */                     \
 	OP(KEEPCAPS, 0)           /* [on]: keep permitted capabilities over a change of user */                       \
-	OP(GROUPS, 1)             /* packed 32-bit ids */                                                             \
+	OP(GROUPS, 1)             /* [try]: with try, a refusal is nothing; packed 32-bit ids */                      \
 	OP(IDS, 0)                /* [uid, gid] */                                                                    \
 	OP(CAPS, 0)               /* [effective, permitted, inheritable] */                                           \
 	OP(AMBIENT, 0)            /* [set] */                                                                         \
@@ -122,7 +123,11 @@ struct wire_message {
 	OP(EXEC, WIRE_ANY)        /* [number of arguments] arguments, environment */                                  \
 	OP(REMOUNT, WIRE_ANY)     /* [root slot, set, clear, implied clear, whole] path, options…: change what is mounted there */ \
 	OP(UNMOUNT, 1)            /* path: of the host, in this mount namespace; what cannot be unmounted is covered */ \
-	OP(CTTY, 0)               /* the terminal at standard input controls the session, which the caller leads */
+	OP(CTTY, 0)               /* the terminal at standard input controls the session, which the caller leads */ \
+	OP(OPEN, 1)               /* [slot, flags] path */                                                            \
+	OP(COPY_ROOT, 1)          /* [slot] path: a copy of what is mounted at a directory */                         \
+	OP(COVER, 0)              /* [slot]: put such a copy over everything, to become the root */                   \
+	OP(DUMPABLE, 0)           /* [on]: whether the caller's own user may look at it, and write to it, through /proc */
 
 enum wire_op {
 #define WIRE_ENUM(name, strings) WIRE_OP_##name,

@@ -70,8 +70,8 @@ def _names(spec: Spec, namespaces: Mapping[str, LinuxNamespace]) -> Iterator[str
 def _user_namespace(linux: Linux, namespaces: Mapping[str, LinuxNamespace]) -> Iterator[str]:
     user = namespaces.get("user")
     for field, mappings in (("uidMappings", linux.uid_mappings), ("gidMappings", linux.gid_mappings)):
-        if mappings and (user is None or user.path):
-            yield f"$.linux.{field}: only a new user namespace has ids to map"
+        if mappings and user is None:
+            yield f"$.linux.{field}: only a user namespace has ids to map"
         if not mappings and user is not None and not user.path:
             yield f"$.linux.{field}: a new user namespace needs at least one range"
 

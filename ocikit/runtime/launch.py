@@ -116,7 +116,7 @@ class Launch:
         self._answer_fd: Descriptor | None = None
         #: The step that init waits in for an answer.
         self.asking: Step | None = None
-        #: The process id of init, in the pid namespace of this process.
+        #: The process id of init, in the pid namespace of this process; of the helper while there is no init.
         self.pid = -1
         #: When init was started, in clock ticks since boot (proc_pid_stat(5), field 22).
         self.start_time = 0
@@ -147,6 +147,7 @@ class Launch:
             write_whole(plan.fd, self._plan.encode(slots))
             fds = [*stdio, plan.fd, theirs.fd, *(passed.get(slot, -1) for slot in range(slots))]
             _sys.spawn(self._helper, _sys.helper_executable(), fds, cgroup)
+        self.pid = self._helper.pid
         # Our copy of their end is closed: when helper and init are gone, we read the end of the conversation.
         self.pid = self._hear_of_init()
         self.start_time = start_time(self.pid) or 0
@@ -324,19 +325,10 @@ class Launch:
                 self._answer_fd = None
 
     def _map_ids(self, _: int) -> None:
-        self._write_map("uid_map", self._plan.uid_map)
-        self._write_map("gid_map", self._plan.gid_map)
+        from ocikit.runtime.idmaps import write_maps  # noqa: PLC0415 - for containers with users of their own
+        from ocikit.runtime.rootless import this_process  # noqa: PLC0415
 
-    def _write_map(self, name: str, ranges: tuple[tuple[int, int, int], ...]) -> None:
-        path = f"/proc/{self.pid}/{name}"
-        lines = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in ranges)
-        try:
-            # Init is our child and not reaped: the number is still its own.
-            with Descriptor(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) as file:
-                os.write(file.fd, lines.encode())
-        except OSError as error:
-            remedy = "mappings must not overlap, and have at most 340 lines"
-            raise SetupError("map ids of the user namespace", error.errno or errno.EIO, path, remedy) from None
+        write_maps(self.pid, self._plan.uid_map, self._plan.gid_map, this_process())
 
 
 def reap(pidfd: int) -> None:

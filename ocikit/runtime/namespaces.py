@@ -18,10 +18,11 @@ class Namespace(NamedTuple):
     file: str
 
 
-#: Time namespaces apply to children only, and their offsets are fixed once a process is in: they come before the
-#: clone. A cgroup namespace takes the cgroup its maker is in for its root: it comes after the cgroups are joined.
+#: A user namespace comes before all that it is to own. Time namespaces apply to children only, and their offsets are
+#: fixed once a process is in: they come before the clone, too. A cgroup namespace takes the cgroup its maker is in for
+#: its root: it comes after the cgroups are joined.
 NAMESPACES: Final = {
-    "user": Namespace(0x1000_0000, "clone", "user"),
+    "user": Namespace(0x1000_0000, "before", "user"),
     "mount": Namespace(0x0002_0000, "clone", "mnt"),
     "uts": Namespace(0x0400_0000, "clone", "uts"),
     "ipc": Namespace(0x0800_0000, "clone", "ipc"),

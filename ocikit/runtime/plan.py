@@ -6,9 +6,12 @@ where the safety of a container lies; each place that must stay where it is says
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
+from ocikit.runtime import plan_namespaces
+from ocikit.runtime.caller import Caller
 from ocikit.runtime.coherence import check_coherence
 from ocikit.runtime.hook_commands import check_hooks
 from ocikit.runtime.namespaces import NAMESPACES
@@ -18,9 +21,10 @@ from ocikit.runtime.plan_process import environment, filtering, identity, progra
 from ocikit.runtime.plan_root import root_filesystem
 from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, Sync, ask, check_strings, close
 from ocikit.runtime.supported import refuse_unsupported
+from ocikit.runtime.users import check_users, ranges_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from ocikit.runtime.seccomp import Filter
     from ocikit.spec import Linux, LinuxNamespace, Process, Spec
@@ -45,6 +49,8 @@ class Surroundings(NamedTuple):
     cgroup_mounts: tuple[CgroupMount, ...] = ()
     #: Mask of the capabilities that this process could pass on.
     capabilities: int = 0xFFFF_FFFF_FFFF_FFFF
+    #: Who makes the container.
+    caller: Caller = Caller()
     #: Types of the namespaces that the configuration joins by path, and that are those of this process.
     of_host: frozenset[str] = frozenset()
     #: The home directory of the user, for configurations that do not set HOME.
@@ -85,22 +91,28 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
     refuse_unsupported(spec)
     if spec.linux.seccomp is not None and around.seccomp is None:
         raise UnsupportedFieldError("$.linux.seccomp", "a plan takes a filter that was compiled from it before")
-    namespaces = _namespaces(spec.linux)
+    namespaces = _namespaces(spec.linux, around.of_host)
     check_coherence(spec, around.of_host)
+    check_users(spec, around.caller)
+    rootfs = posixpath.join(around.bundle, spec.root.path)
     check_hooks(spec.hooks)
     creating = tuple(creation_hooks(spec, around.id, around.bundle, around.umask))
-    root = root_filesystem(spec, around, namespaces.keys() - around.of_host, creating)
+    kinds = _own_kinds(namespaces.keys() - around.of_host, around.caller)
+    root = root_filesystem(spec, around, kinds, creating, copied=plan_namespaces.is_copied(namespaces))
     steps: list[Step] = [
-        *_before_clone(spec, namespaces),
-        _clone(namespaces, around),
+        *plan_namespaces.before_clone(spec, namespaces, around.caller, rootfs),
+        plan_namespaces.clone(namespaces, into_cgroup=around.into_cgroup),
         # While init waits for start it holds nothing that leads out of the container: who may trace it, in a shared pid
         # namespace, could use it.
         close(Slot.CGROUP),
-        *_isolation(spec, namespaces, around),
+        *_isolation(spec, namespaces, around, rootfs),
         *root.steps,
     ]
     process = spec.process or _no_process()
     rights, warnings = identity(process, around.capabilities, around.seccomp)
+    if "user" in namespaces and not process.user.additional_gids:
+        # They were dropped on the way into the user namespace, where perhaps nobody may change them.
+        rights = [step for step in rights if step.op is not Op.GROUPS]
     steps += [*resource_limits(process), *rights]
     last = filtering(process, around.capabilities, around.seccomp)
     starting = tuple(start_hooks(spec, around.id, around.bundle, environment(process, around.home)))
@@ -109,11 +121,16 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
     new_user = "user" in namespaces and not namespaces["user"].path
     return Plan(
         tuple(steps),
-        uid_map=tuple((m.container_id, m.host_id, m.size) for m in spec.linux.uid_mappings) if new_user else (),
-        gid_map=tuple((m.container_id, m.host_id, m.size) for m in spec.linux.gid_mappings) if new_user else (),
+        uid_map=ranges_of(spec.linux.uid_mappings) if new_user else (),
+        gid_map=ranges_of(spec.linux.gid_mappings) if new_user else (),
         warnings=(*root.warnings, *warnings),
         mount_owners=root.owners,
     )
+
+
+def _own_kinds(kinds: Collection[str], caller: Caller) -> frozenset[str]:
+    """Return the kinds of namespaces that are not those of the host; what it started with, where that is above us."""
+    return frozenset(kinds) | (frozenset() if caller.initial else {"user"})
 
 
 def _no_process() -> Process:
@@ -123,13 +140,16 @@ def _no_process() -> Process:
     return Process(cwd="/")
 
 
-def _namespaces(linux: Linux) -> dict[str, LinuxNamespace]:
+def _namespaces(linux: Linux, of_host: Collection[str]) -> dict[str, LinuxNamespace]:
     found: dict[str, LinuxNamespace] = {}
     for number, namespace in enumerate(linux.namespaces):
         path = f"$.linux.namespaces[{number}]"
         if namespace.type not in NAMESPACES:
             raise UnsupportedFieldError(path, f"no namespace of type {namespace.type!r} is known")
         found[namespace.type] = namespace
+    if "user" in of_host:
+        # The kernel lets nobody enter the user namespace that it is in.
+        found.pop("user", None)
     if "mount" not in found:
         raise UnsupportedFieldError(
             "$.linux.namespaces", "a container without a mount namespace would change the host's"
@@ -137,53 +157,14 @@ def _namespaces(linux: Linux) -> dict[str, LinuxNamespace]:
     return found
 
 
-def _before_clone(spec: Spec, namespaces: dict[str, LinuxNamespace]) -> Iterator[Step]:
-    """Yield what the helper does: all of it passes on to init."""
-    if spec.process is not None and spec.process.oom_score_adj is not None:
-        # Before any namespace is entered: to lower the score takes a right that a user namespace does not give.
-        yield Step(
-            Op.WRITE,
-            "set the OOM score adjustment",
-            (NO_SLOT, 0),
-            (b"/proc/self/oom_score_adj", b"%d" % spec.process.oom_score_adj),
-            "/proc/self/oom_score_adj",
-            "lowering it below the caller's takes CAP_SYS_RESOURCE",
-        )
-    # The user namespace last: in it there is no right left to enter the others.
-    joined = sorted((n for n in namespaces.values() if n.path), key=lambda n: n.type == "user")
-    for namespace in joined:
-        flag = NAMESPACES[namespace.type].flag
-        yield Step(Op.JOIN, f"join {namespace.type} namespace", (flag,), (namespace.path.encode(),), namespace.path)
-    if "time" in namespaces and not namespaces["time"].path:
-        yield Step(Op.UNSHARE, "make time namespace", (NAMESPACES["time"].flag,))
-        offsets = spec.linux.time_offsets if spec.linux is not None else {}
-        for clock, offset in offsets.items():
-            text = f"{clock} {offset.secs} {offset.nanosecs}".encode()
-            path = "/proc/self/timens_offsets"
-            yield Step(Op.WRITE, f"set offset of the clock {clock}", (NO_SLOT, 0), (path.encode(), text), path)
-
-
-def _clone(namespaces: dict[str, LinuxNamespace], around: Surroundings) -> Step:
-    flags = 0
-    for kind, namespace in namespaces.items():
-        if NAMESPACES[kind].when == "clone" and not namespace.path:
-            flags |= NAMESPACES[kind].flag
-    cgroup = Slot.CGROUP if around.into_cgroup else NO_SLOT
-    return Step(Op.CLONE, "clone init into its namespaces", (flags, cgroup), remedy="new namespaces take CAP_SYS_ADMIN")
-
-
-def _isolation(spec: Spec, namespaces: dict[str, LinuxNamespace], around: Surroundings) -> Iterator[Step]:
+def _isolation(spec: Spec, namespaces: dict[str, LinuxNamespace], around: Surroundings, rootfs: str) -> Iterator[Step]:
     # Resources first: whatever init does from here on is counted and limited. A process of one thread that moves
     # itself does not wait for the lock that moving another one takes.
     if around.systemd:
         yield ask("have systemd make the cgroup", Sync.CGROUP)
     for path in around.cgroup_join:
         yield Step(Op.WRITE, "join cgroup", (NO_SLOT, 0), (path.encode(), b"0"), path)
-    if "user" in namespaces:
-        if not namespaces["user"].path:
-            yield ask("map ids of the user namespace", Sync.ID_MAPS)
-        yield Step(Op.GROUPS, "drop supplementary groups", (), (b"",))
-        yield Step(Op.IDS, "become root of the user namespace", (0, 0))
+    yield from plan_namespaces.become_root(spec, namespaces, around.caller, rootfs)
     if "cgroup" in namespaces and not namespaces["cgroup"].path:
         yield Step(Op.UNSHARE, "make cgroup namespace", (NAMESPACES["cgroup"].flag,))
     if around.new_keyring:

@@ -41,7 +41,12 @@ class RootFilesystem(NamedTuple):
 
 
 def root_filesystem(
-    spec: Spec, around: Surroundings, namespaces: Collection[str], hooks: Sequence[Step] = ()
+    spec: Spec,
+    around: Surroundings,
+    namespaces: Collection[str],
+    hooks: Sequence[Step] = (),
+    *,
+    copied: bool = False,
 ) -> RootFilesystem:
     """Plan everything between the new mount namespace and the new root.
 
@@ -50,6 +55,7 @@ def root_filesystem(
         around: The place it is made in.
         namespaces: The types of namespaces that the container does not share with the host.
         hooks: What is done when all mounts are made, before the root is changed.
+        copied: The root file system was copied before, with the rights of the host.
     """
     if spec.root is None or spec.linux is None:
         raise ValidationError(("$: root and linux are needed",))
@@ -57,7 +63,7 @@ def root_filesystem(
     place = Place(rootfs, around.bundle, spec.linux, around.cgroup_mounts, namespaces, around.privileged)
     mounts = Mounts(place)
     steps = (
-        *_root(rootfs, spec.linux),
+        *_root(rootfs, spec.linux, copied=copied),
         *mounts.steps(spec.mounts),
         *devices(spec, of_host="user" in namespaces),
         *_working_directory(spec),
@@ -86,7 +92,7 @@ def _propagation(linux: Linux) -> tuple[int, bool]:
     return options_of.PROPAGATION.get(name, (0, False))
 
 
-def _root(rootfs: str, linux: Linux) -> Iterator[Step]:
+def _root(rootfs: str, linux: Linux, *, copied: bool) -> Iterator[Step]:
     """Yield the first mount, and what keeps it and all that follow from showing on the host.
 
     A root that is asked to be shared leaves the mounts of the host as they are: what is bound of them can pass on to
@@ -96,6 +102,9 @@ def _root(rootfs: str, linux: Linux) -> Iterator[Step]:
     if kind != options_of.SHARED:
         slave = (NO_SLOT, 1, 0, 0, options_of.SLAVE)
         yield Step(Op.SETATTR, "detach mount propagation", slave, (b"/",), "/")
+    if copied:
+        yield Step(Op.COVER, "mount root file system", (Slot.ROOT,), path=rootfs)
+        return
     # The mount that the root is in: pivot_root(2) refuses one that is shared.
     around = options_of.SLAVE if kind == options_of.SLAVE else options_of.PRIVATE
     remedy = "it must be a directory that the container's root may enter, and no symbolic link"

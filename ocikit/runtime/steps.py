@@ -105,6 +105,10 @@ class Op(enum.IntEnum):
     REMOUNT = 49
     UNMOUNT = 50
     CTTY = 51
+    OPEN = 52
+    COPY_ROOT = 53
+    COVER = 54
+    DUMPABLE = 55
 
 
 #: Operations whose strings are no text: a NUL is a byte like any other.
@@ -132,6 +136,8 @@ class Slot(enum.IntEnum):
     CONSOLE = 261
     LISTENER = 262
     NETLINK = 263
+    #: The first of the namespaces that are joined.
+    JOINED = 272
     #: The first of the mounts that become read-only at the end: until then there are places to make in them.
     WRITABLE = 320
 

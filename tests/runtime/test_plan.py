@@ -10,6 +10,7 @@ import pytest
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime import supported
+from ocikit.runtime.caller import Caller
 from ocikit.runtime.capabilities import NAMES, names_of, to_mask
 from ocikit.runtime.plan import CgroupMount, Surroundings, compile_plan
 from ocikit.runtime.steps import NO_SLOT, Op, Plan, Step
@@ -84,6 +85,13 @@ def test_order_of_privileged_steps() -> None:
     assert order == sorted(order)
 
 
+def with_users() -> Spec:
+    """Return a configuration with a user namespace and a range of users."""
+    ranges = (LinuxIDMapping(container_id=0, host_id=100_000, size=65_536),)
+    namespaces = (*spec().linux.namespaces, LinuxNamespace(type="user"))  # type: ignore[union-attr]
+    return spec(linux={"namespaces": namespaces, "uid_mappings": ranges, "gid_mappings": ranges})
+
+
 def test_only_a_new_network_gets_its_loopback_up() -> None:
     """A joined network namespace is left as it is."""
     assert len(steps(spec(), Op.LOOPBACK)) == 1
@@ -93,21 +101,36 @@ def test_only_a_new_network_gets_its_loopback_up() -> None:
     )
     changed = spec(linux={"namespaces": joined})
     assert steps(changed, Op.LOOPBACK) == []
-    assert steps(changed, Op.JOIN)[0].strings == (b"/run/netns/x",)
+    assert steps(changed, Op.OPEN)[0].strings == (b"/run/netns/x",)
+    assert steps(changed, Op.JOIN)[0].path == "/run/netns/x"
 
 
-def test_user_namespace_is_joined_last() -> None:
-    """In a joined user namespace there is no right left to enter the others."""
-    namespaces = tuple(LinuxNamespace(type=kind, path=f"/ns/{kind}") for kind in ("user", "mount", "network"))
-    joins = steps(spec(linux={"namespaces": namespaces}, hostname=""), Op.JOIN)
-    assert joins[-1].strings == (b"/ns/user",)
+def test_namespaces_are_tried_on_both_sides_of_the_user_namespace() -> None:
+    """What the host owns can be entered before a user namespace only, and what that owns perhaps only after it."""
+    joined = tuple(LinuxNamespace(type=kind, path=f"/ns/{kind}") for kind in ("user", "mount", "network"))
+    namespaces = (*joined, LinuxNamespace(type="pid"), LinuxNamespace(type="ipc"))
+    changed = spec(linux={"namespaces": namespaces}, hostname="")
+    found = [(step.path, step.arguments[2]) for step in steps(changed, Op.JOIN)]
+    others = ("/ns/mount", "/ns/network")
+    assert found == [*((path, 1) for path in others), ("/ns/user", 0), *((path, 0) for path in others)]
+    plan = compile_plan(changed, AROUND)
+    last_opened = max(number for number, step in enumerate(plan.steps) if step.op is Op.OPEN)
+    assert last_opened < position(plan, Op.JOIN)
+
+
+def test_the_root_is_reached_with_the_rights_of_the_host() -> None:
+    """It is copied before the user namespace is entered, by whoever has the right to, else before init is its root."""
+    of = with_users()
+    plan = compile_plan(of, AROUND)
+    assert position(plan, Op.COPY_ROOT) < position(plan, Op.UNSHARE) < position(plan, Op.CLONE)
+    rootless = compile_plan(of, AROUND._replace(caller=Caller(uid=1000, gid=1000, capabilities=0)))
+    assert position(rootless, Op.CLONE) < position(rootless, Op.COPY_ROOT) < position(rootless, Op.IDS)
+    assert steps(spec(), Op.COPY_ROOT) == steps(spec(), Op.COVER) == []
 
 
 def test_user_namespace_maps_ids_and_binds_devices() -> None:
     """A new user namespace asks the launcher for its maps, and shows the host's devices instead of making some."""
-    ranges = (LinuxIDMapping(container_id=0, host_id=100_000, size=65_536),)
-    namespaces = (*spec().linux.namespaces, LinuxNamespace(type="user"))  # type: ignore[union-attr]
-    of = spec(linux={"namespaces": namespaces, "uid_mappings": ranges, "gid_mappings": ranges})
+    of = with_users()
     plan = compile_plan(of, AROUND)
     assert plan.uid_map == plan.gid_map == ((0, 100_000, 65_536),)
     assert position(plan, Op.SYNC) < position(plan, Op.IDS)

@@ -8,8 +8,16 @@
 long step_RLIMIT(struct step *step)
 {
 	struct rlimit64 limit = {.rlim_cur = step->arg[1], .rlim_max = step->arg[2]};
+	struct rlimit64 now;
+	long result;
 
-	return SYS4(prlimit64, 0, step->arg[0], &limit, 0);
+	if (!step->arg[3])
+		return SYS4(prlimit64, 0, step->arg[0], &limit, 0);
+	result = SYS4(prlimit64, 0, step->arg[0], 0, &now);
+	if (result < 0 || now.rlim_max >= limit.rlim_max)
+		return result;
+	now.rlim_max = limit.rlim_max;
+	return SYS4(prlimit64, 0, step->arg[0], &now, 0);
 }
 
 long step_UMASK(struct step *step)
@@ -42,8 +50,9 @@ long step_KEEPCAPS(struct step *step)
 long step_GROUPS(struct step *step)
 {
 	struct text ids = text_next(step);
+	long result = SYS2(setgroups, ids.length / sizeof(uint32_t), ids.bytes);
 
-	return SYS2(setgroups, ids.length / sizeof(uint32_t), ids.bytes);
+	return result == -E_PERM && step->arg[0] ? 0 : result;
 }
 
 /* The group first: the right to change it goes with the user. */

@@ -6,16 +6,26 @@
 #include <linux/prctl.h>
 #include <linux/sockios.h>
 
-long step_JOIN(struct step *step)
+long step_OPEN(struct step *step)
 {
 	struct text path = text_next(step);
-	long fd = sys_open(path.bytes, O_RDONLY);
+
+	return slot_set(step->arg[0], sys_open(path.bytes, (int)step->arg[1]));
+}
+
+/* Which right a namespace takes depends on the user namespace that it belongs to: what is refused before another user
+ * namespace is entered may be granted after it. */
+long step_JOIN(struct step *step)
+{
+	int fd = slot_get(step->arg[1]);
 	long result;
 
-	if (fd < 0)
-		return fd;
+	if (fd == NO_FD)
+		return 0;
 	result = SYS2(setns, fd, step->arg[0]);
-	sys_close((int)fd);
+	if (result == -E_PERM && step->arg[2])
+		return 0;
+	slot_close(step->arg[1]);
 	return result;
 }
 
