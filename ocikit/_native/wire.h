@@ -122,7 +122,7 @@ struct wire_message {
 	OP(INHERIT, 0)            /* [first slot, count]: descriptors that the program gets as 3, 4, … */             \
 	OP(EXEC, WIRE_ANY)        /* [number of arguments] arguments, environment */                                  \
 	OP(REMOUNT, WIRE_ANY)     /* [root slot, set, clear, implied clear, whole] path, options…: change what is mounted there */ \
-	OP(UNMOUNT, 1)            /* path: of the host, in this mount namespace; what cannot be unmounted is covered */ \
+	OP(UNMOUNT, 1)            /* [strict] path: of the host, in this mount namespace; unless strict, cover what stays */ \
 	OP(CTTY, 0)               /* the terminal at standard input controls the session, which the caller leads */ \
 	OP(OPEN, 1)               /* [slot, flags] path */                                                            \
 	OP(COPY_ROOT, 1)          /* [slot] path: a copy of what is mounted at a directory */                         \
@@ -149,9 +149,11 @@ enum wire_op {
 #define WIRE_BIND_OUTSIDE 4U
 #define WIRE_SYNC_MOUNT 8 /* the tag of what it says then (steps.py: Sync.MOUNT) */
 
-/* How PIVOT comes by the new root: by pivot_root(2), or by covering the old one where that cannot be moved. */
+/* How PIVOT comes by the new root: by pivot_root(2), by covering the old one where that cannot be moved, or by
+ * chroot(2), where the mounts are those of others, too. */
 #define WIRE_PIVOT_ROOT 0U
 #define WIRE_PIVOT_COVER 1U
+#define WIRE_PIVOT_CHROOT 2U
 
 #define WIRE_NODE_OF_HOST 0x100000000ULL /* in the mode of NODE: none is made, that of the host is shown */
 

@@ -161,7 +161,9 @@ long step_PIVOT(struct step *step)
 
 	if (old < 0)
 		return old;
-	if (result >= 0)
+	if (result >= 0 && step->arg[1] == WIRE_PIVOT_CHROOT)
+		result = SYS1(chroot, ".");
+	else if (result >= 0)
 		result = step->arg[1] == WIRE_PIVOT_COVER ? cover(new_root) : pivot((int)old);
 	if (result >= 0)
 		result = SYS1(chdir, "/");
@@ -170,7 +172,7 @@ long step_PIVOT(struct step *step)
 }
 
 /* In this mount namespace only. What cannot be unmounted, because it came from another user namespace, is covered. */
-static long unmount_or_cover(int place)
+static long unmount_or_cover(int place, int strict)
 {
 	long result = sys_mount_setattr(place, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, PROPAGATION_SLAVE);
 	long mount;
@@ -179,7 +181,7 @@ static long unmount_or_cover(int place)
 		result = SYS1(fchdir, place);
 	if (result >= 0)
 		result = SYS2(umount2, ".", UMOUNT_DETACH);
-	if (result != -E_INVAL && result != -E_PERM)
+	if (strict || (result != -E_INVAL && result != -E_PERM))
 		return result;
 	mount = nothing();
 	result = mount < 0 ? mount : sys_attach((int)mount, place);
@@ -196,7 +198,7 @@ long step_UNMOUNT(struct step *step)
 
 	if (place < 0)
 		return place == -E_NOENT ? 0 : place; /* what it was mounted below is gone already */
-	result = unmount_or_cover((int)place);
+	result = unmount_or_cover((int)place, step->arg[0] != 0);
 	if (result >= 0)
 		result = SYS1(chdir, "/");
 	sys_close((int)place);
