@@ -2,7 +2,8 @@
 
 * :func:`create` makes a container from a bundle, :func:`load` finds one that exists, :func:`run` runs one to its end;
 * :func:`list_containers` and :func:`stop_and_remove` work on all whose id has a prefix;
-* :class:`Container` is what they give.
+* :class:`Container` is what they give;
+* :mod:`~ocikit.runtime.seccomp` has what agents that decide about system calls of containers need.
 
 This room never looks into an image: it meets the rest of the house in a bundle, which is a directory.
 """
@@ -13,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ocikit.runtime import seccomp
     from ocikit.runtime.abilities import features
     from ocikit.runtime.container import Container
     from ocikit.runtime.creation import create
@@ -38,6 +40,7 @@ __all__ = [
     "list_containers",
     "load",
     "run",
+    "seccomp",
     "stop_and_remove",
 ]
 
@@ -61,6 +64,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name == "seccomp":
+        return import_module("ocikit.runtime.seccomp")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'ocikit.runtime' has no attribute {name!r}")

@@ -11,13 +11,13 @@ from typing import Any
 
 import attrs
 import pytest
-from seccomp_profiles import NOTIFIED, arg, call, profile, program
+from seccomp_profiles import NOTIFIED, SUB, arg, call, profile, program
 
 from ocikit.errors import LimitExceededError, UnsupportedFieldError, ValidationError
 from ocikit.runtime.plan import Surroundings, compile_plan
 from ocikit.runtime.seccomp import filter_for, supported_flags
 from ocikit.runtime.seccomp.profile import HandOver
-from ocikit.runtime.seccomp.record import seccomp_record
+from ocikit.runtime.seccomp.record import profile_of, seccomp_record
 from ocikit.runtime.steps import Op
 from ocikit.spec import LinuxSeccomp, Spec
 
@@ -66,6 +66,12 @@ def refused(seccomp: LinuxSeccomp) -> str:
             profile("SCMP_ACT_ALLOW", *(call("read", args=[arg(0, "EQ", n << 32 | n)]) for n in range(2500))),
             r"instructions of the filter: limit 4,096, found",
         ),
+        (
+            profile("SCMP_ACT_ALLOW", call("read", args=[arg(0, "EQ", n) for n in range(4097)])),
+            r"calls with conditions: limit 4,096, found 4,097",
+        ),
+        (LinuxSeccomp(default_action="SCMP_ACT_ALLOW", syscalls=(7,)), r"syscalls\[0\]: expected"),  # type: ignore[arg-type]
+        (LinuxSeccomp(default_action="SCMP_ACT_ALLOW", architectures=None), r"architectures: expected"),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
 def test_what_cannot_be_kept_is_refused(seccomp: LinuxSeccomp, reason: str) -> None:
@@ -192,6 +198,26 @@ def test_the_record_of_runc() -> None:
     bare: dict[str, Any] = {"default_action": 4, "architectures": None, "syscalls": [], "default_errno_ret": None}
     assert seccomp_record(profile()) == {**bare, "flags": ["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]}
     assert seccomp_record(None) is None
+
+
+def test_records_are_read_back() -> None:
+    """What was written down becomes the same filter; a number that stands for nothing is an error."""
+    args = [arg(0, "GT", 4), arg(1, "MASKED_EQ", 3, 1)]
+    entries = (call("getsid", "acct", action="SCMP_ACT_TRACE", errnoRet=7, args=args), call("getpgid", **NOTIFIED))
+    full = profile("SCMP_ACT_LOG", *entries, architectures=[*SUB], flags=[], listenerPath="/a", listenerMetadata="b")
+    record = seccomp_record(full)
+    assert record is not None
+    assert filter_for(profile_of(record)) == filter_for(full)
+    for flags, expected in ((None, ()), (["SECCOMP_FILTER_FLAG_LOG"], ("SECCOMP_FILTER_FLAG_LOG",))):
+        read = profile_of({**record, "flags": flags})
+        assert read is not None
+        assert read.flags == expected
+    without = profile_of({name: value for name, value in record.items() if name != "flags"})
+    assert without is not None
+    assert without.flags is None
+    assert profile_of(None) is None
+    with pytest.raises(KeyError):
+        profile_of({**record, "default_action": 99})
 
 
 # -------------------------------------------------------------------------------------------------------------- library

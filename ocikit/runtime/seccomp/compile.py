@@ -32,6 +32,9 @@ _log = logging.getLogger("ocikit.runtime")
 _KEPT = 32
 
 _MAX_INSTRUCTIONS: Final = 4096  # BPF_MAXINSNS
+
+#: libseccomp compares each of these with all others: it would be busy for minutes with what is too long in the end.
+_MAX_CONDITIONAL: Final = 4096
 _ENOSYS: Final = 38
 
 #: What a program stands for when libseccomp refuses a rule.
@@ -82,7 +85,12 @@ def filter_for(seccomp: LinuxSeccomp | None) -> Filter | None:
     if seccomp is None:
         return None
     used = library()
-    key = hashlib.sha256(repr((canonical(seccomp), used.native, used.version)).encode()).digest()
+    try:
+        content = canonical(seccomp)
+    except (AttributeError, TypeError):
+        flatten(seccomp)  # which says what in it is of the wrong type
+        raise
+    key = hashlib.sha256(repr((content, used.native, used.version)).encode()).digest()
     # One at a time: whoever waits for the same profile finds it compiled.
     with _lock:
         program = _programs.get(key)
@@ -124,6 +132,9 @@ def _wants_stub(seccomp: LinuxSeccomp) -> bool:
 
 def _compile(profile: Profile, used: Library, *, stub: bool) -> bytes:
     _warn_of_contradictions(profile)
+    conditional = sum(1 for rule in profile.rules if rule.conditions)
+    if conditional > _MAX_CONDITIONAL:
+        raise LimitExceededError(f"{PATH}.syscalls: calls with conditions", _MAX_CONDITIONAL, conditional)
     with used.filter(profile.default) as made:
         architectures = _add_architectures(made, profile, used)
         rules = 0

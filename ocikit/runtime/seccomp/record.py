@@ -67,8 +67,9 @@ def profile_of(record: Mapping[str, Any] | None) -> LinuxSeccomp | None:
         "listenerMetadata": record.get("listener_metadata"),
         "syscalls": [_syscall(entry, actions) for entry in record.get("syscalls") or ()],
     }
-    if record.get("flags") is not None:
-        document["flags"] = record["flags"]
+    # What runc before 1.2 left out was a matter of the runtime; what later ones write as null is none.
+    if "flags" in record:
+        document["flags"] = record["flags"] or []
     return LinuxSeccomp.from_dict({name: value for name, value in document.items() if value is not None})
 
 
