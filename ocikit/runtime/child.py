@@ -16,6 +16,7 @@ from ocikit.runtime.uninterrupted import uninterrupted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ocikit.runtime.console import Console
     from ocikit.runtime.process import Init
     from ocikit.runtime.status import ExitStatus
 
@@ -45,6 +46,8 @@ class ContainerProcess:
         self.stdout: BinaryIO | None = None
         #: The other end of its standard error, in the same way.
         self.stderr: BinaryIO | None = None
+        #: Our side of its terminal; None when it has none, or a console socket got it.
+        self.console: Console | None = None
         weakref.finalize(self, _forget, process).atexit = False
 
     def __repr__(self) -> str:
@@ -100,14 +103,16 @@ class ContainerProcess:
             self.signal(signals.SIGKILL)
 
     def close(self) -> None:
-        """Close the pipes to the process; it goes on. Closing twice is nothing."""
+        """Close the pipes to the process and its terminal; it goes on. Closing twice is nothing."""
+        if self.console is not None:
+            self.console.close()
         for file in (self.stdin, self.stdout, self.stderr):
             if file is not None:
                 with contextlib.suppress(BrokenPipeError), broken_pipes_raise():
                     file.close()
 
     def end(self) -> None:
-        """Kill the process if it runs, wait for it, and close the pipes to it."""
+        """Kill the process if it runs, wait for it, and close what connects us with it."""
         self.kill()
         self.wait()
         self.close()

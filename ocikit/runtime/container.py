@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ocikit.runtime.cgroups import Hierarchies
     from ocikit.runtime.child import ContainerProcess
+    from ocikit.runtime.console import Console
     from ocikit.runtime.hook_commands import HookCommand
     from ocikit.runtime.launch import Launch
     from ocikit.runtime.process import Init
@@ -68,6 +69,8 @@ class Container(Handle):
         self.stdout: BinaryIO | None = None
         #: The other end of its standard error, in the same way.
         self.stderr: BinaryIO | None = None
+        #: Our side of its terminal; None when it has none, or a console socket got it, or somebody else created it.
+        self.console: Console | None = None
 
     def start(self) -> None:
         """Let the program of a created container run.
@@ -167,6 +170,7 @@ class Container(Handle):
         stdout: Stream = "inherit",
         stderr: Stream = "inherit",
         cgroup: str | Mapping[str, str] | None = None,
+        console_socket: str | None = None,
         preserve_fds: Sequence[int] = (),
         ignore_paused: bool = False,
     ) -> ContainerProcess:
@@ -180,11 +184,13 @@ class Container(Handle):
             env: Variables in addition to those of the process.
             cwd: Its working directory instead.
             user: Its user and groups instead; ids only.
-            terminal: Whether it has a terminal; arguments alone do not.
+            terminal: Whether it has a terminal, which takes the place of the three streams; arguments alone do not.
             stdin: Its standard input, as for :func:`ocikit.runtime.create`.
             stdout: Its standard output.
             stderr: Its standard error.
             cgroup: An existing cgroup below the container's, or one for each controller that is named.
+            console_socket: Path of a unix socket that gets our side of the terminal, instead of
+                :attr:`ContainerProcess.console`.
             preserve_fds: Descriptors that the program gets as 3, 4, … in this order; they remain the caller's.
             ignore_paused: Start it in a paused container as well; it is frozen at once, and this call waits.
 
@@ -207,7 +213,7 @@ class Container(Handle):
         if self._template is None:
             self._template = template_of(self)
         streams, fds = (stdin, stdout, stderr), tuple(preserve_fds)
-        request = Request(process, env, cwd, user, terminal, streams, cgroup, fds, ignore_paused)
+        request = Request(process, env, cwd, user, terminal, streams, cgroup, console_socket, fds, ignore_paused)
         return execute(self, self._template, request)
 
     def signal(self, number: int) -> None:
@@ -368,7 +374,9 @@ class Container(Handle):
         self.close()
 
     def close(self) -> None:
-        """Close the pipes to the container; it goes on. Closing twice is nothing."""
+        """Close the pipes to the container and its terminal; it goes on. Closing twice is nothing."""
+        if self.console is not None:
+            self.console.close()
         if self._launch is not None:
             self._launch.close_channel()
             self._launch = None

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocikit import _fs
 from ocikit.errors import BundleError, CgroupError, LimitExceededError, OCIKitError, SystemCallError
-from ocikit.runtime import cgroup_setup, fifo, records, surroundings, teardown
+from ocikit.runtime import cgroup_setup, cgroup_tree, fifo, records, surroundings, teardown
+from ocikit.runtime.console import Reception
 from ocikit.runtime.container import assemble
 from ocikit.runtime.libcontainer import Created, state_document
 from ocikit.runtime.limits import ignored
@@ -26,7 +27,7 @@ from ocikit.runtime.placement import find_place
 from ocikit.runtime.process import adopt_init
 from ocikit.runtime.root import StateRoot
 from ocikit.runtime.state import LIFETIMES, STATE_FILE, OwnRecord, parse_state, validate_id
-from ocikit.runtime.stdio import Stdio
+from ocikit.runtime.stdio import Stdio, with_terminal
 from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ class _Making(NamedTuple):
     #: Its directory in the state root.
     directory: int
     stdio: Stdio
+    #: What takes its terminal.
+    reception: Reception
     #: Directories of cgroups that were made for it.
     made: list[str]
     hooks: CreationHooks
@@ -168,7 +171,8 @@ class _Creation(NamedTuple):
         for warning in (*plan.warnings, *ignored(places.resources, places.hierarchies)):
             _log.warning("container %s: %s", self.id, warning)
         with (
-            Stdio(self.streams, surroundings.owner(self.spec)) as stdio,
+            Stdio(self._streams(), surroundings.owner(self.spec)) as stdio,
+            Reception(self.options.console_socket) as reception,
             StateRoot.make(self.root) as root,
             root.claim(self.id) as directory,
         ):
@@ -181,14 +185,24 @@ class _Creation(NamedTuple):
                 records.write_own(directory, own._replace(processes=self._note(seccomp)))
                 if places.unit is None:
                     places.make(made)
-                return self._start_init(_Making(plan, places, directory, stdio, made, hooks), cancellation)
+                return self._start_init(_Making(plan, places, directory, stdio, reception, made, hooks), cancellation)
             except BaseException:
                 self._undo(root, directory, places, made)
                 hooks.clean_up()
                 raise
 
+    def _streams(self) -> tuple[Stream, Stream, Stream]:
+        """Return the standard streams that init starts with."""
+        if self.spec.process is not None and self.spec.process.terminal:
+            return with_terminal(self.streams)
+        if self.options.console_socket is not None:
+            raise ValueError("console_socket: the process has no terminal; set process.terminal, or leave it out")
+        return self.streams
+
     def _undo(self, root: StateRoot, directory: int, places: Placement, made: list[str]) -> None:
         try:
+            # Init is gone; hooks that it was running go with it only if they share a pid namespace of its own.
+            cgroup_tree.kill({key: path for key, path in places.paths.items() if path in made})
             places.unmake(made)
         except CgroupError as error:
             # Leave the note of the cgroups: the next creation with this id, or stop_and_remove, tries again.
@@ -263,6 +277,7 @@ class _Creation(NamedTuple):
             scope = self.lifetime == "scope"
             container = assemble(self.root, record, init, started, places.hierarchies, scope=scope)
             container.stdin, container.stdout, container.stderr = (stdio.files.get(number) for number in range(3))
+            container.console = making.reception.console
             return container
 
     def _answers(self, making: _Making) -> dict[Sync, Callable[[Launch, int], None]]:
@@ -275,7 +290,12 @@ class _Creation(NamedTuple):
         def run_hooks(started: Launch, _: int) -> None:
             making.hooks.run(started.pid)
 
-        return {Sync.CGROUP: make_unit, Sync.SECCOMP_LISTENER: self._hand_over, Sync.HOOKS: run_hooks}
+        return {
+            Sync.CGROUP: make_unit,
+            Sync.SECCOMP_LISTENER: self._hand_over,
+            Sync.HOOKS: run_hooks,
+            Sync.CONSOLE: making.reception.take,
+        }
 
     def _hand_over(self, started: Launch, fd: int) -> None:
         """Give the listener of the filter to its agent."""

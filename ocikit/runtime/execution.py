@@ -19,10 +19,11 @@ from ocikit import _fs
 from ocikit.errors import CgroupError, NotExistError, NotRunningError, OCIKitError, PausedError, ValidationError
 from ocikit.runtime import cgroup_ownership, cgroups, freezer, records
 from ocikit.runtime.child import ContainerProcess, reap_forgotten
+from ocikit.runtime.console import Reception
 from ocikit.runtime.inside import Inside, Places
 from ocikit.runtime.process import adopt_init
 from ocikit.runtime.state import OWN_FILE, STATE_FILE
-from ocikit.runtime.stdio import Stdio
+from ocikit.runtime.stdio import Stdio, with_terminal
 from ocikit.runtime.template import Template, derive, read_note
 from ocikit.runtime.uninterrupted import uninterrupted
 
@@ -56,6 +57,7 @@ class Request(NamedTuple):
     terminal: bool | None = None
     streams: tuple[Stream, Stream, Stream] = ("inherit", "inherit", "inherit")
     cgroup: str | Mapping[str, str] | None = None
+    console_socket: str | None = None
     preserve_fds: tuple[int, ...] = ()
     ignore_paused: bool = False
 
@@ -81,6 +83,8 @@ def execute(container: Handle, template: Template, request: Request) -> Containe
     process = derive(
         template, request.process, env=request.env, cwd=request.cwd, user=request.user, terminal=request.terminal
     )
+    if request.console_socket is not None and not process.terminal:
+        raise ValueError("console_socket: the process has no terminal; set terminal, or leave the socket out")
     reap_forgotten()
     return uninterrupted(_Execution(container, template, process, request).carry_out, ContainerProcess.end)
 
@@ -141,10 +145,14 @@ class _Execution(NamedTuple):
             plan = self._plan(inside, places)
             # Only now is it known that all this was about the container.
             self._check_alive()
-            with Stdio(self.request.streams, inside.owner(self.process)) as stdio:
-                entering = _Entering(plan, places, lived_in.get(cgroups.UNIFIED), pidfd, stdio)
+            streams = with_terminal(self.request.streams) if self.process.terminal else self.request.streams
+            with (
+                Stdio(streams, inside.owner(self.process)) as stdio,
+                Reception(self.request.console_socket) as reception,
+            ):
+                entering = _Entering(plan, places, lived_in.get(cgroups.UNIFIED), pidfd, stdio, reception)
                 with self._launch(entering, cancellation) as started:
-                    return self._finish(started, stdio, cancellation)
+                    return self._finish(started, entering, cancellation)
 
     def _check_alive(self) -> None:
         if not self.container._init().alive():  # noqa: SLF001
@@ -191,7 +199,7 @@ class _Execution(NamedTuple):
                     entering.plan,
                     stdio=entering.stdio.fds,
                     passed=passed,
-                    answers=self._answers(),
+                    answers=self._answers(entering.reception),
                     cgroup=fd,
                     release=entering.places.release if self.request.ignore_paused else None,
                     cancellation=cancellation,
@@ -202,11 +210,11 @@ class _Execution(NamedTuple):
                 remedy = "a limit of its processes was reached, or it hands controllers on and has only cgroups in it"
                 raise CgroupError("join cgroup", error.errno or errno.EIO, cgroup, remedy) from error
 
-    def _answers(self) -> dict[Sync, Callable[[Launch, int], None]]:
+    def _answers(self, reception: Reception) -> dict[Sync, Callable[[Launch, int], None]]:
         """Return what is done for the process when it asks."""
         from ocikit.runtime.steps import Sync  # noqa: PLC0415
 
-        return {Sync.SECCOMP_LISTENER: self._hand_over}
+        return {Sync.SECCOMP_LISTENER: self._hand_over, Sync.CONSOLE: reception.take}
 
     def _hand_over(self, started: Launch, fd: int) -> None:
         from ocikit.runtime.seccomp.hand_over import send_listener  # noqa: PLC0415 - few containers have an agent
@@ -215,7 +223,7 @@ class _Execution(NamedTuple):
         if seccomp is not None and seccomp.listener is not None:
             send_listener(seccomp.listener, fd, started.pid, self.container.oci_state())
 
-    def _finish(self, started: Launch, stdio: Stdio, cancellation: Cancellation) -> ContainerProcess:
+    def _finish(self, started: Launch, entering: _Entering, cancellation: Cancellation) -> ContainerProcess:
         with cancellation.waking(started.kill):
             started.ready()
             started.commit()
@@ -229,7 +237,8 @@ class _Execution(NamedTuple):
         except BaseException:
             child.end()
             raise
-        child.stdin, child.stdout, child.stderr = (stdio.files.get(number) for number in range(3))
+        child.stdin, child.stdout, child.stderr = (entering.stdio.files.get(number) for number in range(3))
+        child.console = entering.reception.console
         return child
 
 
@@ -243,6 +252,7 @@ class _Entering(NamedTuple):
     #: A descriptor of that process.
     pidfd: int
     stdio: Stdio
+    reception: Reception
 
 
 def _raise_any(error: Exception | None) -> None:

@@ -93,6 +93,7 @@ class Inside:
             joined=self._joined,
             cgroup_files=cgroup_files,
             capabilities=_ALL_CAPABILITIES if other_users else own_capabilities(),
+            has_root=other_users and all(_has(0, self._read(name)) for name in ("uid_map", "gid_map")),
             limits=_own_limits() if process.rlimits else {},
         )
         if other_users and self._read("setgroups").strip() == "deny":
@@ -121,6 +122,11 @@ def _own_limits() -> dict[int, tuple[int, int]]:
         soft, hard = resource.getrlimit(number)
         found[number] = (_NO_LIMIT if soft < 0 else soft, _NO_LIMIT if hard < 0 else hard)
     return found
+
+
+def _has(number: int, text: str) -> bool:
+    """Tell whether there is an id in the container, by the text of its map."""
+    return any(int(one[0]) <= number < int(one[0]) + int(one[2]) for one in map(str.split, text.splitlines()))
 
 
 def _mapped(number: int, text: str) -> int:

@@ -20,6 +20,7 @@ from ocikit.errors import NotSupportedError, UnsupportedFieldError, ValidationEr
 from ocikit.runtime import cpulist
 from ocikit.runtime.namespaces import NAMESPACES
 from ocikit.runtime.plan_process import environment, execute, filtering, find, identity, resource_limits
+from ocikit.runtime.plan_terminal import control, terminal
 from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, check_strings, close
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Enclosure(NamedTuple):
     #: What becomes of supplementary groups: ``set`` to those of the process; where the container's user namespace does
     #: not allow that, ``drop`` on the way in, or ``keep`` when there is no right to do so.
     groups: Literal["set", "drop", "keep"] = "set"
+    #: Whether its user namespace is another than this process's, and has a root.
+    has_root: bool = False
     #: The resource limits of this process, soft and hard, by number.
     limits: Mapping[int, tuple[int, int]] = {}
 
@@ -82,9 +85,11 @@ def compile_exec(
     steps = [
         *_on_host(process, enclosure, limits),
         *_enter(enclosure, template),
+        *_terminal(process, enclosure),
         *rights,
         find(process, variables),
         Step(Op.CLONE, "make the process", (0, NO_SLOT), remedy="a limit of processes of the container was reached"),
+        *control(process),
         *limits,
         *_preserve(preserved),
         *filtering(process, enclosure.capabilities, template.seccomp),
@@ -101,7 +106,6 @@ _REFUSED: Final = {
     "selinux_label": "selinuxLabel",
     "scheduler": "scheduler",
     "io_priority": "ioPriority",
-    "terminal": "terminal",
 }
 
 
@@ -163,6 +167,14 @@ def _enter(enclosure: Enclosure, template: Template) -> Iterator[Step]:
         yield Step(Op.PERSONALITY, "set execution domain", (template.personality,))
     if template.keyring:
         yield Step(Op.KEYRING, "join session keyring", (), (f"_ses.{enclosure.id}".encode(),))
+
+
+def _terminal(process: Process, enclosure: Enclosure) -> Iterator[Step]:
+    steps = terminal(process, root=None)
+    if steps and enclosure.has_root:
+        # In another user namespace, a file of a user that it does not have would belong to nobody for ever.
+        yield Step(Op.IDS, "become root of the user namespace", (0, 0))
+    yield from steps
 
 
 def _preserve(count: int) -> Iterator[Step]:

@@ -10,6 +10,7 @@ from ocikit.runtime import mount_options as options_of
 from ocikit.runtime.coherence import inside, sysctl_path
 from ocikit.runtime.plan_devices import devices
 from ocikit.runtime.plan_mounts import Mounts, Place
+from ocikit.runtime.plan_terminal import control, terminal
 from ocikit.runtime.steps import NO_SLOT, Op, Slot, Step, close
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def root_filesystem(
         *mounts.steps(spec.mounts),
         *devices(spec, of_host="user" in namespaces),
         *_working_directory(spec),
+        *_terminal(spec),
         # What they mount is hidden and made read-only like everything else.
         *hooks,
         # The sysctls before /proc/sys may become read-only, through a procfs that no mount of the container can cover.
@@ -115,6 +117,11 @@ def _working_directory(spec: Spec) -> Iterator[Step]:
     if spec.process is not None:
         cwd = spec.process.cwd
         yield Step(Op.MKDIR, "make working directory", (Slot.ROOT, 0o755), (_bytes(cwd),), cwd)
+
+
+def _terminal(spec: Spec) -> list[Step]:
+    """Return a terminal of the container's own: by its own devpts, while there may be a place to make for it."""
+    return [*terminal(spec.process, root=Slot.ROOT), *control(spec.process)] if spec.process is not None else []
 
 
 def _hidden(linux: Linux) -> Iterator[Step]:

@@ -14,7 +14,7 @@ from ocikit._fs import Descriptor, above_standard_streams, no_fork
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["HasFileno", "Stdio", "Stream", "broken_pipes_raise"]
+__all__ = ["HasFileno", "Stdio", "Stream", "broken_pipes_raise", "with_terminal"]
 
 
 class HasFileno(Protocol):
@@ -31,6 +31,21 @@ Stream = Literal["inherit", "null", "pipe", "stdout"] | int | HasFileno
 
 _NAMES: Final = ("stdin", "stdout", "stderr")
 _STDERR: Final = 2
+
+
+def with_terminal(streams: tuple[Stream, Stream, Stream]) -> tuple[Stream, Stream, Stream]:
+    """Return the streams of a process until its terminal takes their place: nothing.
+
+    Args:
+        streams: What was asked for.
+
+    Raises:
+        ValueError: Something was.
+    """
+    for name, stream in zip(_NAMES, streams, strict=True):
+        if stream != "inherit":
+            raise ValueError(f"{name}: the terminal of the process takes its place; leave it out, found {stream!r}")
+    return "null", "null", "null"
 
 
 class Stdio:

@@ -19,12 +19,10 @@ __all__ = ["acts_on", "refuse_unsupported"]
 #: Section → JSON key of the field → its attribute, and why it is refused.
 _REFUSED: Final = {
     "process": {
-        "terminal": ("terminal", "pseudo-terminals are not supported; set it to false"),
         "apparmorProfile": ("apparmor_profile", "AppArmor profiles are not supported"),
         "selinuxLabel": ("selinux_label", "SELinux labels are not supported"),
         "scheduler": ("scheduler", "scheduling policies are not supported"),
         "ioPriority": ("io_priority", "I/O priorities are not supported"),
-        "execCPUAffinity": ("exec_cpu_affinity", "CPU affinity of further processes is not supported"),
     },
     "linux": {
         "memoryPolicy": ("memory_policy", "NUMA memory policies are not supported"),

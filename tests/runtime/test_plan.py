@@ -13,8 +13,9 @@ from ocikit.runtime import supported
 from ocikit.runtime.caller import Caller
 from ocikit.runtime.capabilities import NAMES, names_of, to_mask
 from ocikit.runtime.plan import CgroupMount, Surroundings, compile_plan
-from ocikit.runtime.steps import NO_SLOT, Op, Plan, Step
+from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, Sync
 from ocikit.spec import (
+    Box,
     Hooks,
     LinuxCapabilities,
     LinuxDevice,
@@ -308,12 +309,26 @@ def test_options_that_the_kernel_would_not_take() -> None:
             compile_plan(spec(mounts=(attrs.evolve(mount, **change),)), AROUND)
 
 
-def test_terminal_is_refused() -> None:
-    """A terminal is asked for by default in ``runc spec``; it is refused rather than left out."""
+def test_a_terminal_is_made_before_the_root_is_closed() -> None:
+    """A terminal is made when /dev is there and can still be written to, controls the session, and is handed over."""
     base = Spec.default()
     assert base.process is not None
-    with pytest.raises(UnsupportedFieldError, match="terminal"):
-        compile_plan(attrs.evolve(base, process=attrs.evolve(base.process, terminal=True)), AROUND)
+    process = attrs.evolve(base.process, terminal=True, console_size=Box(height=24, width=80), user=User(uid=7))
+    ops = [step.op for step in compile_plan(attrs.evolve(base, process=process), AROUND).steps]
+    plan = compile_plan(attrs.evolve(base, process=process), AROUND)
+    console = next(step for step in plan.steps if step.op == Op.CONSOLE)
+    assert console.arguments == (Slot.ROOT, Slot.CONSOLE, 24 << 16 | 80, 7, 1)
+    assert ops.index(Op.CLONE) < ops.index(Op.CONSOLE) < ops.index(Op.CTTY) < ops.index(Op.PIVOT)
+    assert (Op.SYNC, (Sync.CONSOLE, Slot.CONSOLE)) in {(step.op, step.arguments) for step in plan.steps}
+
+
+def test_a_terminal_of_an_impossible_size() -> None:
+    """The kernel has 16 bits for rows and columns; more is refused rather than cut off."""
+    base = Spec.default()
+    assert base.process is not None
+    process = attrs.evolve(base.process, terminal=True, console_size=Box(height=1 << 16, width=80))
+    with pytest.raises(ValidationError, match="consoleSize"):
+        compile_plan(attrs.evolve(base, process=process), AROUND)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def run(call: Call) -> int:
     with foreground.Signals() as signals:
         container = _create(call, detached=False)
         try:
-            with foreground.terminal_of(getattr(container, "console", None)) as terminal:
+            with foreground.terminal_of(container.console) as terminal:
                 container.start()
                 return foreground.attend(container, signals, terminal)
         finally:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from ocikit.runtime.cli.terminal import Terminal
+    from ocikit.runtime.console import Console
     from ocikit.runtime.status import ExitStatus
 
 __all__ = ["Attended", "Signals", "attend", "terminal_of"]
@@ -86,14 +87,14 @@ def _collected(number: int, frame: FrameType | None) -> None:
 
 
 @contextlib.contextmanager
-def terminal_of(console: int | None) -> Iterator[Terminal | None]:
+def terminal_of(console: Console | None) -> Iterator[Terminal | None]:
     """Connect the caller's terminal with that of the process; yield None for a process without one."""
     if console is None:
         yield None
         return
     from ocikit.runtime.cli.terminal import Terminal  # noqa: PLC0415 - only for processes with a terminal
 
-    with Terminal(console) as terminal:
+    with Terminal(console.fileno()) as terminal:
         yield terminal
 
 

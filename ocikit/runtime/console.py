@@ -1,0 +1,195 @@
+"""The side of a terminal that its user holds, or hands to somebody who does.
+
+The pseudo-terminal itself is made in the container, by its own devpts. What comes out is one descriptor: a
+:class:`Console` keeps it here, a console socket (the protocol of runc: one message, one descriptor) hands it on.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import struct
+import termios
+from typing import TYPE_CHECKING, Final, Self
+
+from ocikit._fs import Descriptor
+from ocikit.errors import SetupError
+
+if TYPE_CHECKING:
+    from ocikit.runtime.launch import Launch
+
+__all__ = ["Console", "Reception"]
+
+_SIZE: Final = struct.Struct("=4H")  # struct winsize: rows, columns, and twice nothing
+_LARGEST: Final = 0xFFFF
+
+#: How long the other end of a console socket may take, in seconds.
+_TIMEOUT: Final = 10
+_MAX_PATH: Final = 107  # bytes of sun_path (unix(7)), and the NUL behind them
+
+#: What runc calls the descriptor when it sends one.
+_NAME: Final = b"/dev/ptmx"
+
+
+class Console:
+    """The side of a pseudo-terminal that a terminal emulator has: what is written is typed, what is read is shown.
+
+    Closing it is hanging up: the programs at the other side get SIGHUP, and can neither read nor write any more. That
+    happens at the end of this process, too; a container that is to outlive it is given a console socket instead.
+    """
+
+    def __init__(self, fd: int) -> None:
+        """Take over a descriptor.
+
+        Args:
+            fd: The descriptor; owned from now on. Forked children of this process do not keep it open.
+        """
+        self._descriptor = Descriptor(fd)
+
+    def __repr__(self) -> str:
+        return f"<Console {'closed' if self.closed else self.fileno()}>"
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._descriptor.fd < 0
+
+    def fileno(self) -> int:
+        """Return the descriptor, for polling and for functions of :mod:`termios`.
+
+        Raises:
+            ValueError: It is closed.
+        """
+        if self.closed:
+            raise ValueError("the console is closed")
+        return self._descriptor.fd
+
+    def read(self, size: int = 65536) -> bytes:
+        """Read what the programs wrote, waiting until there is something.
+
+        Args:
+            size: How much at most, in bytes.
+
+        Returns:
+            What there is; nothing when no program has the terminal open any more.
+
+        Raises:
+            BlockingIOError: There is nothing, and the descriptor was made non-blocking.
+        """
+        try:
+            return os.read(self.fileno(), size)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return b""
+
+    def write(self, data: bytes) -> int:
+        """Type something; return how many bytes of it there was room for."""
+        return os.write(self.fileno(), data)
+
+    def size(self) -> tuple[int, int]:
+        """Return rows and columns."""
+        rows, columns, _, _ = _SIZE.unpack(fcntl.ioctl(self.fileno(), termios.TIOCGWINSZ, bytes(_SIZE.size)))
+        return rows, columns
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Set the size; the programs in the foreground get SIGWINCH.
+
+        Raises:
+            ValueError: No terminal has that size.
+        """
+        if not (0 <= rows <= _LARGEST and 0 <= columns <= _LARGEST):
+            raise ValueError(f"size: expected 0 to {_LARGEST} rows and columns, found {rows} and {columns}")
+        fcntl.ioctl(self.fileno(), termios.TIOCSWINSZ, _SIZE.pack(rows, columns, 0, 0))
+
+    def raw(self) -> None:
+        """Let bytes through as they are: no echo, no line editing, no signals by key, no carriage returns added."""
+        modes = termios.tcgetattr(self.fileno())
+        modes[0] &= ~(
+            termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP
+            | termios.INLCR | termios.IGNCR | termios.ICRNL | termios.IXON
+        )  # fmt: skip
+        modes[1] &= ~termios.OPOST
+        modes[2] = modes[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+        modes[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
+        termios.tcsetattr(self.fileno(), termios.TCSANOW, modes)
+
+    def close(self) -> None:
+        """Hang up; closing twice is nothing."""
+        self._descriptor.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Reception:
+    """Takes the descriptor of a terminal that is being made, to keep it or to send it away.
+
+    A context manager: what was taken is closed if the block fails.
+    """
+
+    def __init__(self, socket_path: str | None = None) -> None:
+        """Connect to the console socket, if there is one, so that nothing is made for nobody.
+
+        Raises:
+            SetupError: Nobody listens there.
+        """
+        #: What was taken and kept.
+        self.console: Console | None = None
+        self._path = socket_path
+        self._connection = None if socket_path is None else _connect(socket_path)
+
+    def take(self, _: Launch, fd: int) -> None:
+        """Take the descriptor; it remains the caller's, a copy is kept or sent.
+
+        Raises:
+            SetupError: The other end of the socket does not take it.
+        """
+        if self._connection is None:
+            self.console = Console(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0))
+            return
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+        try:
+            self._connection.sendmsg([_NAME], rights, socket.MSG_NOSIGNAL)
+        except OSError as error:
+            raise _refused("send the terminal to its console socket", error, self._path) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        if kind is not None and self.console is not None:
+            self.console.close()
+
+
+def _connect(path: str) -> socket.socket:
+    action = "connect to the console socket"
+    name = os.fsencode(path)
+    if len(name) > _MAX_PATH or b"\0" in name:
+        remedy = f"the path must have at most {_MAX_PATH} bytes, and no NUL"
+        raise SetupError(action, errno.ENAMETOOLONG, path, remedy)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    with contextlib.ExitStack() as stack:
+        stack.callback(connection.close)
+        # By the kernel's own timeout: with Python's, connect(2) to somebody whose queue is full fails at once.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _TIMEOUT, 0))
+        try:
+            connection.connect(name)
+        except OSError as error:
+            raise _refused(action, error, path) from error
+        stack.pop_all()
+    return connection
+
+
+def _refused(action: str, error: OSError, path: str | None) -> SetupError:
+    number = errno.ETIMEDOUT if error.errno == errno.EAGAIN else error.errno or errno.EIO
+    return SetupError(action, number, path, "it must be a unix stream socket that somebody accepts connections at")
