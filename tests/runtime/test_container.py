@@ -144,7 +144,7 @@ JOINED = (LinuxNamespace(type="mount"), LinuxNamespace(type="pid", path="/nothin
 
 REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "a limit that nobody has": ({"linux": {"resources": CLASS_ID}}, OCIKitError, r"network\.classID"),
-    "a terminal and a pipe": ({"process": {"terminal": True}}, ValueError, "the terminal of the process takes its place"),
+    "a terminal and a pipe": ({"process": {"terminal": True}}, ValueError, "terminal of the process"),
     "the root cgroup": ({"linux": {"cgroups_path": "/"}}, ValidationError, "cgroupsPath"),
     "a limit that the kernel refuses": ({"linux": {"resources": TINY_QUOTA}}, CgroupError, r"cpu\.quota"),
     "no program": ({"process": {"args": ("/nothing/here",)}}, SetupError, "/nothing/here"),
