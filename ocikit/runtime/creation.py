@@ -270,10 +270,11 @@ class _Creation(NamedTuple):
             with cancellation.waking(lambda: _kill(started)):
                 started.ready()
             document = state_document(self.spec, self._created(started, places, stdio.descriptors()))
+            # Read back before init goes on: after that nothing here may fail.
+            record = parse_state(document, self.id)
             records.write_file(directory, STATE_FILE, document)
             started.commit()
             init = adopt_init(started.pid, started.start_time, started.take_pidfd())
-            record = parse_state(document, self.id)
             scope = self.lifetime == "scope"
             container = assemble(self.root, record, init, started, places.hierarchies, scope=scope)
             container.stdin, container.stdout, container.stderr = (stdio.files.get(number) for number in range(3))
