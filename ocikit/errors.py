@@ -416,7 +416,7 @@ class HookError(ContainerError):
     Args:
         path: The JSON path of the hook (``$.hooks.createRuntime[1]``).
         program: What it executes.
-        reason: What became of it, in words ("exited with 1").
+        reason: What became of it, in words ("was killed: its time was up").
         exit_code: Its exit code; None when it did not come to have one.
         signal: The signal that ended it; None when none did.
         output: The end of what it wrote to its standard output and error.
@@ -434,10 +434,15 @@ class HookError(ContainerError):
         output: bytes = b"",
     ) -> None:
         kind, _, number = path.removeprefix("$.hooks.").rstrip("]").partition("[")
-        said = output.decode(errors="backslashreplace").strip()
-        super().__init__(
-            f"error running {kind} hook #{number}: {program} {reason}" + (f"; it wrote: {said}" if said else "")
+        # What a program of the container wrote must not reach a terminal as it stands.
+        said = "".join(
+            one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode()
+            for one in output.decode(errors="backslashreplace").strip()
         )
+        ends = (("exit code", exit_code), ("signal", signal))
+        end = ", ".join(f"{name} {value}" for name, value in ends if value is not None)
+        found = f"{program} {reason}" + (f" ({end})" if end else "") + (f"; it wrote: {said}" if said else "")
+        super().__init__(f"{path}: error running {kind} hook #{number}: {found}")
         self.path = path
         self.program = program
         self.reason = reason

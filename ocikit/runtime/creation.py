@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocikit import _fs
 from ocikit.errors import BundleError, CgroupError, LimitExceededError, OCIKitError, SystemCallError
-from ocikit.runtime import cgroup_setup, cgroup_tree, fifo, records, surroundings, teardown
+from ocikit.runtime import cgroup_setup, cgroup_tree, fifo, mounted_root, records, surroundings, teardown
 from ocikit.runtime.console import Reception
 from ocikit.runtime.container import assemble
 from ocikit.runtime.libcontainer import Created, state_document
@@ -148,6 +148,7 @@ class _Making(NamedTuple):
     #: Directories of cgroups that were made for it.
     made: list[str]
     hooks: CreationHooks
+    own: OwnRecord
 
 
 class _Creation(NamedTuple):
@@ -177,16 +178,19 @@ class _Creation(NamedTuple):
             root.claim(self.id) as directory,
         ):
             made: list[str] = []
+            own = OwnRecord(self.lifetime, places.paths, places.parents, rdt_groups=places.rdt_own)
+            own = own._replace(processes=self._note(seccomp), mounted_root=mounted_root.expect(self.spec, self.bundle))
             hooks = CreationHooks(self.spec, self.id, self.bundle, cancellation)
             try:
                 teardown.remove_interrupted(root, directory, self.id)
                 cgroup_setup.check_free(places.paths)
-                own = OwnRecord(self.lifetime, places.paths, places.parents, rdt_groups=places.rdt_own)
-                records.write_own(directory, own._replace(processes=self._note(seccomp)))
+                records.write_own(directory, own)
                 if places.unit is None:
                     places.make(made)
-                return self._start_init(_Making(plan, places, directory, stdio, reception, made, hooks), cancellation)
+                making = _Making(plan, places, directory, stdio, reception, made, hooks, own)
+                return self._start_init(making, cancellation)
             except BaseException:
+                mounted_root.remove(own.mounted_root, self.id)
                 self._undo(root, directory, places, made)
                 hooks.clean_up()
                 raise
@@ -269,6 +273,8 @@ class _Creation(NamedTuple):
             started = stack.enter_context(launch(plan, stdio=stdio.fds, passed=passed, answers=answers))
             with cancellation.waking(lambda: _kill(started)):
                 started.ready()
+            if making.own.mounted_root is not None:
+                records.write_own(directory, making.own._replace(mounted_root=mounted_root.find(making.own.mounted_root)))
             document = state_document(self.spec, self._created(started, places, stdio.descriptors()))
             # Read back before init goes on: after that nothing here may fail.
             record = parse_state(document, self.id)

@@ -2,16 +2,16 @@
 
 Pure. Where hooks run:
 
-========================================  ================  ============  ==============================================
-prestart                                  the host          created       when all mounts are made, before the pivot
-createRuntime                             the host          creating      right after these
-createContainer                           the container     creating      right after these
-startContainer                            the container     created       started, right before the program is executed
-poststart                                 the host          running       right after the program was executed
-poststop                                  the host          stopped       when nothing is left of the container
-========================================  ================  ============  ==============================================
-
-The first column runs in the namespaces of the second, and is told the status in the third.
+=================  =============  ========  ==============================================
+kind               namespaces of  is told   runs
+=================  =============  ========  ==============================================
+prestart           the host       created   when all mounts are made, before the new root
+createRuntime      the host       creating  right after these
+createContainer    the container  creating  right after these
+startContainer     the container  created   after start, right before the program
+poststart          the host       running   right after the program was executed
+poststop           the host       stopped   when nothing is left of the container
+=================  =============  ========  ==============================================
 
 A createContainer hook is a program of the host in the namespaces of the container, with the rights of its root. A
 startContainer hook is a program of the container's own file system, which nobody vouches for: it runs as what the
@@ -173,10 +173,12 @@ def hook_failure(value: int, words: bytes) -> HookError:
     if kind == _STOPPED:
         return HookError(path, program, "was killed: it was interrupted", None, 9, output)
     if kind != _ENDED:
-        return HookError(path, program, f"could not be executed: {os.strerror(value)} (errno {value})", output=output)
+        return HookError(
+            path, program, f"could not be executed: {os.strerror(value)} (errno {value})", None, None, output
+        )
     if signal := status & 0x7F:
-        return HookError(path, program, f"was ended by signal {signal}", None, signal, output)
-    return HookError(path, program, f"exited with {status >> 8}", status >> 8, None, output)
+        return HookError(path, program, "was killed", None, signal, output)
+    return HookError(path, program, "failed", status >> 8, None, output)
 
 
 def report_failure(report: bytes) -> ContainerError | None:
