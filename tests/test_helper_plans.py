@@ -123,6 +123,8 @@ ALONE = (
     step(Op.BIND, MOUNT, 4, 1, 0, strings=(b"/usr",)),
     step(Op.FILESYSTEM, MOUNT, 0xE, 2, strings=(b"cgroup2", b"cgroup", b"/etc")),
     step(Op.UNMOUNT, strings=(b"/sys",)),
+    step(Op.CHROOT, ROOT),
+    step(Op.BIND, MOUNT, 256 << 32 | 9, strings=(b"/usr",)),
     step(Op.PIVOT, MOUNT, 1),
     step(Op.NODE, ROOT, 0x1_0000_21B6, 1 << 32 | 3, 0, 0, strings=(b"/dev/null",)),
     step(Op.CONSOLE, NO_SLOT, Slot.CONSOLE, 24 << 16 | 80, 0, 1),

@@ -127,7 +127,8 @@ struct wire_message {
 	OP(OPEN, 1)               /* [slot, flags] path */                                                            \
 	OP(COPY_ROOT, 1)          /* [slot] path: a copy of what is mounted at a directory */                         \
 	OP(COVER, 0)              /* [slot]: put such a copy over everything, to become the root */                   \
-	OP(DUMPABLE, 0)           /* [on]: whether the caller's own user may look at it, and write to it, through /proc */
+	OP(DUMPABLE, 0)           /* [on]: whether the caller's own user may look at it, and write to it, through /proc */ \
+	OP(CHROOT, 0)             /* [slot]: take a directory for the root of everything */
 
 enum wire_op {
 #define WIRE_ENUM(name, strings) WIRE_OP_##name,
@@ -143,14 +144,15 @@ enum wire_op {
 #define WIRE_NEW_OR_BIND 2U
 
 /* How BIND gets its mount: with those below it; from the launcher, when the source is out of reach; from the launcher
- * in any case. */
+ * in any case; by a path that is one of the root in the slot whose number is in the upper half. */
 #define WIRE_BIND_RECURSIVE 1U
 #define WIRE_BIND_ASK 2U
 #define WIRE_BIND_OUTSIDE 4U
+#define WIRE_BIND_IN_ROOT 8U
 #define WIRE_SYNC_MOUNT 8 /* the tag of what it says then (steps.py: Sync.MOUNT) */
 
 /* How PIVOT comes by the new root: by pivot_root(2), by covering the old one where that cannot be moved, or by
- * chroot(2), where the mounts are those of others, too. */
+ * chroot(2), where it is covered already, or the mounts are those of others, too. */
 #define WIRE_PIVOT_ROOT 0U
 #define WIRE_PIVOT_COVER 1U
 #define WIRE_PIVOT_CHROOT 2U

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.mount_options import MountOptions
     from ocikit.spec import Linux, LinuxIDMapping, Mount
 
-__all__ = ["is_mapped", "owners_of"]
+__all__ = ["owners_of"]
 
 _MAX_ID: Final = 0xFFFF_FFFF
 _MAX_LINES: Final = 340  # user_namespaces(7)
@@ -96,8 +96,3 @@ def _on_host(number: int, mappings: Sequence[LinuxIDMapping], path: str) -> int:
         if one.container_id <= number < one.container_id + one.size:
             return one.host_id + number - one.container_id
     raise ValidationError((f"{path}: the container's user namespace has no id {number}",))
-
-
-def is_mapped(number: int, mappings: Sequence[LinuxIDMapping]) -> bool:
-    """Tell whether a user namespace has an id."""
-    return any(one.container_id <= number < one.container_id + one.size for one in mappings)

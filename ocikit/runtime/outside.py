@@ -77,10 +77,13 @@ def mounting_for(passed: Mapping[int, int]) -> Callable[[Launch, int], None]:
         passed: The descriptors that init was given, by their slots.
     """
 
-    def make(started: Launch, _: int) -> None:
+    def make(started: Launch, container_root: int) -> None:
         outside = started.asking.outside if started.asking is not None else ()
-        owners = {slot: fd for slot, fd in passed.items() if Slot.USER_NAMESPACES <= slot < Slot.PRESERVED}
-        with Descriptor(_mount(outside, {Slot.PROCESS: started.pidfd} | owners)) as mount:
+        given = {slot: fd for slot, fd in passed.items() if Slot.USER_NAMESPACES <= slot < Slot.PRESERVED}
+        given |= {Slot.PROCESS: started.pidfd, Slot.CONTAINER_ROOT: container_root}
+        # Where init's paths of the host begin: by now the top of its mounts may be the container's root.
+        root = Descriptor(os.open(f"/proc/{started.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        with root, Descriptor(_mount(outside, given | {Slot.HOST_ROOT: root.fd})) as mount:
             started.answer_with(mount.fd)
 
     return make
@@ -91,6 +94,7 @@ def _mount(outside: Sequence[Step], passed: Mapping[int, int]) -> int:
     taken: list[int] = []
     steps = (
         Step(Op.JOIN_PROCESS, "enter the container's mounts", (Slot.PROCESS, NAMESPACES["mount"].flag)),
+        Step(Op.CHROOT, "see the host's files there", (Slot.HOST_ROOT,)),
         *outside,
         ask("hand over a mount", Sync.MOUNT, Slot.MOUNT),
         Step(Op.CLONE, "end", (0, NO_SLOT)),

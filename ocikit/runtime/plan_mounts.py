@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime import mount_options as options_of
 from ocikit.runtime.coherence import inside
-from ocikit.runtime.idmap import is_mapped, owners_of
+from ocikit.runtime.idmap import owners_of
 from ocikit.runtime.steps import Op, Slot, Step
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _NEW_OR_BIND: Final = 2
 _BIND_RECURSIVE: Final = 1
 _BIND_ASK: Final = 2
 _BIND_OUTSIDE: Final = 4
+_BIND_IN_ROOT: Final = 8
 
 #: File systems whose place must be what it seems: no symbolic link on the way to it.
 _PLAIN_TYPES: Final = frozenset({"proc", "sysfs"})
@@ -103,21 +104,20 @@ class Place(NamedTuple):
     #: Whether the launcher has rights over the host's mounts that init may not have.
     privileged: bool
 
-    @property
-    def makes_users(self) -> bool:
-        """Whether the ids of the container are those of its own configuration."""
-        return any(one.type == "user" and not one.path for one in self.linux.namespaces)
-
     def target(self, destination: str) -> str:
         """Return the path of a mount in the container.
 
         A relative path starts at the root. One that begins with the root's own path on the host is what follows: such
         configurations have always been taken so.
         """
-        path = inside(destination)
+        return self.below_root(inside(destination)) or inside(destination)
+
+    def below_root(self, path: str) -> str:
+        """Return what a path of the host is in the container; empty when it is not in the root file system."""
         rootfs = inside(self.rootfs)
-        below = path.removeprefix(f"{rootfs}/") if rootfs != "/" else path
-        return inside(below)
+        if rootfs == "/" or not f"{inside(path)}/".startswith(f"{rootfs}/"):
+            return ""
+        return inside(inside(path).removeprefix(rootfs))
 
 
 def is_bind(mount: Mount) -> bool:
@@ -252,14 +252,14 @@ class _Mounting:
             self.slot = self.mounts.read_only_later(self.target)
             if self.slot != Slot.MOUNT:
                 attributes &= ~options_of.READ_ONLY
-        how = _NEW_PLAIN
-        if kind == "tmpfs" and not self._has("mode"):
-            how = _NEW_MODE_OF
-        made = self._make(kind, self.mount.source or kind, self._data(), attributes, how=how, path=self.target)
+        source, data = self.mount.source or kind, self._data()
         if self.owners is not None and "user" in self.place.namespaces:
-            yield self._asked(made, self.mount.source or kind, 0)
+            made = self._make(kind, source, data, attributes)
+            asked = self._asked(made._replace(arguments=(Slot.MOUNT, attributes)), 0)
+            yield asked._replace(strings=_strings(source))
         else:
-            yield made
+            how = _NEW_MODE_OF if kind == "tmpfs" and not self._has("mode") else _NEW_PLAIN
+            yield self._make(kind, source, data, attributes, how=how, path=self.target)
             yield from self._owners(self.slot)
         yield from self._below()
         if self.options.copy_up:
@@ -277,20 +277,9 @@ class _Mounting:
         data = (*self.options.data, *self.options.whole)
         if self.options.set & options_of.READ_ONLY and kind not in _VIRTUAL:
             data = (*data, "ro")
-        if kind == "devpts" and self.place.makes_users:
-            data = tuple(one for one in data if not self._is_of_nobody(one))
         if kind not in _LABELLED_ALREADY:
             data = options_of.labelled(data, self.place.linux.mount_label)
         return data
-
-    def _is_of_nobody(self, option: str) -> bool:
-        """Whether an option names an id that the container has not (gid=5 is in every configuration there is)."""
-        name, _, number = option.partition("=")
-        mappings = {"uid": self.place.linux.uid_mappings, "gid": self.place.linux.gid_mappings}.get(name)
-        if mappings is None or not number.isdecimal() or is_mapped(int(number), mappings):
-            return False
-        self.mounts.warnings.append(f"{self.path}.options: {option} is left out, the user namespace has no such id")
-        return True
 
     def _make(
         self, kind: str, source: str, data: Sequence[str], attributes: int, *, how: int = _NEW_PLAIN, path: str = ""
@@ -312,37 +301,26 @@ class _Mounting:
     def _bind(self) -> Iterator[Step]:
         source = posixpath.join(self.place.bundle, self.mount.source)
         options = self.options
-        recursive = _BIND_RECURSIVE if options.bind else 0
+        how = _BIND_RECURSIVE if options.bind else 0
+        # What is in the root is looked up in the root, where an image has put what it liked.
+        in_root = self.place.below_root(source)
+        root, its_root = (_BIND_IN_ROOT | slot << 32 if in_root else 0 for slot in (Slot.ROOT, Slot.CONTAINER_ROOT))
         action, remedy = f"bind mount ({self.path}.source)", "does it exist?"
-        plain = Step(Op.BIND, action, (Slot.MOUNT, recursive), _strings(source), source, remedy)
+        plain = Step(Op.BIND, action, (Slot.MOUNT, how | its_root), _strings(in_root or source), source, remedy)
         changes = (options.set, options.clear, options.implied_clear)
         if "user" in self.place.namespaces and (self.place.privileged or self.owners is not None):
-            yield self._asked(plain, source, recursive, changes)
+            yield self._asked(plain, how | root, changes)
         else:
-            yield plain._replace(arguments=(*plain.arguments, *changes))
+            yield plain._replace(arguments=(Slot.MOUNT, how | root, *changes))
             yield from self._owners(Slot.MOUNT)
         yield from self._below()
         yield self._attach(self.target, f"bind {source}")
 
-    def _asked(self, made: Step, source: str, recursive: int, changes: tuple[int, ...] = ()) -> Step:
+    def _asked(self, outside: Step, how: int, changes: tuple[int, ...] = ()) -> Step:
         """Return the step that has the launcher make a mount: always, or if init cannot reach the source."""
-        how = _BIND_ASK if self.owners is None else _BIND_OUTSIDE
-        outside = made._replace(arguments=(Slot.MOUNT, *made.arguments[1:]))
-        if outside.op is Op.FILESYSTEM:
-            outside = outside._replace(arguments=(Slot.MOUNT, made.arguments[1]), strings=self._without_path(made))
-        return Step(
-            Op.BIND,
-            made.action,
-            (self.slot, recursive | how, *changes),
-            _strings(source),
-            made.path,
-            made.remedy,
-            (outside, *self._owners(Slot.MOUNT)),
-        )
-
-    @staticmethod
-    def _without_path(made: Step) -> tuple[bytes, ...]:
-        return made.strings[:2] + made.strings[3:] if made.arguments[2] else made.strings
+        how |= _BIND_ASK if self.owners is None else _BIND_OUTSIDE
+        made = (outside, *self._owners(Slot.MOUNT))
+        return outside._replace(op=Op.BIND, arguments=(self.slot, how, *changes), outside=made)
 
     def _owners(self, slot: int) -> Iterator[Step]:
         """Yield the step that shows files with other owners, if that is asked for."""
@@ -358,7 +336,7 @@ class _Mounting:
 
     def _attach(self, target: str, action: str, *, plain: bool = False, slot: int | None = None) -> Step:
         how = _ATTACH_PLAIN if plain else _ATTACH_IN_PROC if target in _REPLACEABLE_IN_PROC else 0
-        remedy = "it must not lie in a procfs, nor be /proc if it is none"
+        remedy = "it must not lie in a procfs; only a procfs can be at /proc, and a file goes over a file only"
         if plain:
             remedy = "it must not lie in a procfs, nor have a symbolic link on the way to it"
         arguments = (Slot.ROOT, self.slot if slot is None else slot, how)

@@ -25,10 +25,16 @@ __all__ = ["RootFilesystem", "root_filesystem"]
 # RESOLVE_* (openat2(2)) for writes below our own procfs: no way out, no link, no other mount.
 _RESOLVE_PROC: Final = 0x01 | 0x02 | 0x04 | 0x08
 
-#: ``WIRE_PIVOT_COVER``.
+#: ``WIRE_PIVOT_*``.
 _COVER: Final = 1
+_CHROOT: Final = 2
 
 _PROPAGATION_FIELD: Final = "$.linux.rootfsPropagation"
+
+_SHOWN: Final = (
+    "$.linux.namespaces: without a mount namespace, all that is mounted for the container shows on the host until it "
+    "is destroyed"
+)
 
 
 class RootFilesystem(NamedTuple):
@@ -64,7 +70,7 @@ def root_filesystem(
     place = Place(rootfs, around.bundle, spec.linux, around.cgroup_mounts, namespaces, around.privileged)
     mounts = Mounts(place)
     steps = (
-        *_root(rootfs, spec.linux, copied=copied),
+        *_root(rootfs, spec.linux, own="mount" in namespaces, copied=copied),
         *mounts.steps(spec.mounts),
         *devices(spec, of_host="user" in namespaces),
         *_working_directory(spec),
@@ -74,12 +80,13 @@ def root_filesystem(
         # The sysctls before /proc/sys may become read-only, through a procfs that no mount of the container can cover.
         *_sysctls(spec.linux.sysctl),
         *_hidden(spec.linux),
-        *_change_root(rootfs, around, spec.linux),
+        *_change_root(rootfs, around, spec.linux, own="mount" in namespaces, copied=copied),
         *mounts.finish(),
         *_root_attributes(spec.root.readonly, spec.linux),
         *map(close, (Slot.ROOT, Slot.MOUNT, Slot.CGROUPS)),
     )
-    return RootFilesystem(steps, tuple(mounts.warnings), tuple(mounts.owners))
+    warnings = mounts.warnings if "mount" in namespaces else [_SHOWN, *mounts.warnings]
+    return RootFilesystem(steps, tuple(warnings), tuple(mounts.owners))
 
 
 def _bytes(path: str) -> bytes:
@@ -94,12 +101,19 @@ def _propagation(linux: Linux) -> tuple[int, bool]:
     return options_of.PROPAGATION.get(name, (0, False))
 
 
-def _root(rootfs: str, linux: Linux, *, copied: bool) -> Iterator[Step]:
+def _root(rootfs: str, linux: Linux, *, own: bool, copied: bool) -> Iterator[Step]:
     """Yield the first mount, and what keeps it and all that follow from showing on the host.
 
     A root that is asked to be shared leaves the mounts of the host as they are: what is bound of them can pass on to
     the host what is mounted there, if the host shares it and the mount asks for it, too.
     """
+    remedy = "it must be a directory that the container's root may enter, and no symbolic link"
+    if not own:
+        # The mounts of the host stay as they are; those of the container go no further than this one.
+        yield Step(Op.ROOT, "mount root file system", (Slot.ROOT, 0), (_bytes(rootfs),), rootfs, remedy)
+        private = (Slot.ROOT, 1, 0, 0, options_of.PRIVATE)
+        yield Step(Op.SETATTR, "detach mount propagation", private, (b"",), rootfs)
+        return
     kind, _ = _propagation(linux)
     if kind != options_of.SHARED:
         slave = (NO_SLOT, 1, 0, 0, options_of.SLAVE)
@@ -109,7 +123,6 @@ def _root(rootfs: str, linux: Linux, *, copied: bool) -> Iterator[Step]:
         return
     # The mount that the root is in: pivot_root(2) refuses one that is shared.
     around = options_of.SLAVE if kind == options_of.SLAVE else options_of.PRIVATE
-    remedy = "it must be a directory that the container's root may enter, and no symbolic link"
     yield Step(Op.ROOT, "mount root file system", (Slot.ROOT, around), (_bytes(rootfs),), rootfs, remedy)
 
 
@@ -131,7 +144,10 @@ def _hidden(linux: Linux) -> Iterator[Step]:
         yield Step(Op.MASK, "mask", (Slot.ROOT,), (_bytes(path),), path)
 
 
-def _change_root(rootfs: str, around: Surroundings, linux: Linux) -> Iterator[Step]:
+def _change_root(rootfs: str, around: Surroundings, linux: Linux, *, own: bool, copied: bool) -> Iterator[Step]:
+    if not own:
+        yield Step(Op.PIVOT, "change root", (Slot.ROOT, _CHROOT), path=rootfs)
+        return
     if not around.no_pivot:
         remedy = "on a host that runs from a ramdisk, create the container with no_pivot"
         yield Step(Op.PIVOT, "pivot root", (Slot.ROOT,), path=rootfs, remedy=remedy)
@@ -143,7 +159,7 @@ def _change_root(rootfs: str, around: Surroundings, linux: Linux) -> Iterator[St
     for path in around.revealing:
         if not inside(path).startswith(inside(rootfs) + "/"):
             yield Step(Op.UNMOUNT, "let go of the host's file system", (), (_bytes(path),), path)
-    yield Step(Op.PIVOT, "move the root", (Slot.ROOT, _COVER), path=rootfs)
+    yield Step(Op.PIVOT, "move the root", (Slot.ROOT, _CHROOT if copied else _COVER), path=rootfs)
 
 
 def _root_attributes(readonly: bool, linux: Linux) -> Iterator[Step]:  # noqa: FBT001

@@ -109,6 +109,7 @@ class Op(enum.IntEnum):
     COPY_ROOT = 53
     COVER = 54
     DUMPABLE = 55
+    CHROOT = 56
 
 
 #: Operations whose strings are no text: a NUL is a byte like any other.
@@ -124,6 +125,9 @@ class Slot(enum.IntEnum):
     CGROUP = 1
     #: Passed: a pidfd of the process whose namespaces are joined.
     PROCESS = 2
+    #: Passed: the directory that paths of the host begin at; the root of the container as it is being made.
+    HOST_ROOT = 3
+    CONTAINER_ROOT = 4
     #: Passed: the first of the user namespaces that mounts are shown with.
     USER_NAMESPACES = 16
     #: Passed: the first of the descriptors that the program inherits.

@@ -40,7 +40,7 @@ static int is_slash_proc(unsigned long long root, const struct statx *place)
 }
 
 /* The root itself is no place to mount: everything that is set up would be below what hides it. */
-static long target_is_sound(int target, int mount, const struct step *step)
+static long target_is_sound(int target, int mount, int directory, const struct step *step)
 {
 	struct statx there, here;
 	long result = about_fd(target, &there);
@@ -51,6 +51,8 @@ static long target_is_sound(int target, int mount, const struct step *step)
 		return result;
 	if (same_place(&there, &here))
 		return -E_INVAL;
+	if (is_directory(&there) != directory)
+		return directory ? -E_NOTDIR : -E_ISDIR;
 	if (is_slash_proc(step->arg[0], &there))
 		return in_procfs(mount) ? 0 : -E_PERM;
 	return in_procfs(target) && !(step->arg[2] & WIRE_ATTACH_IN_PROC) ? -E_PERM : 0;
@@ -72,7 +74,7 @@ long step_ATTACH(struct step *step)
 		target = make_target(step->arg[0], &path, is_directory(&about));
 	if (target < 0)
 		return target;
-	result = target_is_sound((int)target, mount, step);
+	result = target_is_sound((int)target, mount, is_directory(&about), step);
 	if (result >= 0)
 		result = sys_attach(mount, (int)target);
 	sys_close((int)target);

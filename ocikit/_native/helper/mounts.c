@@ -200,21 +200,45 @@ static long change_attributes(int mount, uint64_t set, uint64_t clear, uint64_t 
 	return result == -E_PERM ? change_unlocked(mount, now, set, clear, implied) : result;
 }
 
+static long clone_inside(unsigned long long root, const char *path, unsigned flags)
+{
+	long place = open_inside(root, path, O_PATH, 0);
+	long mount;
+
+	if (place < 0)
+		return place;
+	mount = clone_mount((int)place, "", flags | AT_EMPTY_PATH);
+	sys_close((int)place);
+	return mount;
+}
+
 /* What init cannot reach, or has no right to do, the launcher does: with the rights of the host, and in the mounts of
  * the container as they are at this moment. */
+static long mount_of_launcher(const struct step *step)
+{
+	unsigned long long how = step->arg[1];
+	int root = how & WIRE_BIND_IN_ROOT ? slot_get(how >> 32) : NO_FD;
+	long result = channel_say(WIRE_SAID_SYNC, step->index, WIRE_SYNC_MOUNT, root);
+
+	return result < 0 ? result : channel_take();
+}
+
 long step_BIND(struct step *step)
 {
 	struct text source = text_next(step);
 	unsigned long long how = step->arg[1];
+	unsigned flags = how & WIRE_BIND_RECURSIVE ? AT_RECURSIVE : 0;
 	long mount = -E_ACCES;
 	long result;
 
-	if (!(how & WIRE_BIND_OUTSIDE))
-		mount = clone_mount(AT_FDCWD, source.bytes, how & WIRE_BIND_RECURSIVE ? AT_RECURSIVE : 0);
-	if (mount == -E_ACCES && how & (WIRE_BIND_OUTSIDE | WIRE_BIND_ASK)) {
-		result = channel_say(WIRE_SAID_SYNC, step->index, WIRE_SYNC_MOUNT, NO_FD);
-		mount = result < 0 ? result : channel_take();
-	}
+	if (how & WIRE_BIND_OUTSIDE)
+		mount = mount_of_launcher(step);
+	else if (how & WIRE_BIND_IN_ROOT)
+		mount = clone_inside(how >> 32, source.bytes, flags);
+	else
+		mount = clone_mount(AT_FDCWD, source.bytes, flags);
+	if (mount == -E_ACCES && how & WIRE_BIND_ASK)
+		mount = mount_of_launcher(step);
 	if (mount < 0)
 		return mount;
 	result = change_attributes((int)mount, step->arg[2], step->arg[3], step->arg[4]);

@@ -171,6 +171,13 @@ long step_PIVOT(struct step *step)
 	return result;
 }
 
+long step_CHROOT(struct step *step)
+{
+	long result = SYS1(fchdir, slot_get(step->arg[0]));
+
+	return result < 0 ? result : SYS1(chroot, ".");
+}
+
 /* In this mount namespace only. What cannot be unmounted, because it came from another user namespace, is covered. */
 static long unmount_or_cover(int place, int strict)
 {

@@ -74,6 +74,7 @@ static inline long sys6(long number, long a, long b, long c, long d, long e, lon
 #define E_XDEV 18
 #define E_NODEV 19
 #define E_NOTDIR 20
+#define E_ISDIR 21
 #define E_INVAL 22
 #define E_NOSYS 38
 #define E_NAMETOOLONG 36
