@@ -51,7 +51,7 @@ def check_coherence(spec: Spec, of_host: Collection[str] = ()) -> None:
     namespaces = {one.type: one for one in joined if one.type not in of_host}
     wrong = [*_names(spec, namespaces)]
     if linux is not None:
-        wrong += [*_user_namespace(linux, namespaces), *_clocks(linux, namespaces)]
+        wrong += [*_user_namespace(linux, namespaces), *_clocks(linux, namespaces), *_own_mounts(linux, namespaces)]
         wrong += [*_places(linux), *_devices(linux), *_sysctls(linux.sysctl, namespaces)]
     if spec.process is not None:
         wrong += _process(spec.process)
@@ -90,6 +90,20 @@ def _places(linux: Linux) -> Iterator[str]:
         for number, path in enumerate(paths):
             if inside(path) == "/":
                 yield f"$.linux.{field}[{number}]: the root itself is no such path; root.readonly makes it read-only"
+
+
+def _own_mounts(linux: Linux, namespaces: Mapping[str, LinuxNamespace]) -> Iterator[str]:
+    if "mount" in namespaces:
+        return
+    for field, value in (
+        ("maskedPaths", linux.masked_paths),
+        ("readonlyPaths", linux.readonly_paths),
+        ("rootfsPropagation", linux.rootfs_propagation),
+    ):
+        if value:
+            yield f"$.linux.{field}: it takes a mount namespace of the container's own"
+    if "user" in namespaces:
+        yield "$.linux.namespaces: in a user namespace nobody may change mounts of the host; add a mount namespace"
 
 
 def _devices(linux: Linux) -> Iterator[str]:

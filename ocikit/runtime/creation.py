@@ -179,11 +179,13 @@ class _Creation(NamedTuple):
         ):
             made: list[str] = []
             own = OwnRecord(self.lifetime, places.paths, places.parents, rdt_groups=places.rdt_own)
-            own = own._replace(processes=self._note(seccomp), mounted_root=mounted_root.expect(self.spec, self.bundle))
+            own = own._replace(processes=self._note(seccomp))
             hooks = CreationHooks(self.spec, self.id, self.bundle, cancellation)
             try:
                 teardown.remove_interrupted(root, directory, self.id)
                 cgroup_setup.check_free(places.paths)
+                # Only now is there nothing left of a creation before.
+                own = own._replace(mounted_root=mounted_root.expect(self.spec, self.bundle))
                 records.write_own(directory, own)
                 if places.unit is None:
                     places.make(made)
@@ -261,6 +263,7 @@ class _Creation(NamedTuple):
         from ocikit.runtime.steps import Slot, Sync  # noqa: PLC0415
 
         plan, places, directory, stdio = making[:4]
+        own = making.own
         with contextlib.ExitStack() as stack:
             waiting = stack.enter_context(fifo.make(making.directory, surroundings.host_ids(self.spec, 0, 0)))
             passed: dict[int, int] = {Slot.FIFO: waiting.fd}
@@ -273,8 +276,8 @@ class _Creation(NamedTuple):
             started = stack.enter_context(launch(plan, stdio=stdio.fds, passed=passed, answers=answers))
             with cancellation.waking(lambda: _kill(started)):
                 started.ready()
-            if making.own.mounted_root is not None:
-                records.write_own(directory, making.own._replace(mounted_root=mounted_root.find(making.own.mounted_root)))
+            if own.mounted_root is not None:
+                records.write_own(directory, own._replace(mounted_root=mounted_root.find(own.mounted_root)))
             document = state_document(self.spec, self._created(started, places, stdio.descriptors()))
             # Read back before init goes on: after that nothing here may fail.
             record = parse_state(document, self.id)

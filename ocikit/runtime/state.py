@@ -103,6 +103,17 @@ class Record(NamedTuple):
     rdt: tuple[str, str] = ("", "")
 
 
+class MountedRoot(NamedTuple):
+    """What is mounted on the host for a container without a mount namespace; ids are those of ``mountinfo``."""
+
+    #: The directory that it covers.
+    path: str
+    #: The mount that this directory is in.
+    before: int
+    #: The mount itself; 0 as long as it is not known to have been made.
+    made: int = 0
+
+
 class OwnRecord(NamedTuple):
     """What ``ocikit.json`` says."""
 
@@ -118,6 +129,8 @@ class OwnRecord(NamedTuple):
     processes: Mapping[str, Any] = {}
     #: Directories of resctrl that are made for the container.
     rdt_groups: tuple[str, ...] = ()
+    #: None for containers with a mount namespace.
+    mounted_root: MountedRoot | None = None
 
     def to_json(self) -> bytes:
         """Return the text of the file."""
@@ -171,7 +184,9 @@ def parse_own(data: bytes, container_id: str) -> OwnRecord:
     paths = _paths(document.get("cgroup_paths"), where)
     started, processes = _typed(document.get("started"), str, ""), _typed(document.get("processes"), dict, {})
     groups = tuple(filter(_is_path, _typed(document.get("rdt_groups"), list, [])))
-    return OwnRecord(lifetime, paths, tuple(parents), started, processes, groups)
+    return OwnRecord(
+        lifetime, paths, tuple(parents), started, processes, groups, _mounted_root(document.get("mounted_root"))
+    )
 
 
 def parse_exit(data: bytes, container_id: str) -> ExitStatus:
@@ -269,6 +284,13 @@ def _unit(found: object) -> tuple[str, str, str] | None:
         return None
     parent, prefix, name = (_typed(found.get(key), str, "") for key in ("parent", "scope_prefix", "name"))
     return parent, prefix, name
+
+
+def _mounted_root(value: object) -> MountedRoot | None:
+    match value:
+        case [str(path), int(before), int(made)] if _is_path(path):
+            return MountedRoot(path, before, made)
+    return None
 
 
 def _private_pids(namespaces: object) -> bool:

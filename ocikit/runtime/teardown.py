@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.errors import NotRunningError, OCIKitError, PausedError, RunningError, StateError
-from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, freezer, rdt, records
+from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, freezer, mounted_root, rdt, records
 from ocikit.runtime.state import STATE_FILE
 from ocikit.runtime.status import Status
 
@@ -77,6 +77,7 @@ def remove_container(remains: Remains, status: Status, *, force: bool) -> None:
         cgroup_tree.kill({key: path for key, path in claims.proven.items() if path in left})
     _stop_unit(record, claims)
     _remove_cgroups(claims, own, record.id)
+    mounted_root.remove(own.mounted_root if own is not None else None, record.id)
     rdt.remove(own.rdt_groups if own is not None else (), record.id)
     root.remove(record.id, fd)
 
@@ -97,6 +98,7 @@ def remove_interrupted(root: StateRoot, fd: int, container_id: str) -> None:
     freezer.thaw(claims.proven)
     cgroup_tree.kill(claims.proven)
     _remove_cgroups(claims, own, container_id)
+    mounted_root.remove(own.mounted_root, container_id)
     rdt.remove(own.rdt_groups, container_id)
 
 

@@ -262,10 +262,6 @@ def test_parameters_of_the_host_are_refused(name: str) -> None:
         ({"process": {"apparmor_profile": "x"}}, "$.process.apparmorProfile"),
         ({"process": {"selinux_label": "x"}}, "$.process.selinuxLabel"),
         ({"linux": {"mount_label": "x"}}, "$.linux.mountLabel"),
-        (
-            {"linux": {"namespaces": (LinuxNamespace(type="pid"),), "masked_paths": (), "readonly_paths": ()}},
-            "$.linux.namespaces",
-        ),
     ],
 )
 def test_fields_that_would_be_ignored_are_refused(changes: dict[str, Any], path: str) -> None:
