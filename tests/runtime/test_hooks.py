@@ -17,8 +17,7 @@ import pytest
 
 from ocikit import runtime
 from ocikit.errors import HookError, SetupError, StateError, ValidationError
-from ocikit.runtime.hook_commands import KINDS, HookCommand, parse_hooks
-from ocikit.runtime.plan_hooks import state_text
+from ocikit.runtime.hook_commands import KINDS
 from ocikit.spec import (
     Hook,
     Hooks,
@@ -475,29 +474,3 @@ def test_hooks_that_cannot_be_run_are_refused(case: Case, hook: Hook, message: s
     with pytest.raises(ValidationError, match=message):
         case.create(case.bundle(hooks=hooks_of(poststop=hook)))
     assert not case.root.exists()
-
-
-def test_hooks_are_read_as_runc_writes_them() -> None:
-    """Nulls are nothing, times are nanoseconds, and without arguments a program has its own name."""
-    entry = {"path": "/bin/true", "args": None, "env": None, "dir": "", "timeout": None}
-    full = {"path": "/bin/true", "args": ["a", "b"], "env": ["C=d"], "timeout": 1_500_000_000}
-    assert parse_hooks({"poststop": [entry, full], "prestart": None}, "poststop", "x") == (
-        HookCommand("$.hooks.poststop[0]", "/bin/true", ("/bin/true",)),
-        HookCommand("$.hooks.poststop[1]", "/bin/true", ("a", "b"), ("C=d",), 1_500_000_000),
-    )
-    assert parse_hooks({"prestart": None}, "prestart", "x") == parse_hooks({}, "prestart", "x") == ()
-    for wrong in (7, {}, {"path": 1}, full | {"args": "text"}, full | {"env": [1]}, full | {"timeout": 0}):
-        with pytest.raises(StateError, match=r"config.Hooks.poststop\[0\]"):
-            parse_hooks({"poststop": [wrong]}, "poststop", "x")
-    with pytest.raises(StateError, match="array"):
-        parse_hooks({"poststop": {"0": full}}, "poststop", "x")
-
-
-def test_the_state_is_one_document() -> None:
-    """With the pid of whoever reads it between its parts, or without one, it is the same JSON."""
-    before, after = state_text("a", "/b", {"c": "d\udc80"}, "created")
-    assert json.loads(before + b"12" + after)["pid"] == 12
-    assert state_text("a", "/b", {}, "stopped", None) == (
-        b'{"ociVersion":"1.3.0","id":"a","status":"stopped","bundle":"/b"}',
-        b"",
-    )
