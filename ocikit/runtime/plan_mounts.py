@@ -209,8 +209,9 @@ class _Mounting:
             where = f"{self.path}.destination: {self.mount.destination!r}"
             self.mounts.warnings.append(f"{where} is relative, which is deprecated; taken as {self.target}")
         ignored = self.options.ignored
-        if is_bind(self.mount) and not self.options.remount:
-            ignored += self.options.whole
+        if is_bind(self.mount):
+            # Those of the file system are not refused: engines pass on what their users write.
+            ignored += self.options.data if self.options.remount else self.options.whole + self.options.data
         for name in ignored:
             why = "is for a file system as a whole, which a bind mount does not change"
             if name in self.options.ignored:
@@ -219,9 +220,6 @@ class _Mounting:
 
     def _check(self) -> None:
         bind = is_bind(self.mount)
-        if bind and self.options.data:
-            what = ", ".join(self.options.data)
-            raise ValidationError((f"{self.path}.options: a bind mount has no options of a file system ({what})",))
         if bind and not self.mount.source and not self.options.remount:
             raise ValidationError((f"{self.path}.source: expected what to bind, found nothing",))
         if not bind and not self.mount.type:

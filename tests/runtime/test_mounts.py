@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from launching import MOUNTS, default_spec, make_rootfs, run_plan
+from launching import MOUNTS, default_spec, run_plan
+from mounting import bind, make_open_bundle, mounted, tmpfs, with_users
 
 from ocikit.errors import SetupError, UnsupportedFieldError, ValidationError
 from ocikit.runtime.plan import Surroundings, compile_plan
-from ocikit.spec import LinuxIDMapping, LinuxNamespace, Mount, Root
+from ocikit.spec import Mount, Root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ocikit.spec import Spec
-
-IDS = (LinuxIDMapping(container_id=0, host_id=100_000, size=65_536),)
-
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """A bundle with a root file system of busybox that belongs to the root of a user namespace, who may enter it."""
-    at = tmp_path / "bundle"
-    make_rootfs(at / "rootfs")
-    os.chown(at / "rootfs", 100_000, 100_000)
-    for path in (at, *list(at.parents)[:3]):
-        path.chmod(0o755)
-    return at
+    """A bundle of busybox that the root of a user namespace may enter."""
+    return make_open_bundle(tmp_path / "bundle")
 
 
 @pytest.fixture
@@ -50,34 +41,11 @@ def tree(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--recursive", top], check=True)
 
 
-def with_users(spec: Spec) -> Spec:
-    """Return a configuration with a user namespace of its own."""
-    assert spec.linux is not None
-    namespaces = (*spec.linux.namespaces, LinuxNamespace(type="user"))
-    return spec.with_linux(namespaces=namespaces, uid_mappings=IDS, gid_mappings=IDS)
-
-
-def mounted(*mounts: Mount, script: str = "") -> Spec:
-    """Return a configuration with more mounts, whose program runs a script, or shows the mounts."""
-    args = ("sh", "-c", script) if script else ("cat", "/proc/self/mountinfo")
-    return attrs.evolve(default_spec(*args, mounts=(*MOUNTS, *mounts)), root=Root(path="rootfs"))
-
-
 def options_at(out: str, where: str) -> set[str]:
     """Return the options of the last mount at a place, as the container's mountinfo shows them."""
     found = [line.split() for line in out.splitlines() if line.split()[4] == where]
     assert found, out
     return set(found[-1][5].split(","))
-
-
-def bind(source: object, destination: str, *options: str) -> Mount:
-    """Return a bind mount."""
-    return Mount(destination=destination, source=str(source), type="bind", options=("bind", *options))
-
-
-def tmpfs(destination: str, *options: str) -> Mount:
-    """Return a mount of a new tmpfs."""
-    return Mount(destination=destination, source="tmpfs", type="tmpfs", options=options)
 
 
 # Options: what the source of the binds has is in the fixture (rw, nosuid, nodev, noatime).
@@ -197,8 +165,16 @@ def test_unknown_options_are_told(bundle: Path) -> None:
         run_plan(bundle, mounted(tmpfs("/at", "nonsense")))
 
 
+def test_options_that_a_bind_cannot_have_are_told(bundle: Path, tree: Path) -> None:
+    """What concerns a file system as a whole is no error with a bind, for engines pass it on, and is told."""
+    spec = mounted(bind(tree, "/at", "size=1m", "sync", "iversion"), script="cat /at/file")
+    assert run_plan(bundle, spec).out == "tree"
+    warnings = compile_plan(spec, Surroundings(bundle=str(bundle))).warnings
+    told = [one.removeprefix("$.mounts[6].options: ") for one in warnings if one.startswith("$.mounts[6].options: ")]
+    assert [one.split()[0] for one in told] == ["iversion", "sync", "size=1m"]
+
+
 REFUSED = {
-    "bind with data": (bind("/tmp", "/at", "size=1m"), ValidationError, "options: a bind mount has no options"),
     "bind of nothing": (Mount(destination="/at", options=("bind",)), ValidationError, "source: expected what to bind"),
     "no type": (Mount(destination="/at", source="x"), ValidationError, "type: a mount that is no bind"),
     "the root": (bind("/tmp", "/../."), ValidationError, "destination: the root itself"),
@@ -230,6 +206,14 @@ def test_missing_source_is_told(bundle: Path) -> None:
     ) as caught:
         run_plan(bundle, mounted(bind("/no/such", "/at")))
     assert caught.value.filename == "/no/such"
+
+
+def test_a_bind_has_no_options_of_a_file_system(bundle: Path, tree: Path) -> None:
+    """They are left out, with a warning for each."""
+    spec = mounted(bind(tree, "/at", "mode=700", "size=1k"), script="cat /at/file")
+    assert run_plan(bundle, spec).out == "tree"
+    warnings = compile_plan(spec, Surroundings(bundle=str(bundle))).warnings
+    assert [one.split()[1] for one in warnings if "bind mount" in one] == ["mode=700", "size=1k"]
 
 
 def test_relative_destinations_start_at_the_root(bundle: Path) -> None:

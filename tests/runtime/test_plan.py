@@ -333,7 +333,6 @@ def test_a_terminal_of_an_impossible_size() -> None:
         ({"process": {"rlimits": (POSIXRlimit(type="RLIMIT_X", hard=1, soft=1),)}}, "RLIMIT_X"),
         ({"mounts": (Mount(destination="/", source="/x", type="bind"),)}, "root itself"),
         ({"mounts": (Mount(destination="/x/..", source="/x", type="bind"),)}, "root itself"),
-        ({"mounts": (Mount(destination="/x", source="/x", type="bind", options=("size=1",)),)}, "bind mount has no"),
         ({"linux": {"namespaces": (LinuxNamespace(type="mount"), LinuxNamespace(type="mount"))}}, "repeats"),
     ],
 )
