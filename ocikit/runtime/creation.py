@@ -14,11 +14,14 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from attrs import evolve
+
 from ocikit import _fs
 from ocikit.errors import BundleError, CgroupError, LimitExceededError, OCIKitError, SystemCallError
 from ocikit.runtime import cgroup_setup, cgroup_tree, fifo, mounted_root, records, surroundings, teardown
 from ocikit.runtime.console import Reception
 from ocikit.runtime.container import assemble
+from ocikit.runtime.idmaps import check_ranges, with_joined_maps
 from ocikit.runtime.libcontainer import Created, state_document
 from ocikit.runtime.limits import ignored
 from ocikit.runtime.listing import root_path
@@ -26,6 +29,7 @@ from ocikit.runtime.options import CreateOptions
 from ocikit.runtime.placement import find_place
 from ocikit.runtime.process import adopt_init
 from ocikit.runtime.root import StateRoot
+from ocikit.runtime.rootless import check_user_namespaces, this_process
 from ocikit.runtime.state import LIFETIMES, STATE_FILE, OwnRecord, parse_state, validate_id
 from ocikit.runtime.stdio import Stdio, with_terminal
 from ocikit.runtime.uninterrupted import uninterrupted
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Literal
 
+    from ocikit.runtime.caller import Caller
     from ocikit.runtime.container import Container
     from ocikit.runtime.hooks import CreationHooks
     from ocikit.runtime.launch import Launch
@@ -95,7 +100,10 @@ def create(
     validate_id(container_id)
     if lifetime not in LIFETIMES:
         raise ValueError(f"lifetime: expected one of {', '.join(LIFETIMES)}, found {lifetime!r}")
+    caller = this_process()
     options = options or CreateOptions()
+    if options.rootless is None:
+        options = evolve(options, rootless=caller.rootless)
     if len(options.preserve_fds) > _MAX_PRESERVED:
         raise ValueError(f"preserve_fds: expected at most {_MAX_PRESERVED}, found {len(options.preserve_fds)}")
     directory = os.path.abspath(os.fsdecode(bundle))
@@ -107,8 +115,12 @@ def create(
         lifetime,
         (stdin, stdout, stderr),
         options,
+        caller,
     )
-    return uninterrupted(creation.carry_out, lambda container: container._destroy(force=True))  # noqa: SLF001
+    return uninterrupted(
+        lambda cancellation: creation.with_maps().carry_out(cancellation),
+        lambda container: container._destroy(force=True),  # noqa: SLF001
+    )
 
 
 def read_spec(bundle: str) -> Spec:
@@ -161,12 +173,18 @@ class _Creation(NamedTuple):
     lifetime: str
     streams: tuple[Stream, Stream, Stream]
     options: CreateOptions
+    caller: Caller
+
+    def with_maps(self) -> _Creation:
+        """Return this with the maps of the user namespace that the container joins."""
+        return self._replace(spec=with_joined_maps(self.spec))
 
     def carry_out(self, cancellation: Cancellation) -> Container:
         """Make the container."""
         from ocikit.runtime.hooks import CreationHooks  # noqa: PLC0415 - with all that launches
 
-        places = find_place(self.spec, self.id, systemd=self.options.systemd_cgroup)
+        rootless = bool(self.options.rootless)
+        places = find_place(self.spec, self.id, systemd=self.options.systemd_cgroup, rootless=rootless)
         seccomp = self._filter()
         plan = self._plan(places, seccomp)
         for warning in (*plan.warnings, *ignored(places.resources, places.hierarchies)):
@@ -229,6 +247,8 @@ class _Creation(NamedTuple):
         from ocikit.runtime.plan import Surroundings, compile_plan  # noqa: PLC0415 - needed here only
         from ocikit.runtime.procfs import own_capabilities, own_umask  # noqa: PLC0415
 
+        of_host = surroundings.namespaces_of_host(self.spec)
+        users = surroundings.has_users(self.spec) and "user" not in of_host
         around = Surroundings(
             bundle=self.bundle,
             id=self.id,
@@ -236,18 +256,22 @@ class _Creation(NamedTuple):
             systemd=places.unit is not None,
             into_cgroup=places.joined_by_clone is not None,
             cgroup_mounts=places.mounts(),
-            capabilities=_ALL_CAPABILITIES if surroundings.makes_users(self.spec) else own_capabilities(),
-            of_host=surroundings.namespaces_of_host(self.spec),
+            caller=self.caller,
+            capabilities=_ALL_CAPABILITIES if users else own_capabilities(),
+            of_host=of_host,
             home=surroundings.home(self.spec, self.bundle),
             preserved=len(self.options.preserve_fds),
             new_keyring=not self.options.no_new_keyring,
             seccomp=seccomp,
             umask=own_umask(),
-            privileged=bool(own_capabilities() & _CAP_SYS_ADMIN),
             no_pivot=self.options.no_pivot,
             revealing=surroundings.revealing_mounts() if self.options.no_pivot else (),
         )
-        return compile_plan(self.spec, around)
+        plan = compile_plan(self.spec, around)
+        if plan.uid_map:
+            check_user_namespaces(self.caller)
+            check_ranges(plan.uid_map, plan.gid_map, self.caller)
+        return plan
 
     def _filter(self) -> Filter | None:
         profile = self.spec.linux.seccomp if self.spec.linux is not None else None
@@ -329,11 +353,10 @@ class _Creation(NamedTuple):
         now = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
         made = self.id, started.pid, started.start_time, now, self.bundle, places.paths, descriptors
         rdt = (places.rdt.path, places.rdt.monitoring) if places.rdt is not None else ("", "")
-        return Created(*made, self.options, places.unit, rdt)
+        return Created(*made, self.options, places.unit, rdt, of_root=self.caller.uid == 0)
 
 
 _ALL_CAPABILITIES = 0xFFFF_FFFF_FFFF_FFFF
-_CAP_SYS_ADMIN = 1 << 21
 
 
 def _kill(started: Launch) -> None:

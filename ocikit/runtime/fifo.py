@@ -49,7 +49,9 @@ def make(directory: int, owner: tuple[int, int]) -> Descriptor:
         # The umask may have taken from the mode what init needs to write as the container's user.
         os.chmod(FIFO_FILE, _MODE, dir_fd=directory)
         if owner != (os.geteuid(), os.getegid()):
-            os.chown(FIFO_FILE, *owner, dir_fd=directory, follow_symlinks=False)
+            # Who is not root can give nothing away; by its mode, init may write to it all the same.
+            with contextlib.suppress(PermissionError):
+                os.chown(FIFO_FILE, *owner, dir_fd=directory, follow_symlinks=False)
         return Descriptor(os.open(FIFO_FILE, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory))
     except OSError as error:
         raise SystemCallError("make fifo", error.errno or errno.EIO, FIFO_FILE) from error

@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import os
 import pwd
-import shutil
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocikit._fs import Descriptor
@@ -137,13 +136,14 @@ def _read(path: str) -> str:
 
 
 def _tool(kind: _Kind) -> str:
-    path = shutil.which(kind.tool, path=_WHERE_TOOLS_ARE)
-    if path is None:
-        raise MissingDependencyError(
-            f"to map ranges of ids without privileges takes {kind.tool}, which is not installed (Debian: uidmap; "
-            "Fedora: shadow-utils); without it, map this user alone"
-        )
-    return path
+    for directory in _WHERE_TOOLS_ARE.split(":"):
+        path = f"{directory}/{kind.tool}"
+        if os.access(path, os.X_OK):
+            return path
+    raise MissingDependencyError(
+        f"to map ranges of ids without privileges takes {kind.tool}, which is not installed (Debian: uidmap; "
+        "Fedora: shadow-utils); without it, map this user alone"
+    )
 
 
 def _run_tool(pid: int, kind: _Kind, ranges: Ranges) -> None:

@@ -59,6 +59,8 @@ class Created(NamedTuple):
     unit: Unit | None = None
     #: Directories of its group in resctrl, and of its monitoring group; empty when it has none.
     rdt: tuple[str, str] = ("", "")
+    #: Whether root made it, of the host or of a user namespace.
+    of_root: bool = True
 
 
 def state_document(spec: Spec, created: Created) -> bytes:
@@ -74,7 +76,7 @@ def state_document(spec: Spec, created: Created) -> bytes:
         "init_process_start": created.start_time,
         "created": created.created,
         "config": _config(spec, created),
-        "rootless": False,
+        "rootless": bool(created.options.rootless) and not created.of_root,
         "cgroup_paths": dict(created.cgroup_paths),
         "namespace_paths": {
             name: f"/proc/{created.pid}/ns/{file}" for name, file in _NAMESPACES.values() if name != "NEWTIME"
@@ -102,6 +104,10 @@ def _config(spec: Spec, created: Created) -> dict[str, Any]:
         "no_new_keyring": created.options.no_new_keyring,
         "seccomp": None,
     }
+    if not created.of_root:
+        config["rootless_euid"] = True
+    if created.options.rootless:
+        config["rootless_cgroups"] = True
     if spec.domainname:
         config["domainname"] = spec.domainname
     if spec.root is not None:
@@ -172,7 +178,7 @@ def _cgroups(linux: Linux, created: Created) -> dict[str, Any]:
     return _place(linux, created) | {
         "devices": rules,
         "Systemd": created.unit is not None,
-        "Rootless": False,
+        "Rootless": bool(created.options.rootless),
         **(_resources(linux.resources) if linux.resources is not None else {}),
     }
 

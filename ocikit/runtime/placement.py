@@ -8,7 +8,7 @@ import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.errors import OCIKitError
-from ocikit.runtime import cgroup_limits, cgroup_setup, cgroup_tree, cgroups, rdt
+from ocikit.runtime import cgroup_limits, cgroup_setup, cgroup_tree, cgroups, delegation, rdt
 from ocikit.runtime.devices import device_rules
 from ocikit.runtime.limits import limits
 
@@ -38,6 +38,7 @@ class Placement(NamedTuple):
     parents: tuple[str, ...]
     resources: LinuxResources | None
     writes: tuple[Write, ...]
+    #: None for who may not set any: in a user namespace there are no devices but those of the host that its user has.
     rules: tuple[DeviceRule, ...]
     #: The unit of systemd that they belong to; None when we make them ourselves.
     unit: Unit | None = None
@@ -64,10 +65,10 @@ class Placement(NamedTuple):
         from ocikit.runtime.plan import CgroupMount  # noqa: PLC0415 - with everything that makes plans
 
         if self.hierarchies.v2_only:
-            return (CgroupMount("", self.paths[cgroups.UNIFIED]),)
+            return tuple(CgroupMount("", path) for path in self.paths.values())
         keys: dict[str, list[str]] = {}
         for key, hierarchy in self.hierarchies.by_key.items():
-            if key != cgroups.UNIFIED:
+            if key != cgroups.UNIFIED and key in self.paths:
                 keys.setdefault(hierarchy.mountpoint, []).append(key)
         return tuple(
             CgroupMount(os.path.basename(mountpoint), self.paths[of[0]], tuple(_mount_options(of)))
@@ -86,7 +87,8 @@ class Placement(NamedTuple):
         """
         cgroup_setup.make(self.paths, self.hierarchies, made, cgroup_setup.needed(self.writes))
         cgroup_limits.apply(self.paths, self.writes)
-        cgroup_limits.limit_devices(self.paths, self.rules)
+        if self.rules:
+            cgroup_limits.limit_devices(self.paths, self.rules)
         if self.rdt is not None:
             rdt.make(self.rdt)
 
@@ -134,18 +136,19 @@ def _mount_options(keys: Sequence[str]) -> list[str]:
     return [option for key in keys for option in (("none", key) if key.startswith("name=") else (key,))]
 
 
-def find_place(spec: Spec, container_id: str, *, systemd: bool) -> Placement:
+def find_place(spec: Spec, container_id: str, *, systemd: bool, rootless: bool = False) -> Placement:
     """Find out where the cgroups of a container will be.
 
     Args:
         spec: Its configuration.
         container_id: Its id.
         systemd: Whether systemd makes them.
+        rootless: Go without those that this user may not make, if no limit needs them.
 
     Raises:
         ValidationError: The configuration's path cannot be had.
         UnsupportedFieldError: It asks for a limit that would have to be ignored.
-        CgroupError: This host's hierarchies cannot be found.
+        CgroupError: This host's hierarchies cannot be found, or a limit needs a cgroup that this user may not make.
         NotSupportedError: There is no systemd here.
     """
     linux = spec.linux
@@ -157,14 +160,19 @@ def find_place(spec: Spec, container_id: str, *, systemd: bool) -> Placement:
     else:
         paths = cgroups.place(hierarchies, wanted, container_id)
     resources = linux.resources if linux is not None else None
+    writes = limits(resources, hierarchies)
+    if rootless and not systemd:
+        planned, uid = paths, os.geteuid()
+        paths = delegation.delegated(planned, hierarchies, container_id=container_id, wanted=wanted, uid=uid)
+        delegation.check_limits(writes, paths, planned, uid)
     group = rdt.find_group(linux.intel_rdt if linux is not None else None, container_id)
     return Placement(
         hierarchies,
         paths,
         cgroup_setup.missing_parents(paths.values(), hierarchies),
         resources,
-        limits(resources, hierarchies),
-        device_rules(resources.devices if resources is not None else ()),
+        writes,
+        () if rootless else device_rules(resources.devices if resources is not None else ()),
         unit,
         group,
         group.to_make() if group is not None else (),

@@ -63,8 +63,6 @@ class Surroundings(NamedTuple):
     seccomp: Filter | None = None
     #: The umask of hooks that run in the container before it is started.
     umask: int = 0o022
-    #: Whether this process has rights over the host's mounts: what init cannot reach is mounted by it.
-    privileged: bool = True
     #: Make the root by moving its mount: pivot_root(2) is refused where the host runs from a ramdisk.
     no_pivot: bool = False
     #: Where the host has file systems that :attr:`no_pivot` must not leave for the kernel to find.
@@ -93,7 +91,7 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         raise UnsupportedFieldError("$.linux.seccomp", "a plan takes a filter that was compiled from it before")
     namespaces = _namespaces(spec.linux, around.of_host)
     check_coherence(spec, around.of_host)
-    check_users(spec, around.caller)
+    check_users(spec, around.caller, around.of_host)
     rootfs = posixpath.join(around.bundle, spec.root.path)
     check_hooks(spec.hooks)
     creating = tuple(creation_hooks(spec, around.id, around.bundle, around.umask))
@@ -113,7 +111,7 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
     if "user" in namespaces and not process.user.additional_gids:
         # They were dropped on the way into the user namespace, where perhaps nobody may change them.
         rights = [step for step in rights if step.op is not Op.GROUPS]
-    steps += [*resource_limits(process), *rights]
+    steps += [*resource_limits(process), *rights, *plan_namespaces.let_in(namespaces, around.caller)]
     last = filtering(process, around.capabilities, around.seccomp)
     starting = tuple(start_hooks(spec, around.id, around.bundle, environment(process, around.home)))
     steps += program(process, around.home, around.preserved, last, starting)

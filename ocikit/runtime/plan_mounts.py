@@ -346,7 +346,10 @@ class _Mounting:
         """Yield the one hierarchy of v2, or all of v1 side by side in a tmpfs."""
         cgroups = self.place.cgroups
         if not cgroups:
-            raise UnsupportedFieldError(self.path, "no cgroup hierarchy is mounted on this host")
+            # The container has none of its own, and those of the host are none of its business (CVE-2023-25809).
+            yield self._make("tmpfs", "tmpfs", ("mode=755",), self.options.set | options_of.READ_ONLY)
+            yield self._attach(self.target, "hide cgroups")
+            return
         if not cgroups[0].name:
             yield from self._hierarchy(cgroups[0], "cgroup2", self.target)
             return

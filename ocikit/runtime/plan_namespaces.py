@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.caller import Caller
     from ocikit.spec import LinuxNamespace, Process, Spec
 
-__all__ = ["become_root", "before_clone", "clone", "is_copied"]
+__all__ = ["become_root", "before_clone", "clone", "is_copied", "let_in"]
 
 
 _BY_PATH: Final = (
@@ -151,3 +151,13 @@ def become_root(spec: Spec, namespaces: Mapping[str, LinuxNamespace], caller: Ca
             attempt = int(bool(namespaces["user"].path))
             yield Step(Op.GROUPS, "drop supplementary groups", (attempt,), (b"",))
     yield Step(Op.IDS, "become root of the user namespace", (0, 0), remedy="is id 0 mapped in it?")
+
+
+def let_in(namespaces: Mapping[str, LinuxNamespace], caller: Caller) -> Iterator[Step]:
+    """Yield what lets a caller who is not root enter a container that was created and not started.
+
+    Root needs no permission, and after the start it is the user namespace that gives it. Among processes that are not
+    the container's own, init would be at the mercy of those with the same user.
+    """
+    if caller.uid != 0 and "pid" in namespaces and not namespaces["pid"].path:
+        yield Step(Op.DUMPABLE, "let the caller look at init", (1,))

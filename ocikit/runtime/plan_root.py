@@ -67,7 +67,7 @@ def root_filesystem(
     if spec.root is None or spec.linux is None:
         raise ValidationError(("$: root and linux are needed",))
     rootfs = posixpath.join(around.bundle, spec.root.path)
-    place = Place(rootfs, around.bundle, spec.linux, around.cgroup_mounts, namespaces, around.privileged)
+    place = Place(rootfs, around.bundle, spec.linux, around.cgroup_mounts, namespaces, around.caller.may_mount)
     mounts = Mounts(place)
     steps = (
         *_root(rootfs, spec.linux, own="mount" in namespaces, copied=copied),

@@ -31,6 +31,7 @@ Stream = Literal["inherit", "null", "pipe", "stdout"] | int | HasFileno
 
 _NAMES: Final = ("stdin", "stdout", "stderr")
 _STDERR: Final = 2
+_EVERYBODY: Final = 0o666
 
 
 def with_terminal(streams: tuple[Stream, Stream, Stream]) -> tuple[Stream, Stream, Stream]:
@@ -150,8 +151,16 @@ class Stdio:
             theirs = self._keep(theirs)
         self.files[number] = open(ours, mode)  # type: ignore[assignment]  # noqa: SIM115
         if self._owner is not None:
-            os.fchown(theirs, *self._owner)
+            self._give(theirs, self._owner)
         return theirs
+
+    @staticmethod
+    def _give(pipe: int, owner: tuple[int, int]) -> None:
+        try:
+            os.fchown(pipe, *owner)
+        except PermissionError:
+            # Who is not root can give nothing away; nobody finds a pipe but by way of a process that has it.
+            os.fchmod(pipe, _EVERYBODY)
 
 
 @contextlib.contextmanager

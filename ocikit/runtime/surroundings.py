@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 from ocikit import _fs
 from ocikit.runtime.namespaces import NAMESPACES
+from ocikit.runtime.users import ranges_of, to_host
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ocikit.spec import LinuxIDMapping, Spec
+    from ocikit.spec import Spec
 
 __all__ = [
+    "has_users",
     "home",
     "home_of",
     "host_ids",
-    "makes_users",
     "namespaces_of_host",
     "owner",
     "revealing_mounts",
@@ -56,16 +55,20 @@ def revealing_mounts() -> tuple[str, ...]:
     return tuple(reversed(found))
 
 
-def makes_users(spec: Spec) -> bool:
-    """Tell whether a configuration makes a user namespace."""
-    return spec.linux is not None and any(one.type == "user" and not one.path for one in spec.linux.namespaces)
+def has_users(spec: Spec) -> bool:
+    """Tell whether a configuration makes or joins a user namespace."""
+    return spec.linux is not None and any(one.type == "user" for one in spec.linux.namespaces)
 
 
 def host_ids(spec: Spec, uid: int, gid: int) -> tuple[int, int]:
-    """Return what ids of the container are on this host."""
-    if spec.linux is None or not makes_users(spec):
+    """Return what ids of the container are on this host; as they are, if nothing is known about them."""
+    if spec.linux is None:
         return uid, gid
-    return _mapped(uid, spec.linux.uid_mappings), _mapped(gid, spec.linux.gid_mappings)
+    on_host = (
+        to_host(ranges_of(spec.linux.uid_mappings), uid),
+        to_host(ranges_of(spec.linux.gid_mappings), gid),
+    )
+    return uid if on_host[0] is None else on_host[0], gid if on_host[1] is None else on_host[1]
 
 
 def owner(spec: Spec) -> tuple[int, int] | None:
@@ -80,13 +83,6 @@ def home(spec: Spec, bundle: str) -> str | None:
     if process is None or root is None or any(entry.startswith("HOME=") for entry in process.env):
         return None
     return home_of(process.user.uid, os.path.join(bundle, root.path))
-
-
-def _mapped(number: int, mappings: Sequence[LinuxIDMapping]) -> int:
-    for one in mappings:
-        if one.container_id <= number < one.container_id + one.size:
-            return one.host_id + number - one.container_id
-    return number
 
 
 def home_of(uid: int, rootfs: str) -> str:

@@ -26,7 +26,7 @@ _MAX_LINES: Final = 340
 _MAX_BYTES: Final = 4095
 
 #: File systems whose options name users of the namespace that mounts them.
-_WITH_OWNERS: Final = frozenset({"devpts", "tmpfs"})
+_WITH_OWNERS: Final = frozenset({"tmpfs"})
 
 #: What is shown by a file system, by its type: a user namespace may mount it only for a namespace of its own.
 _SHOWN_BY: Final = {
@@ -87,12 +87,13 @@ def uncovered(ranges: Ranges, allowed: Sequence[tuple[int, int]], own: int) -> t
     return None
 
 
-def check_users(spec: Spec, caller: Caller) -> None:
+def check_users(spec: Spec, caller: Caller, of_host: Collection[str] = ()) -> None:
     """Refuse what the users of a container's user namespace cannot be or do.
 
     Args:
         spec: The configuration; of a user namespace that it joins, with the maps of that one if they are known.
         caller: Who makes the container.
+        of_host: Types of namespaces that it joins by a path, and that are those of the caller.
 
     Raises:
         ValidationError: With everything that is wrong.
@@ -100,7 +101,7 @@ def check_users(spec: Spec, caller: Caller) -> None:
     linux = spec.linux
     if linux is None:
         return
-    kinds = {one.type: one for one in linux.namespaces}
+    kinds = {one.type: one for one in linux.namespaces if one.type not in of_host}
     if "user" not in kinds:
         if not caller.may_mount:
             raise ValidationError((_WITHOUT_USERS.format(uid=caller.uid),))

@@ -12,6 +12,7 @@ from launching import MOUNTS, default_spec, run_plan
 from mounting import bind, make_open_bundle, mounted, tmpfs, with_users
 
 from ocikit.errors import SetupError, UnsupportedFieldError, ValidationError
+from ocikit.runtime.caller import Caller
 from ocikit.runtime.plan import Surroundings, compile_plan
 from ocikit.spec import Mount, Root
 
@@ -320,7 +321,7 @@ def test_sources_that_only_root_can_reach(bundle: Path, tmp_path: Path) -> None:
     ran = run_plan(bundle, with_users(mounted(*mounts, script="cat /dir/file /one; touch /dir/x")))
     assert ran.out == "reachedreachedtouch: /dir/x: Read-only file system\n"
     with pytest.raises(SetupError, match=r"\$\.mounts\[6\]\.source.*Permission denied"):
-        run_plan(bundle, with_users(mounted(*mounts)), privileged=False)
+        run_plan(bundle, with_users(mounted(*mounts)), caller=Caller(capabilities=0))
 
 
 def test_sources_out_of_reach_keep_the_restrictions_of_the_host(bundle: Path, tree: Path) -> None:
