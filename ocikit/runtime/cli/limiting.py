@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ocikit.runtime.cli.dispatch import Call
-    from ocikit.spec import LinuxResources
+    from ocikit.spec import LinuxIntelRdt, LinuxResources
 
 __all__ = ["update"]
 
@@ -22,11 +22,8 @@ _MAX_RESOURCES_BYTES: Final = 4 * 1024 * 1024
 def update(call: Call) -> None:
     """Change the limits that are named, and leave the others."""
     container = load(call.root, call.id)
-    for name in ("l3-cache-schema", "mem-bw-schema"):
-        if call.options.text(name):
-            raise CommandError(f"--{name}: Intel RDT is not enabled for this container, and cannot be added to it")
     path = call.options.text("resources")
-    container.update(_read(path) if path else _given(call))
+    container.update(_read(path) if path else _given(call), intel_rdt=_schemata(call))
 
 
 def _read(path: str) -> LinuxResources:
@@ -36,6 +33,15 @@ def _read(path: str) -> LinuxResources:
         return LinuxResources.from_json(sys.stdin.buffer.read(_MAX_RESOURCES_BYTES))
     with open(path, "rb") as file:
         return LinuxResources.from_json(file.read(_MAX_RESOURCES_BYTES))
+
+
+def _schemata(call: Call) -> LinuxIntelRdt | None:
+    l3, bandwidth = call.options.text("l3-cache-schema"), call.options.text("mem-bw-schema")
+    if not (l3 or bandwidth):
+        return None
+    from ocikit.spec import LinuxIntelRdt  # noqa: PLC0415 - few hosts have it
+
+    return LinuxIntelRdt(l3_cache_schema=l3, mem_bw_schema=bandwidth)
 
 
 def _number(text: str) -> int:

@@ -71,6 +71,27 @@ _CREATION = (
     Option(("no-subreaper",), "", "flag"),
 )
 
+_EXECUTION = (
+    Option(("process", "p"), "file that describes the process whole, as JSON; no command is given then"),
+    Option(("cwd",), "working directory"),
+    Option(("env", "e"), "set a variable: NAME=value; may be repeated", "texts"),
+    Option(("tty", "t"), "give it a terminal", "flag"),
+    Option(("user", "u"), "user and group by number: uid[:gid]"),
+    Option(("additional-gids", "g"), "further group, by number; may be repeated", "numbers"),
+    Option(("cap", "c"), "add a capability, such as CAP_NET_ADMIN; may be repeated", "texts"),
+    Option(("apparmor",), "AppArmor profile"),
+    Option(("process-label",), "SELinux label"),
+    Option(("no-new-privs",), "let it gain no privileges by executing programs", "flag"),
+    _DETACH,
+    _PID_FILE,
+    _CONSOLE,
+    _PIDFD_SOCKET,
+    _PRESERVE,
+    Option(("cgroup",), "existing cgroup below the container's: [controller,...:]path; may be repeated", "texts"),
+    Option(("ignore-paused",), "also in a paused container", "flag"),
+    Option(("no-subreaper",), "", "flag"),
+)
+
 _LIMITS = (
     Option(("resources", "r"), "file with linux.resources as JSON, - for standard input; no other option counts then"),
     Option(("blkio-weight",), "weight for block devices, 10 to 1000"),
@@ -100,6 +121,16 @@ VERBS: Final = {
         "<id>",
         "creating:run",
         (*_CREATION, _DETACH, Option(("keep",), "do not delete the container when it has ended", "flag")),
+    ),
+    "exec": Verb(
+        "run a further program in a container",
+        "<id> <command> [arguments...]",
+        "executing:execute_in",
+        _EXECUTION,
+        at_most=_ANY,
+        stop_after=1,
+        prefix="exec failed: ",
+        failure=255,
     ),
     "start": Verb("let the program of a created container run", "<id>", "living:start"),
     "state": Verb("print the state of a container as JSON", "<id>", "looking:state"),
@@ -135,6 +166,15 @@ VERBS: Final = {
     "pause": Verb("freeze every process of a container", "<id>", "living:pause"),
     "resume": Verb("let the processes of a paused container go on", "<id>", "living:resume"),
     "update": Verb("change limits of a container", "<id>", "limiting:update", _LIMITS),
+    "events": Verb(
+        "tell what a container uses, and when memory runs out, as lines of JSON",
+        "<id>",
+        "watching:events",
+        (
+            Option(("interval",), "how often (default: 5s)", "duration", 5.0),
+            Option(("stats",), "once, at once", "flag"),
+        ),
+    ),
     "spec": Verb(
         "write a config.json to start from",
         "",
