@@ -106,7 +106,7 @@ def test_names_that_nobody_knows_are_left_out() -> None:
 
 def test_entries_without_effect_are_told(caplog: pytest.LogCaptureFixture) -> None:
     """Of two entries for one name the earlier one counts; who reads the log learns it."""
-    with caplog.at_level(logging.WARNING, "ocikit.runtime"):
+    with caplog.at_level(logging.INFO, "ocikit.runtime"):
         code = program(profile("SCMP_ACT_ERRNO", call("getpid", action="SCMP_ACT_ALLOW"), call("getpid", errnoRet=61)))
     assert decide(code, number("getpid")) == ALLOW
     assert "$.linux.seccomp.syscalls[1]: getpid has another action in an earlier entry" in caplog.text

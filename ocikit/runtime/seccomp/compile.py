@@ -160,7 +160,8 @@ def _warn_of_contradictions(profile: Profile) -> None:
         if rule.conditions or rule.action == profile.default:
             continue
         if actions.setdefault(rule.name, rule.action) != rule.action:
-            _log.warning("%s: %s has another action in an earlier entry, which counts", rule.path, rule.name)
+            # A note, not a warning: profiles that everybody uses have such entries, and mean nothing by them.
+            _log.info("%s: %s has another action in an earlier entry, which counts", rule.path, rule.name)
 
 
 def _add_architectures(made: LibraryFilter, profile: Profile, used: Library) -> list[int]:
