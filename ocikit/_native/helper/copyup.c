@@ -28,7 +28,14 @@ struct entry {
 
 static long copy_directory(int from, int to, int depth);
 
-/* Ids that the user namespace does not have cannot be given to anything: such a file belongs to whoever copies. */
+/* What a name was a moment ago and is no more has vanished, too. */
+static long opened(long fd)
+{
+	return fd == -E_NOTDIR || fd == -E_LOOP || fd == -E_NXIO ? -E_NOENT : fd;
+}
+
+/* Ids that the user namespace does not have are shown as that of nobody; if there is none of that either, such a file
+ * belongs to whoever copies. */
 static long give(int to, const struct statx *about)
 {
 	long result = SYS5(fchownat, to, "", about->stx_uid, about->stx_gid, AT_EMPTY_PATH);
@@ -80,7 +87,7 @@ static long copy_content(int from, int to)
 static long copy_file(int parent, int to_parent, const char *name)
 {
 	/* Not to wait for anybody: what was a file may be a fifo by now. */
-	long from = sys_openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+	long from = opened(sys_openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0));
 	struct statx about;
 	long to, result;
 
@@ -108,6 +115,7 @@ static long copy_below(int parent, int to_parent, const char *name, int depth)
 
 	if (from == -E_XDEV)
 		return SYS3(mkdirat, to_parent, name, 0755); /* where something else is mounted */
+	from = opened(from);
 	if (from < 0)
 		return from;
 	result = SYS3(mkdirat, to_parent, name, 0700);

@@ -65,6 +65,7 @@ static inline long sys6(long number, long a, long b, long c, long d, long e, lon
 #define E_NOENT 2
 #define E_INTR 4
 #define E_IO 5
+#define E_NXIO 6
 #define E_2BIG 7
 #define E_BADF 9
 #define E_AGAIN 11
