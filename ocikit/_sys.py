@@ -33,6 +33,7 @@ __all__ = [
     "helper_executable",
     "openat2",
     "pidfd_exit_status",
+    "schedule",
     "spawn",
     "wire_operations",
 ]
@@ -134,6 +135,21 @@ def attach_device_filter(cgroup: int, program: bytes) -> None:
     _check(lib.ocikit_device_filter(cgroup, program, len(program) // 8))
 
 
+def schedule(pid: int, attributes: bytes) -> None:
+    """Set how a process is scheduled.
+
+    Args:
+        pid: The process; a child of this one, so that the number is its own.
+        attributes: ``struct sched_attr`` (sched_setattr(2)), its size in its first word.
+
+    Raises:
+        OSError: As the kernel gives it.
+        NotSupportedError: The compiled part is missing.
+    """
+    lib, _ = _native()
+    _check(lib.ocikit_schedule(pid, attributes))
+
+
 class Spawned:
     """A process that may be there: filled by the C before any Python runs again.
 
@@ -158,32 +174,33 @@ class Spawned:
         """A descriptor of the process, owned by this object; -1 when there is none."""
         return int(self._pidfd[0])
 
+    def take_pidfd(self) -> int:
+        """Hand the descriptor over to the caller."""
+        pidfd = self.pidfd
+        self._pidfd[0] = -1
+        return pidfd
+
     def close(self) -> None:
         """Close the descriptor; closing twice is nothing."""
         if self.pidfd >= 0:
-            pidfd = self.pidfd
-            self._pidfd[0] = -1
-            os.close(pidfd)
+            os.close(self.take_pidfd())
 
 
-def spawn(process: Spawned, executable: int, fds: Sequence[int], cgroup: int = -1) -> None:
+def spawn(process: Spawned, executable: int, fds: Sequence[int]) -> None:
     """Start a program without copying this process.
 
-    The calling thread is suspended until the program runs (some tenths of a millisecond); others go on. In a cgroup
-    that is frozen, that is when it is thawed, or the process is killed.
+    The calling thread is suspended until the program runs (some tenths of a millisecond); others go on.
 
     Args:
         process: Where the process is put.
         executable: A descriptor of the program.
         fds: The descriptors that the program gets, as 0, 1, 2, …; where there is -1, it gets none.
-        cgroup: A descriptor of the v2 cgroup that it begins in; -1 for that of this process.
 
     Raises:
-        OSError: As clone3(2) or execveat(2) give it; a process that failed to execute is in ``process``.
+        OSError: As clone(2) or execveat(2) give it; a process that failed to execute is in ``process``.
     """
     lib, ffi = _native()
-    given = ffi.new("int[]", list(fds))
-    _check(lib.ocikit_spawn(executable, given, len(fds), cgroup, process._pid, process._pidfd))  # noqa: SLF001
+    _check(lib.ocikit_spawn(executable, ffi.new("int[]", list(fds)), len(fds), process._pid, process._pidfd))  # noqa: SLF001
 
 
 class Inbox:

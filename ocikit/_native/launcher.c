@@ -11,7 +11,7 @@
 #include <linux/close_range.h>
 #include <linux/ioctl.h>
 #include <linux/openat2.h>
-#include <linux/sched.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -101,6 +101,11 @@ int ocikit_pidfd_exit(int pidfd, int *status)
 	return 1;
 }
 
+int ocikit_schedule(int pid, const void *attributes)
+{
+	return syscall(SYS_sched_setattr, pid, attributes, 0) < 0 ? -errno : 0;
+}
+
 #define MOST_FILTERS 64
 
 /* Detach the programs for devices with these ids from the cgroup itself; what is attached further up stays. */
@@ -168,7 +173,7 @@ struct spawn {
 	int executable;
 	const int *fds;
 	int count;
-	volatile int error; /* set by the child, which shares our memory */
+	int error; /* set by the child, which shares our memory */
 };
 
 #define SPAWN_FDS (WIRE_FD_FIRST_SLOT + WIRE_PASSED)
@@ -202,8 +207,9 @@ static int arrange(const struct spawn *spawn, int *executable)
  * descriptors is a copy. No signal is delivered (all are blocked), no lock is taken, nothing is allocated: only system
  * calls, and one word that tells the caller what failed.
  */
-__attribute__((noreturn)) static void child(struct spawn *spawn)
+static int child(void *argument)
 {
+	struct spawn *spawn = argument;
 	static const char *const argv[] = {"ocikit-helper", NULL};
 	static const char *const envp[] = {NULL};
 	int executable;
@@ -214,78 +220,27 @@ __attribute__((noreturn)) static void child(struct spawn *spawn)
 	_exit(127);
 }
 
-/*
- * clone3(2) with a stack for the child, which calls child(spawn) there and never comes back here. libc has no function
- * for it, and its clone() cannot put the child into a cgroup.
- */
-static long clone_child(const struct clone_args *how, struct spawn *spawn)
-{
-#if defined(__x86_64__)
-	long result;
-
-	__asm__ volatile("syscall\n\t"
-			 "test %%rax, %%rax\n\t"
-			 "jnz 1f\n\t"
-			 "xor %%ebp, %%ebp\n\t"
-			 "mov %[spawn], %%rdi\n\t"
-			 "call *%[child]\n\t"
-			 "hlt\n"
-			 "1:"
-			 : "=a"(result)
-			 : "a"((long)SYS_clone3), "D"(how), "S"(sizeof(*how)), [spawn] "r"(spawn), [child] "r"(child)
-			 : "rcx", "r11", "memory", "cc");
-	return result;
-#elif defined(__aarch64__)
-	register long number __asm__("x8") = SYS_clone3;
-	register long first __asm__("x0") = (long)how;
-	register long second __asm__("x1") = sizeof(*how);
-
-	__asm__ volatile("svc 0\n\t"
-			 "cbnz x0, 1f\n\t"
-			 "mov x29, xzr\n\t"
-			 "mov x0, %[spawn]\n\t"
-			 "blr %[child]\n\t"
-			 "brk 0\n"
-			 "1:"
-			 : "+r"(first)
-			 : "r"(number), "r"(second), [spawn] "r"(spawn), [child] "r"(child)
-			 : "x30", "memory", "cc");
-	return first;
-#else
-#error "ocikit's launcher knows the system call conventions of x86_64 and aarch64 only"
-#endif
-}
-
-int ocikit_spawn(int executable, const int *fds, int count, int cgroup, int *pid, int *pidfd)
+int ocikit_spawn(int executable, const int *fds, int count, int *pid, int *pidfd)
 {
 	struct spawn spawn = {.executable = executable, .fds = fds, .count = count};
 	_Alignas(16) char stack[16384];
-	/* The exit signal is 0 until execve: a child that never gets there is invisible to a wait for any child. */
-	struct clone_args how = {
-		.flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD,
-		.pidfd = (uintptr_t)pidfd,
-		.stack = (uintptr_t)stack,
-		.stack_size = sizeof(stack),
-	};
 	uint64_t all = ~0ULL;
 	uint64_t before;
-	long started;
+	int started;
 
 	if (count < 3 || count > SPAWN_FDS)
 		return -EINVAL;
-	if (cgroup >= 0) {
-		how.flags |= CLONE_INTO_CGROUP;
-		how.cgroup = (uint32_t)cgroup;
-	}
 	/* Handlers of the host must not run in the child: they would run in the host's memory. execve sets handled
 	 * signals to their default, so clearing them in clone would add nothing to blocking them. The raw call also
 	 * blocks the two signals that libc keeps to itself. */
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
-	started = clone_child(&how, &spawn);
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
+	/* The exit signal is 0 until execve: a child that never gets there is invisible to a wait for any child. */
+	started = clone(child, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_PIDFD, &spawn, pidfd);
 	if (started < 0)
-		return (int)started;
-	*pid = (int)started;
+		spawn.error = errno;
+	else
+		*pid = started;
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
 	return -spawn.error;
 }
 

@@ -8,11 +8,10 @@ int ocikit_openat2(int directory, const char *path, uint64_t flags, uint64_t mod
 int ocikit_pidfd_exit(int pidfd, int *status);
 
 /* Start the program in `executable` with the descriptors fds[0 … count-1] as its 0 … count-1 and no other; where there
- * is -1 instead of a descriptor, it gets none. It begins its life in the v2 cgroup whose directory `cgroup` is; -1 leaves
- * it in that of the caller.
+ * is -1 instead of a descriptor, it gets none.
  * The caller is suspended until the program has been executed, its memory is neither copied nor touched.
  * *pid and *pidfd are set as soon as there is a process, also when the call ends with an error. */
-int ocikit_spawn(int executable, const int *fds, int count, int cgroup, int *pid, int *pidfd);
+int ocikit_spawn(int executable, const int *fds, int count, int *pid, int *pidfd);
 
 /* Read one message of the helper (wire.h) from a channel that has one; a descriptor that comes with it goes to *fd, and
  * words go to `words`, where there is room for *count of them; *count is how many there were.
@@ -23,6 +22,9 @@ int ocikit_receive(int channel, unsigned int *said, unsigned int *step, int *val
 /* Let a program of BPF_PROG_TYPE_CGROUP_DEVICE, `count` instructions of 8 bytes, decide over devices in a v2 cgroup, in
  * place of those that were attached to it before. It goes away with the cgroup. */
 int ocikit_device_filter(int cgroup, const void *instructions, unsigned int count);
+
+/* Schedule a process as `attributes` say (struct sched_attr, its size in its first word). */
+int ocikit_schedule(int pid, const void *attributes);
 
 /* The bytes of the static helper. */
 const char *ocikit_helper(void);

@@ -87,7 +87,7 @@ struct wire_message {
 	OP(ATTACH, 1)             /* [root slot, slot, how] target: put it in its place */                            \
 	OP(SETATTR, 1)            /* [directory slot, recursive, set, clear, propagation] path */                     \
 	OP(PIVOT, 0)              /* [root slot, how]: make it the root, let go of the old one */                     \
-	OP(MASK, 1)               /* [root slot] path: nothing to see here */                                         \
+	OP(MASK, 2)               /* [root slot] path, label of SELinux or nothing: nothing to see here */            \
 	OP(READONLY, 1)           /* [root slot] path */                                                              \
 	OP(NODE, 1)               /* [root slot, mode, device, uid, gid] path: a device or fifo */                    \
 	OP(SYMLINK, 2)            /* [root slot, replace] text, path */                                               \
@@ -101,7 +101,7 @@ struct wire_message {
 	OP(HOOK, WIRE_ANY)        /* [milliseconds, arguments, umask, directory slot, how] name, state up to the pid of whoever \
 				     runs it, state after the pid or nothing, path, arguments, environment */ \
 	OP(RLIMIT, 0)             /* [resource, soft, hard, raise]: with raise, no more than a hard limit that is too low */ \
-	OP(SCHEDULER, 1)          /* struct sched_attr */                                                             \
+	OP(LABEL, 1)              /* [slot] label: of SELinux, for the root of a detached file system */              \
 	OP(IO_PRIORITY, 0)        /* [class and level] */                                                             \
 	OP(AFFINITY, 1)           /* mask of CPUs */                                                                  \
 	OP(PERSONALITY, 0)        /* [domain] */                                                                      \
@@ -128,7 +128,8 @@ struct wire_message {
 	OP(COPY_ROOT, 1)          /* [slot] path: a copy of what is mounted at a directory */                         \
 	OP(COVER, 0)              /* [slot]: put such a copy over everything, to become the root */                   \
 	OP(DUMPABLE, 0)           /* [on]: whether the caller's own user may look at it, and write to it, through /proc */ \
-	OP(CHROOT, 0)             /* [slot]: take a directory for the root of everything */
+	OP(CHROOT, 0)             /* [slot]: take a directory for the root of everything */       \
+	OP(ATTEND, 0)             /* [cgroup slot]: a child goes on; the caller waits for its children, and ends as the last one does */
 
 enum wire_op {
 #define WIRE_ENUM(name, strings) WIRE_OP_##name,

@@ -6,23 +6,23 @@ import contextlib
 import os
 import signal as signals
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from ocikit.errors import NotRunningError
+from ocikit.runtime.process import Init, adopt_init
+from ocikit.runtime.procfs import start_time
 from ocikit.runtime.stdio import broken_pipes_raise
 from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocikit.runtime.console import Console
-    from ocikit.runtime.process import Init
     from ocikit.runtime.status import ExitStatus
 
 __all__ = ["ContainerProcess", "reap_forgotten"]
 
-# Processes that ran when their objects were forgotten. Somebody has to reap them: it is done with the next one.
+# The attendants of processes whose objects were forgotten before they ended: they are reaped with the next one.
 _forgotten: set[Init] = set()
 _forgetting = threading.Lock()
 
@@ -30,14 +30,17 @@ _forgetting = threading.Lock()
 class ContainerProcess:
     """A process in a container beside its first one, made by :meth:`Container.exec`.
 
-    It is a child of this process: only this process learns how it ends. As a context manager, it is killed at the end
-    of the block if it still runs. When this object is forgotten, the process goes on.
+    Its parent is an attendant, a tiny process outside of the container, which ends in the same way: nothing in the
+    container ever waits for this process. Only this process learns how it ended. As a context manager, it is killed at
+    the end of the block if it still runs. When this object is forgotten, the process goes on.
     """
 
-    def __init__(self, process: Init, container_id: str, pid: int) -> None:
-        self._process = process
+    def __init__(self, container_id: str, pid: int, pidfd: int, attendant: tuple[int, int]) -> None:
         self._container_id = container_id
+        self._process = Init(pid, 0, pidfd)
+        self._attendant = adopt_init(attendant[0], start_time(attendant[0]) or 0, attendant[1])
         self._owner = os.getpid()
+        self._status: ExitStatus | None = None
         #: The process id, in the pid namespace of this process.
         self.pid = pid
         #: The other end of its standard input; None unless that is a pipe.
@@ -48,18 +51,24 @@ class ContainerProcess:
         self.stderr: BinaryIO | None = None
         #: Our side of its terminal; None when it has none, or a console socket got it.
         self.console: Console | None = None
-        weakref.finalize(self, _forget, process).atexit = False
+        weakref.finalize(self, _forget, self._attendant).atexit = False
 
     def __repr__(self) -> str:
         return f"<ContainerProcess {self.pid} in {self._container_id}>"
 
     def held(self) -> contextlib.AbstractContextManager[int | None]:
-        """Yield a descriptor of the process that stays open for a ``with`` block, to poll it; None when it is gone."""
-        return self._process.held()
+        """Give a descriptor, for the length of a ``with`` block, that is readable when it is known how it ended.
+
+        None when that is known already.
+        """
+        return self._attendant.held()
 
     def poll(self) -> ExitStatus | None:
         """Return how the process ended; None while it runs."""
-        return self.wait() if self._process.wait(0) else None
+        try:
+            return self.wait(0)
+        except TimeoutError:
+            return None
 
     def wait(self, timeout: float | None = None) -> ExitStatus:
         """Wait until the process has ended.
@@ -73,11 +82,21 @@ class ContainerProcess:
         Raises:
             TimeoutError: It has not ended in that time; it goes on.
         """
-        if self._process.exit_status is not None:
-            return self._process.exit_status
-        if not self._process.wait(timeout):
-            raise TimeoutError(f"process {self.pid} in {self._container_id} has not ended after {timeout} seconds")
-        return uninterrupted(lambda _: _collect(self._process), finish=True)
+        if self._status is None:
+            deadline = None if timeout is None else time.monotonic() + timeout
+            self._wait_for(self._attendant, timeout)
+            told_by = self._attendant
+            if self._process.alive():
+                # Somebody killed the attendant. The kernel may know how the process itself ends.
+                told_by = self._process
+                self._wait_for(told_by, None if deadline is None else max(0.0, deadline - time.monotonic()))
+                uninterrupted(lambda _: _collect(self._attendant), finish=True)
+            self._status = uninterrupted(lambda _: _collect(told_by), finish=True)
+        return self._status
+
+    def _wait_for(self, process: Init, timeout: float | None) -> None:
+        if not process.wait(timeout):
+            raise TimeoutError(f"process {self.pid} in {self._container_id} has not ended in time")
 
     def signal(self, number: int) -> None:
         """Send a signal to the process, and to no other.
@@ -127,22 +146,14 @@ class ContainerProcess:
             self.close()
 
 
-def _collect(process: Init) -> ExitStatus:
-    return process.collect(_unknown, _unwritten)
+def _collect(attendant: Init) -> ExitStatus:
+    return attendant.collect(lambda: None, lambda _: None)
 
 
-def _unknown() -> ExitStatus | None:
-    """Return what is written down about the end of a further process: nothing."""
-    return None
-
-
-_unwritten: Callable[[ExitStatus], None] = lambda _: None  # noqa: E731 - nobody else can ask for it
-
-
-def _forget(process: Init) -> None:
-    if process.exit_status is None:
+def _forget(attendant: Init) -> None:
+    if attendant.exit_status is None:
         with _forgetting:
-            _forgotten.add(process)
+            _forgotten.add(attendant)
 
 
 def reap_forgotten() -> None:
@@ -150,7 +161,7 @@ def reap_forgotten() -> None:
     if not _forgotten:
         return
     with _forgetting:
-        ended = {process for process in _forgotten if process.wait(0)}
+        ended = {attendant for attendant in _forgotten if attendant.wait(0)}
         _forgotten.difference_update(ended)
-    for process in ended:
-        _collect(process)
+    for attendant in ended:
+        _collect(attendant)

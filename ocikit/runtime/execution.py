@@ -16,12 +16,19 @@ import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit import _fs
-from ocikit.errors import CgroupError, NotExistError, NotRunningError, OCIKitError, PausedError, ValidationError
+from ocikit.errors import (
+    CgroupError,
+    NotExistError,
+    NotRunningError,
+    OCIKitError,
+    PausedError,
+    SetupError,
+    ValidationError,
+)
 from ocikit.runtime import cgroup_ownership, cgroups, freezer, records
 from ocikit.runtime.child import ContainerProcess, reap_forgotten
 from ocikit.runtime.console import Reception
 from ocikit.runtime.inside import Inside, Places
-from ocikit.runtime.process import adopt_init
 from ocikit.runtime.state import OWN_FILE, STATE_FILE
 from ocikit.runtime.stdio import Stdio, with_terminal
 from ocikit.runtime.template import Template, derive, read_note
@@ -135,13 +142,12 @@ class _Execution(NamedTuple):
                 raise NotRunningError(f"cannot exec in a stopped container: {self.container.id}")
             lived_in = cgroup_ownership.members(init.pid)
             paths = self._cgroups(lived_in)
-            frozen = freezer.frozen(paths)
-            if frozen and not self.request.ignore_paused:
+            if not self.request.ignore_paused and freezer.frozen(paths):
                 raise PausedError(
                     f"cannot exec in a paused container: {self.container.id}; resume it, or ask to ignore that"
                 )
             inside = Inside(init.pid)
-            places = Places.of(paths, self.container._detect(), frozen=frozen)  # noqa: SLF001
+            places = Places.of(paths, self.container._detect())  # noqa: SLF001
             plan = self._plan(inside, places)
             # Only now is it known that all this was about the container.
             self._check_alive()
@@ -170,7 +176,7 @@ class _Execution(NamedTuple):
     def _plan(self, inside: Inside, places: Places) -> Plan:
         from ocikit.runtime.plan_exec import compile_exec  # noqa: PLC0415 - loads what every plan needs
 
-        enclosure = inside.enclosure(self.container.id, places.files, self.process)
+        enclosure = inside.enclosure(self.container.id, places)
         home, preserved = inside.home(self.process), len(self.request.preserve_fds)
         plan = compile_exec(self.process, enclosure, self.template, home=home, preserved=preserved)
         for warning in plan.warnings:
@@ -178,10 +184,12 @@ class _Execution(NamedTuple):
         return plan
 
     def _launch(self, entering: _Entering, cancellation: Cancellation) -> Launch:
+        from ocikit.runtime.plan_exec import BEGIN  # noqa: PLC0415
+
         try:
             return self._launch_in(entering.places.begin_in, entering, cancellation)
-        except CgroupError as error:
-            if error.errno not in _DIVIDED or self.request.cgroup is not None:
+        except SetupError as error:
+            if error.action != BEGIN or error.errno not in _DIVIDED or self.request.cgroup is not None:
                 raise
         # What runs in the container has made cgroups of its own below that one: where its first process is, is room.
         return self._launch_in(entering.init_cgroup, entering, cancellation)
@@ -193,22 +201,16 @@ class _Execution(NamedTuple):
         passed: dict[int, int] = {Slot.PROCESS: entering.pidfd}
         passed |= {Slot.PRESERVED + number: fd for number, fd in enumerate(self.request.preserve_fds)}
         with contextlib.ExitStack() as stack:
-            fd = -1 if cgroup is None else stack.enter_context(_open_cgroup(cgroup)).fd
-            try:
-                return launch(
-                    entering.plan,
-                    stdio=entering.stdio.fds,
-                    passed=passed,
-                    answers=self._answers(entering.reception),
-                    cgroup=fd,
-                    release=entering.places.release if self.request.ignore_paused else None,
-                    cancellation=cancellation,
-                )
-            except OSError as error:
-                if isinstance(error, OCIKitError) or cgroup is None:
-                    raise
-                remedy = "a limit of its processes was reached, or it hands controllers on and has only cgroups in it"
-                raise CgroupError("join cgroup", error.errno or errno.EIO, cgroup, remedy) from error
+            if cgroup is not None:
+                passed[Slot.CGROUP] = stack.enter_context(_open_cgroup(cgroup)).fd
+            return launch(
+                entering.plan,
+                stdio=entering.stdio.fds,
+                passed=passed,
+                answers=self._answers(entering.reception),
+                release=entering.places.release if self.request.ignore_paused else None,
+                cancellation=cancellation,
+            )
 
     def _answers(self, reception: Reception) -> dict[Sync, Callable[[Launch, int], None]]:
         """Return what is done for the process when it asks."""
@@ -227,8 +229,7 @@ class _Execution(NamedTuple):
         with cancellation.waking(started.kill):
             started.ready()
             started.commit()
-        process = adopt_init(started.pid, started.start_time, started.take_pidfd())
-        child = ContainerProcess(process, self.container.id, started.pid)
+        child = ContainerProcess(self.container.id, started.pid, started.take_pidfd(), started.take_attendant())
         try:
             with cancellation.waking(child.kill):
                 _raise_any(started.exec_error())

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocikit.errors import SystemCallError
 from ocikit.runtime import cgroups
 from ocikit.runtime.cgroup_files import write_file
 from ocikit.runtime.namespaces import NAMESPACES
-from ocikit.runtime.plan_process import RLIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Inside", "Places"]
 
 _ALL_CAPABILITIES: Final = 0xFFFF_FFFF_FFFF_FFFF
-_NO_LIMIT: Final = 2**64 - 1
 
 
 class Places(NamedTuple):
@@ -38,17 +35,13 @@ class Places(NamedTuple):
     own_freezer: str | None
 
     @classmethod
-    def of(cls, paths: Mapping[str, str], hierarchies: Hierarchies, *, frozen: bool) -> Places:
+    def of(cls, paths: Mapping[str, str], hierarchies: Hierarchies) -> Places:
         """Find out."""
         left = {key: path for key, path in paths.items() if path != hierarchies.by_key[key].own}
         unified = left.pop(cgroups.UNIFIED, None)
         # Whoever enters a freezer may be frozen there and then.
         directories = dict.fromkeys(left[key] for key in sorted(left, key=lambda key: key == "freezer"))
         files = [f"{path}/tasks" for path in directories]
-        if frozen and unified is not None and hierarchies.v2_only:
-            # Begun in a frozen cgroup, it would not come to execute the helper, for which this process waits.
-            files.append(f"{unified}/cgroup.procs")
-            unified = None
         own = hierarchies.by_key["freezer"].own if "freezer" in left else None
         return cls(tuple(files), unified, own)
 
@@ -82,7 +75,7 @@ class Inside:
         except OSError:
             return ""
 
-    def enclosure(self, container_id: str, cgroup_files: tuple[str, ...], process: Process) -> Enclosure:
+    def enclosure(self, container_id: str, places: Places) -> Enclosure:
         """Return what a further process is put into."""
         from ocikit.runtime.plan_exec import Enclosure  # noqa: PLC0415 - loads what every plan needs
         from ocikit.runtime.procfs import own_capabilities  # noqa: PLC0415
@@ -91,10 +84,10 @@ class Inside:
         enclosure = Enclosure(
             id=container_id,
             joined=self._joined,
-            cgroup_files=cgroup_files,
+            cgroup_files=places.files,
+            into_cgroup=places.begin_in is not None,
             capabilities=_ALL_CAPABILITIES if other_users else own_capabilities(),
             has_root=other_users and all(_has(0, self._read(name)) for name in ("uid_map", "gid_map")),
-            limits=_own_limits() if process.rlimits else {},
         )
         if other_users and self._read("setgroups").strip() == "deny":
             return enclosure._replace(groups="drop" if os.geteuid() == 0 else "keep")
@@ -114,14 +107,6 @@ class Inside:
         from ocikit.runtime.surroundings import home_of  # noqa: PLC0415
 
         return home_of(process.user.uid, f"/proc/{self._pid}/root")
-
-
-def _own_limits() -> dict[int, tuple[int, int]]:
-    found = {}
-    for number in RLIMITS.values():
-        soft, hard = resource.getrlimit(number)
-        found[number] = (_NO_LIMIT if soft < 0 else soft, _NO_LIMIT if hard < 0 else hard)
-    return found
 
 
 def _has(number: int, text: str) -> bool:

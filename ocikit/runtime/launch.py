@@ -26,7 +26,7 @@ from ocikit import _sys
 from ocikit._fs import Descriptor, no_fork, write_whole
 from ocikit.errors import HookError, SetupError
 from ocikit.runtime.plan_hooks import hook_failure
-from ocikit.runtime.procfs import start_time
+from ocikit.runtime.procfs import children, start_time
 from ocikit.runtime.steps import Op, Sync
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ def launch(
     stdio: tuple[int, int, int],
     passed: Mapping[int, int],
     answers: Mapping[Sync, Callable[[Launch, int], None]] | None = None,
-    cgroup: int = -1,
     release: Callable[[int], object] | None = None,
     cancellation: Cancellation | None = None,
 ) -> Launch:
@@ -66,7 +65,6 @@ def launch(
             descriptor that init hands over, -1 for none. The descriptor is closed when the function returns, unless
             it took a copy. What the function raises ends the launch. Maps of ids are written without being asked for
             here.
-        cgroup: A descriptor of the v2 cgroup that the helper begins in; -1 for that of this process.
         release: What lets a process go that cannot be killed where it is (in a frozen v1 cgroup); it gets the
             process id.
         cancellation: Ends the wait for init.
@@ -82,7 +80,7 @@ def launch(
     started = Launch(plan, answers or {}, release)
     try:
         with cancellation.waking(started.kill) if cancellation is not None else contextlib.nullcontext():
-            started._start(stdio, passed, cgroup)  # noqa: SLF001 - the function is the constructor that may fail
+            started._start(stdio, passed)  # noqa: SLF001 - the function is the constructor that may fail
     except BaseException:
         started.abort()
         raise
@@ -102,8 +100,10 @@ class Launch:
         release: Callable[[int], object] | None = None,
     ) -> None:
         self._plan = plan
-        self._answers = {Sync.ID_MAPS: Launch._map_ids} | dict(answers)
+        self._answers = {Sync.ID_MAPS: Launch._map_ids, Sync.SCHEDULING: Launch._schedule} | dict(answers)
         self._release = release
+        # Init is a child of the helper, which stays and ends as init does.
+        self._attended = any(step.op == Op.ATTEND for step in plan.steps)
         self._closing = threading.Lock()
         self._helper = _sys.Spawned()
         # What init said before it was introduced; it never says two things without an answer in between.
@@ -123,12 +123,19 @@ class Launch:
 
     @property
     def pidfd(self) -> int:
-        """A descriptor of init, which is a child of this process; owned by this object until :meth:`take_pidfd`."""
+        """A descriptor of init, owned by this object until :meth:`take_pidfd`.
+
+        Init is a child of this process, unless the plan has it attended to.
+        """
         return self._introduction.fd
 
     def take_pidfd(self) -> int:
         """Hand the descriptor of init over to the caller, who closes it."""
         return self._introduction.take_fd()
+
+    def take_attendant(self) -> tuple[int, int]:
+        """Hand over the process that ends as init does: its process id, and a descriptor, which the caller closes."""
+        return self._helper.pid, self._helper.take_pidfd()
 
     def __enter__(self) -> Self:
         return self
@@ -137,7 +144,7 @@ class Launch:
         if not self._committed:
             self.abort()
 
-    def _start(self, stdio: tuple[int, int, int], passed: Mapping[int, int], cgroup: int) -> None:
+    def _start(self, stdio: tuple[int, int, int], passed: Mapping[int, int]) -> None:
         # A forked child of the host with a copy of their end would keep us from hearing the end of the conversation.
         with no_fork:
             pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -146,10 +153,12 @@ class Launch:
             slots = max(passed, default=-1) + 1
             write_whole(plan.fd, self._plan.encode(slots))
             fds = [*stdio, plan.fd, theirs.fd, *(passed.get(slot, -1) for slot in range(slots))]
-            _sys.spawn(self._helper, _sys.helper_executable(), fds, cgroup)
+            _sys.spawn(self._helper, _sys.helper_executable(), fds)
         self.pid = self._helper.pid
         # Our copy of their end is closed: when helper and init are gone, we read the end of the conversation.
         self.pid = self._hear_of_init()
+        if self._attended:
+            return
         self.start_time = start_time(self.pid) or 0
         self._end_helper()
 
@@ -185,7 +194,8 @@ class Launch:
         """Say what is likely to have ended init before it could say so itself."""
         filtered = any(step.op == Op.SECCOMP for step in self._plan.steps)
         with contextlib.suppress(ChildProcessError):
-            ended = os.waitid(_P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT | _WALL) if filtered else None
+            child = self._helper.pidfd if self._attended else self.pidfd
+            ended = os.waitid(_P_PIDFD, child, os.WEXITED | os.WNOWAIT | _WALL) if filtered else None
             if ended is not None and ended.si_status != signal.SIGKILL:
                 return _FILTERED
         return _KILLED_EARLY
@@ -226,9 +236,19 @@ class Launch:
     def kill(self) -> None:
         """Kill whatever there is, from any thread; whoever waits for it notices."""
         with self._closing:
+            if self._attended:
+                self._kill_attended()
             for pid, pidfd in ((self._helper.pid, self._helper.pidfd), (self.pid, self.pidfd)):
                 if pidfd >= 0:
                     self._kill(pid, pidfd)
+
+    def _kill_attended(self) -> None:
+        """Kill whom the helper attends to: init, or who is to become its parent and never was introduced."""
+        for pid in children(self._helper.pid) if self._helper.pidfd >= 0 else ():
+            with contextlib.suppress(ProcessLookupError), Descriptor(os.pidfd_open(pid)) as process:
+                # Now that it is held: is it still the one?
+                if pid in children(self._helper.pid):
+                    self._kill(pid, process.fd)
 
     def _kill(self, pid: int, pidfd: int) -> None:
         if self._release is not None and pid > 0:
@@ -239,6 +259,8 @@ class Launch:
     def abort(self) -> None:
         """Kill and reap whatever there is; doing so twice is nothing."""
         self.close_channel()
+        if self._attended:
+            self._kill_attended()
         self._end_helper()
         if self.pidfd >= 0:
             self._kill(self.pid, self.pidfd)
@@ -323,6 +345,13 @@ class Launch:
             if self._answer_fd is not None:
                 self._answer_fd.close()
                 self._answer_fd = None
+
+    def _schedule(self, _: int) -> None:
+        try:
+            _sys.schedule(self.pid, self._plan.scheduler)
+        except OSError as error:
+            step = next(step for step in self._plan.steps if step.op is Op.SYNC and step.arguments[0] == Sync.SCHEDULING)
+            raise SetupError(step.action, error.errno or errno.EIO, step.path, step.remedy) from None
 
     def _map_ids(self, _: int) -> None:
         from ocikit.runtime.idmaps import write_maps  # noqa: PLC0415 - for containers with users of their own

@@ -3,7 +3,8 @@
 Pure, like all plans. A further process is more dangerous than the first one: the container may be hostile by now, and
 watches whoever comes in. So the order is this:
 
-1. *On the host*, the helper takes what only the host can give: limits, CPUs, cgroups.
+1. *On the host*, the helper leaves somebody behind who is going to wait for the program, and takes what only the host
+   can give: limits, CPUs, cgroups.
 2. It enters all namespaces of the container at once. Its own process id stays that of the host: nobody inside sees it.
 3. There it becomes, completely, who the program will be: user, groups, capabilities, working directory.
 4. Only then it makes the process that they see, which holds no descriptor of the host and no right that the program
@@ -24,13 +25,17 @@ from ocikit.runtime.plan_terminal import control, terminal
 from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, check_strings, close
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from ocikit.runtime.template import Template
     from ocikit.spec import Process
 
-__all__ = ["Enclosure", "compile_exec"]
+__all__ = ["BEGIN", "Enclosure", "compile_exec"]
 
+#: The action that fails when the v2 cgroup of the container takes no processes.
+BEGIN: Final = "begin in the cgroup of the container"
+
+_RAISE: Final = 1  # of Op.RLIMIT: raise a hard limit that is too low, and change nothing else
 _OOM_FILE: Final = "/proc/self/oom_score_adj"
 
 
@@ -43,6 +48,8 @@ class Enclosure(NamedTuple):
     joined: frozenset[str]
     #: Files that the helper writes "0" to, to join the cgroups of the container.
     cgroup_files: tuple[str, ...] = ()
+    #: The helper begins in the v2 cgroup whose descriptor the launcher passes.
+    into_cgroup: bool = False
     #: Mask of the capabilities that this process could pass on.
     capabilities: int = 0xFFFF_FFFF_FFFF_FFFF
     #: What becomes of supplementary groups: ``set`` to those of the process; where the container's user namespace does
@@ -50,8 +57,6 @@ class Enclosure(NamedTuple):
     groups: Literal["set", "drop", "keep"] = "set"
     #: Whether its user namespace is another than this process's, and has a root.
     has_root: bool = False
-    #: The resource limits of this process, soft and hard, by number.
-    limits: Mapping[int, tuple[int, int]] = {}
 
 
 def compile_exec(
@@ -83,6 +88,7 @@ def compile_exec(
     limits = list(resource_limits(process))
     variables = environment(process, home)
     steps = [
+        _attend(enclosure),
         *_on_host(process, enclosure, limits),
         *_enter(enclosure, template),
         *_terminal(process, enclosure),
@@ -123,6 +129,12 @@ def _check(process: Process, enclosure: Enclosure) -> None:
         raise UnsupportedFieldError("$.process.user.additionalGids", reason)
 
 
+def _attend(enclosure: Enclosure) -> Step:
+    cgroup = Slot.CGROUP if enclosure.into_cgroup else NO_SLOT
+    remedy = "a limit of processes of the container was reached, or its cgroup hands controllers on to others in it"
+    return Step(Op.ATTEND, BEGIN, (cgroup,), remedy=remedy)
+
+
 def _on_host(process: Process, enclosure: Enclosure, limits: list[Step]) -> Iterator[Step]:
     """Yield what takes rights, files or CPUs of the host; all of it passes on to the process."""
     if process.oom_score_adj is not None:
@@ -130,12 +142,9 @@ def _on_host(process: Process, enclosure: Enclosure, limits: list[Step]) -> Iter
         remedy = "lowering it below the caller's takes CAP_SYS_RESOURCE"
         yield Step(Op.WRITE, "set the OOM score adjustment", (NO_SLOT, 0), strings, _OOM_FILE, remedy)
     for step in limits:
-        number, _, hard = step.arguments
-        soft, own = enclosure.limits.get(number, (0, hard))
-        if hard > own:
-            # In another user namespace there is no right to raise it. The limit itself comes last: it may be too low
-            # for what is still to be done.
-            yield step._replace(arguments=(number, soft, hard))
+        # In another user namespace there is no right to raise it. The limit itself comes last: it may be too low for
+        # what is still to be done.
+        yield step._replace(arguments=(*step.arguments[:3], _RAISE))
     if enclosure.groups == "drop":
         yield Step(Op.GROUPS, "drop supplementary groups", (), (b"",))
     affinity = process.exec_cpu_affinity

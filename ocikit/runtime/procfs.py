@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-__all__ = ["Stat", "ancestors", "own_capabilities", "own_umask", "read_stat", "start_time"]
+__all__ = ["Stat", "ancestors", "children", "own_capabilities", "own_umask", "read_stat", "start_time"]
 
 _PF_KTHREAD = 0x0020_0000  # include/linux/sched.h
 _DEAD = frozenset({"Z", "X", "x"})
@@ -52,6 +52,15 @@ def ancestors() -> frozenset[int]:
         stat = read_stat(pid)
         pid = stat.parent if stat is not None else 0
     return frozenset(found)
+
+
+def children(pid: int) -> tuple[int, ...]:
+    """Return the ids of the children of a process of one thread; none when it is gone."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb", buffering=0) as file:
+            return tuple(map(int, file.read().split()))
+    except (FileNotFoundError, ProcessLookupError):
+        return ()
 
 
 def start_time(pid: int) -> int | None:

@@ -82,7 +82,7 @@ class Op(enum.IntEnum):
     CONSOLE = 26
     HOOK = 27
     RLIMIT = 28
-    SCHEDULER = 29
+    LABEL = 29
     IO_PRIORITY = 30
     AFFINITY = 31
     PERSONALITY = 32
@@ -110,10 +110,11 @@ class Op(enum.IntEnum):
     COVER = 54
     DUMPABLE = 55
     CHROOT = 56
+    ATTEND = 57
 
 
 #: Operations whose strings are no text: a NUL is a byte like any other.
-BINARY = frozenset({Op.GROUPS, Op.SCHEDULER, Op.AFFINITY, Op.MEMORY_POLICY, Op.SECCOMP})
+BINARY = frozenset({Op.GROUPS, Op.AFFINITY, Op.MEMORY_POLICY, Op.SECCOMP})
 
 
 class Slot(enum.IntEnum):
@@ -163,8 +164,8 @@ class Sync(enum.IntEnum):
     CONSOLE = 4
     #: Take the descriptor that notifications of system calls come from.
     SECCOMP_LISTENER = 5
-    #: Set resource limits that init has no right to set.
-    LIMITS = 6
+    #: Set how it is scheduled, which takes rights on the host and does not survive every fork.
+    SCHEDULING = 6
     #: Have systemd make the container's cgroup, with init in it.
     CGROUP = 7
     #: Make a mount that init has no right to make or whose source it cannot reach, and hand it over.
@@ -252,6 +253,8 @@ class Plan(NamedTuple):
     warnings: tuple[str, ...] = ()
     #: The user namespaces whose ids mounts are shown with, in the order of their slots.
     mount_owners: tuple[Owners, ...] = ()
+    #: How the process is scheduled, as sched_setattr(2) takes it (:attr:`Sync.SCHEDULING`).
+    scheduler: bytes = b""
 
     def encode(self, passed: int = PASSED) -> bytes:
         """Return the plan as the helper reads it.
