@@ -72,7 +72,10 @@ class Watch(abc.ABC, Generic[T]):
         """Return what has happened, given whether the source tells of something."""
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when :meth:`wait` would come to something at once."""
+        """Return a descriptor that is readable when it is time to ask :meth:`wait` with a timeout of zero.
+
+        There may be nothing all the same: v2 tells of everything that happens to memory.
+        """
         return self._epoll.fileno()
 
     @property
@@ -130,6 +133,14 @@ class Watch(abc.ABC, Generic[T]):
             self.close()
             raise CgroupError("watch", error.errno or errno.EIO, path, remedy) from error
 
+    def _in_v2(self, paths: Mapping[str, str], file: str) -> str:
+        """Return the path of a file in the v2 cgroup, which the events are about."""
+        if UNIFIED not in paths:
+            self.close()
+            raise CgroupError("watch", errno.ENOENT, file, "it takes cgroup v2, or the memory controller of v1")
+        self._path = paths[UNIFIED]
+        return f"{self._path}/{file}"
+
     def _listen_v1(self, cgroup: str, file: str, argument: str = "") -> None:
         """Have a file of v1 tell an eventfd."""
         self._path = cgroup
@@ -169,8 +180,7 @@ class OutOfMemoryWatch(Watch[OutOfMemory]):
         if not self._v2:
             self._listen_v1(paths["memory"], "memory.oom_control")
         else:
-            self._path = paths.get(UNIFIED, "")
-            file = f"{self._path}/memory.events"
+            file = self._in_v2(paths, "memory.events")
             with self._opening(file, "is the memory controller enabled for this cgroup?"):
                 self._source = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
                 self._fds.append(self._source)
@@ -224,11 +234,8 @@ class StallWatch(Watch[Stall]):
         """
         super().__init__(process)
         self._resource = resource
-        self._path = paths.get(UNIFIED, "")
-        file = f"{self._path}/{resource}.pressure"
-        remedy = (
-            "it takes v2, PSI, and a window of 0.5 to 10 seconds; multiples of 2 without CAP_SYS_RESOURCE"
-        )
+        file = self._in_v2(paths, f"{resource}.pressure")
+        remedy = "it takes v2, PSI, and a window of 0.5 to 10 seconds; multiples of 2 without CAP_SYS_RESOURCE"
         with self._opening(file, remedy):
             self._source = os.open(file, os.O_RDWR | os.O_CLOEXEC)
             self._fds.append(self._source)
@@ -257,7 +264,10 @@ class MemoryLevelWatch(Watch[MemoryLevel]):
         """
         super().__init__(process)
         self._level = level
-        self._listen_v1(paths.get("memory", ""), "memory.pressure_level", level)
+        if "memory" not in paths:
+            self.close()
+            raise CgroupError("watch memory", errno.ENOENT, None, "only v1 has levels; watch for stalls on v2")
+        self._listen_v1(paths["memory"], "memory.pressure_level", level)
 
     def _news(self, *, told: bool) -> MemoryLevel | None:
         return MemoryLevel(self._level) if told and self._told_v1() else None

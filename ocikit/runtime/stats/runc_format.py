@@ -122,13 +122,15 @@ def _memory(memory: MemoryStats) -> dict[str, Any]:
     }
     return (
         _less_nothing(cache=memory.cache)
-        | {name: _counter(part, no_limit) for name, part in parts.items() if part is not None}
+        | {name: _counter(part, no_limit) for name, part in parts.items()}
         | _less_nothing(raw=dict(memory.stat))
         | _psi(memory.pressure)
     )
 
 
-def _counter(counter: Counter, no_limit: int) -> dict[str, Any]:
+def _counter(counter: Counter | None, no_limit: int) -> dict[str, Any]:
+    if counter is None:
+        return {"limit": 0, "failcnt": 0}
     limit = no_limit if counter.limit is None else counter.limit
     found = _less_nothing(usage=counter.usage, max=counter.max_usage)
     return {"limit": limit, **found, "failcnt": counter.failures or 0}
