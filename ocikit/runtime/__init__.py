@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ocikit.runtime import seccomp
     from ocikit.runtime.abilities import features
+    from ocikit.runtime.child import ContainerProcess
+    from ocikit.runtime.console import Console
     from ocikit.runtime.container import Container
     from ocikit.runtime.creation import create
     from ocikit.runtime.listing import list_containers, load
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Completed",
+    "Console",
     "Container",
+    "ContainerProcess",
     "ContainerState",
     "CreateOptions",
     "ExitStatus",
@@ -46,7 +50,9 @@ __all__ = [
 
 _HOMES = {
     "Completed": "status",
+    "Console": "console",
     "Container": "container",
+    "ContainerProcess": "child",
     "ContainerState": "status",
     "CreateOptions": "options",
     "ExitStatus": "status",
