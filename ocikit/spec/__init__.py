@@ -3,7 +3,7 @@
 * runtime specification 1.3.0: :class:`Spec` (config.json), :class:`State`, :class:`Features`;
 * image specification 1.1: :class:`Descriptor`, :class:`Manifest`, :class:`Index`, :class:`Image`,
   :class:`ImageLayout`, and Docker's :class:`DockerManifest` and :class:`DockerManifestList`;
-* :class:`Digest` and :class:`Timestamp`, and the conversion :func:`image_to_runtime`;
+* :class:`Digest` and :class:`Timestamp`, and the conversions :func:`image_to_runtime` and :func:`rootless`;
 * words of the specifications: :mod:`~ocikit.spec.mediatypes`, :mod:`~ocikit.spec.annotation_keys`,
   :mod:`~ocikit.spec.vocabulary`.
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ocikit.spec import annotation_keys, mediatypes, vocabulary
     from ocikit.spec._document import Document
     from ocikit.spec.conversion import image_to_runtime, resolve_user, tmpfs_volume
+    from ocikit.spec.default import rootless
     from ocikit.spec.descriptor import DESCRIPTOR_EMPTY_JSON, Descriptor, Platform
     from ocikit.spec.digest import Digest
     from ocikit.spec.docker import DockerManifest, DockerManifestList
@@ -178,6 +179,7 @@ __all__ = [
     "mediatypes",
     "parse_id",
     "resolve_user",
+    "rootless",
     "tmpfs_volume",
     "vocabulary",
 ]
@@ -186,6 +188,7 @@ __all__ = [
 _CONTENTS = {
     "_document": "Document",
     "conversion": "image_to_runtime resolve_user tmpfs_volume",
+    "default": "rootless",
     "descriptor": "DESCRIPTOR_EMPTY_JSON Descriptor Platform",
     "digest": "Digest",
     "docker": "DockerManifest DockerManifestList",

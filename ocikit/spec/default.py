@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from attrs import evolve
 
 from ocikit.errors import NotSupportedError
 from ocikit.spec.linux import Linux, LinuxIDMapping, LinuxNamespace
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
     SpecT = TypeVar("SpecT", bound=Spec)
 
-__all__ = ["DEFAULT_CAPABILITIES", "DEFAULT_PATH", "MASKED_PATHS", "READONLY_PATHS", "default_spec"]
+__all__ = ["DEFAULT_CAPABILITIES", "DEFAULT_PATH", "MASKED_PATHS", "READONLY_PATHS", "default_spec", "rootless"]
 
 #: Where programs are looked for when nobody says otherwise, as an environment entry.
 DEFAULT_PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -44,9 +47,37 @@ READONLY_PATHS: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/pr
 
 _INERT: Final = ("nosuid", "noexec", "nodev")
 
+#: In the order of ``runc spec``.
+_MOUNTS: Final = (
+    Mount(destination="/proc", type="proc", source="proc"),
+    Mount(
+        destination="/dev",
+        type="tmpfs",
+        source="tmpfs",
+        options=("nosuid", "strictatime", "mode=755", "size=65536k"),
+    ),
+    Mount(
+        destination="/dev/pts",
+        type="devpts",
+        source="devpts",
+        options=("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+    ),
+    Mount(
+        destination="/dev/shm",  # noqa: S108 - a path in the container
+        type="tmpfs",
+        source="shm",
+        options=(*_INERT, "mode=1777", "size=65536k"),
+    ),
+    Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=_INERT),
+    Mount(destination="/sys", type="sysfs", source="sysfs", options=(*_INERT, "ro")),
+    Mount(destination="/sys/fs/cgroup", type="cgroup", source="cgroup", options=(*_INERT, "relatime", "ro")),
+)
+
+_NAMESPACES: Final = ("pid", "network", "ipc", "uts", "mount")
+
 
 def default_spec(
-    cls: type[SpecT], *, rootless: bool, cgroup_namespace: bool, uid: int | None, gid: int | None
+    cls: type[SpecT], *, privileged: bool, cgroup_namespace: bool, uid: int | None, gid: int | None
 ) -> SpecT:
     """The specification behind :meth:`ocikit.spec.Spec.default`."""
     process = Process(
@@ -64,13 +95,57 @@ def default_spec(
         no_new_privileges=True,
     )
     cgroup = ("cgroup",) if cgroup_namespace else ()
-    return cls(
+    spec = cls(
         process=process,
         root=Root(path="rootfs", readonly=True),
         hostname="runc",
-        mounts=_mounts(rootless=rootless),
-        linux=_rootless_linux(cgroup, _own(uid, "geteuid"), _own(gid, "getegid")) if rootless else _linux(cgroup),
+        mounts=_MOUNTS,
+        linux=Linux(
+            resources=LinuxResources(devices=(LinuxDeviceCgroup(allow=False, access="rwm"),)),
+            namespaces=tuple(LinuxNamespace(type=name) for name in (*_NAMESPACES, *cgroup)),
+            masked_paths=MASKED_PATHS,
+            readonly_paths=READONLY_PATHS,
+        ),
     )
+    return spec if privileged else rootless(spec, uid=uid, gid=gid)
+
+
+def rootless(spec: SpecT, *, uid: int | None = None, gid: int | None = None) -> SpecT:
+    """Turn a configuration for root into one for a user without privileges, as ``runc spec --rootless`` does.
+
+    It gets a user namespace that maps the container's root to that user, the host's network, ``/sys`` bound from the
+    host, and loses its limits and what names other users in options of mounts. Everything else stays as it is:
+    ``process.user`` must be root for the kernel to take it.
+
+    Args:
+        spec: The configuration.
+        uid: The user; None is the caller.
+        gid: The user's group; None is the caller's.
+
+    Raises:
+        NotSupportedError: Without uid and gid on a platform without numeric ids.
+    """
+    linux = spec.linux or Linux()
+    kept = tuple(one for one in linux.namespaces if one.type not in {"network", "user"})
+    return evolve(
+        spec,
+        mounts=tuple(map(_without_owners, spec.mounts)),
+        linux=evolve(
+            linux,
+            namespaces=(*kept, LinuxNamespace(type="user")),
+            uid_mappings=(LinuxIDMapping(container_id=0, host_id=_own(uid, "geteuid"), size=1),),
+            gid_mappings=(LinuxIDMapping(container_id=0, host_id=_own(gid, "getegid"), size=1),),
+            resources=None,
+        ),
+    )
+
+
+def _without_owners(mount: Mount) -> Mount:
+    if posixpath.normpath("/" + mount.destination.lstrip("/")) == "/sys":
+        # A sysfs shows the network, which is the host's.
+        return Mount(destination="/sys", type="none", source="/sys", options=("rbind", *_INERT, "ro"))
+    options = tuple(one for one in mount.options if not one.startswith(("uid=", "gid=")))
+    return evolve(mount, options=options)
 
 
 def _own(stated: int | None, getter: str) -> int:
@@ -80,55 +155,3 @@ def _own(stated: int | None, getter: str) -> int:
     if get is None:
         raise NotSupportedError("users have no numeric ids on this platform; give uid and gid")
     return get()
-
-
-def _mounts(*, rootless: bool) -> tuple[Mount, ...]:
-    # A user without privileges cannot map the group of terminals, and may not mount sysfs on the host's network.
-    terminals = ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *(() if rootless else ("gid=5",)))
-    sys = (
-        Mount(destination="/sys", type="none", source="/sys", options=("rbind", *_INERT, "ro"))
-        if rootless
-        else Mount(destination="/sys", type="sysfs", source="sysfs", options=(*_INERT, "ro"))
-    )
-    return (
-        Mount(destination="/proc", type="proc", source="proc"),
-        Mount(
-            destination="/dev",
-            type="tmpfs",
-            source="tmpfs",
-            options=("nosuid", "strictatime", "mode=755", "size=65536k"),
-        ),
-        Mount(destination="/dev/pts", type="devpts", source="devpts", options=terminals),
-        Mount(
-            destination="/dev/shm",  # noqa: S108 - a path in the container
-            type="tmpfs",
-            source="shm",
-            options=(*_INERT, "mode=1777", "size=65536k"),
-        ),
-        Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=_INERT),
-        sys,
-        Mount(destination="/sys/fs/cgroup", type="cgroup", source="cgroup", options=(*_INERT, "relatime", "ro")),
-    )
-
-
-def _namespaces(*types: str) -> tuple[LinuxNamespace, ...]:
-    return tuple(LinuxNamespace(type=name) for name in types)
-
-
-def _linux(cgroup: tuple[str, ...]) -> Linux:
-    return Linux(
-        resources=LinuxResources(devices=(LinuxDeviceCgroup(allow=False, access="rwm"),)),
-        namespaces=_namespaces("pid", "network", "ipc", "uts", "mount", *cgroup),
-        masked_paths=MASKED_PATHS,
-        readonly_paths=READONLY_PATHS,
-    )
-
-
-def _rootless_linux(cgroup: tuple[str, ...], uid: int, gid: int) -> Linux:
-    return Linux(
-        uid_mappings=(LinuxIDMapping(container_id=0, host_id=uid, size=1),),
-        gid_mappings=(LinuxIDMapping(container_id=0, host_id=gid, size=1),),
-        namespaces=_namespaces("pid", "ipc", "uts", "mount", *cgroup, "user"),
-        masked_paths=MASKED_PATHS,
-        readonly_paths=READONLY_PATHS,
-    )

@@ -301,7 +301,7 @@ class Spec(Document):
         """
         from ocikit.spec.default import default_spec  # noqa: PLC0415 - the defaults are written in these classes
 
-        return default_spec(cls, rootless=rootless, cgroup_namespace=cgroup_namespace, uid=uid, gid=gid)
+        return default_spec(cls, privileged=not rootless, cgroup_namespace=cgroup_namespace, uid=uid, gid=gid)
 
     def with_process(self, **changes: Any) -> Self:  # noqa: ANN401 - the fields of Process, each with its own type
         """Return this configuration with some fields of its process changed.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from ocikit.errors import NotSupportedError
 from ocikit.spec import (
@@ -20,12 +21,16 @@ from ocikit.spec import (
     Image,
     ImageLayout,
     Index,
+    LinuxIDMapping,
+    LinuxNamespace,
     Manifest,
+    Mount,
     Spec,
     State,
     UserDatabase,
     image_to_runtime,
     mediatypes,
+    rootless,
 )
 
 CLASSES: dict[str, type[Document]] = {
@@ -178,6 +183,26 @@ def test_the_default_is_what_runc_writes(rootless: bool, tmp_path: Path) -> None
     version = json.loads(raw)["ociVersion"]
     assert ours.to_json(indent="\t").decode().replace('"1.3.0"', json.dumps(version), 1) == raw.decode().rstrip("\n")
     _read(Spec, raw)
+
+
+def test_any_configuration_can_be_made_rootless() -> None:
+    """Namespaces, mappings, mounts and limits change as runc changes them, and nothing else does."""
+    spec = Spec.default().with_linux(
+        namespaces=(*(LinuxNamespace(type=name) for name in ("pid", "network", "mount")), LinuxNamespace(type="user")),
+        uid_mappings=(LinuxIDMapping(container_id=0, host_id=7, size=70),),
+    )
+    tmpfs = Mount(destination="/tmp", type="tmpfs", source="t", options=("uid=5", "gid=6", "mode=1777"))
+    spec = evolve(spec, mounts=(*spec.mounts, tmpfs, Mount(destination="//sys/", type="sysfs", source="sysfs")))
+    found = rootless(spec, uid=1000, gid=1001)
+    assert found.linux is not None
+    assert [one.type for one in found.linux.namespaces] == ["pid", "mount", "user"]
+    assert found.linux.uid_mappings == (LinuxIDMapping(container_id=0, host_id=1000, size=1),)
+    assert found.linux.gid_mappings == (LinuxIDMapping(container_id=0, host_id=1001, size=1),)
+    assert found.linux.resources is None
+    assert found.mounts[-2].options == ("mode=1777",)
+    assert found.mounts[-1].options == ("rbind", "nosuid", "noexec", "nodev", "ro")
+    assert "gid=5" not in found.mounts[2].options
+    assert evolve(found, linux=spec.linux, mounts=spec.mounts) == spec
 
 
 def test_a_rootless_default_can_be_for_somebody_else() -> None:
