@@ -3,6 +3,8 @@
 * :func:`create` makes a container from a bundle, :func:`load` finds one that exists, :func:`run` runs one to its end;
 * :func:`list_containers` and :func:`stop_and_remove` work on all whose id has a prefix;
 * :class:`Container` is what they give;
+* :mod:`~ocikit.runtime.stats` and :mod:`~ocikit.runtime.events` have what is counted of containers, and what happens
+  to their memory;
 * :mod:`~ocikit.runtime.seccomp` has what agents that decide about system calls of containers need.
 
 This room never looks into an image: it meets the rest of the house in a bundle, which is a directory.
@@ -14,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ocikit.runtime import seccomp
+    from ocikit.runtime import events, seccomp, stats
     from ocikit.runtime.abilities import features
     from ocikit.runtime.child import ContainerProcess
     from ocikit.runtime.console import Console
@@ -40,11 +42,13 @@ __all__ = [
     "Status",
     "create",
     "default_root",
+    "events",
     "features",
     "list_containers",
     "load",
     "run",
     "seccomp",
+    "stats",
     "stop_and_remove",
 ]
 
@@ -70,8 +74,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
-    if name == "seccomp":
-        return import_module("ocikit.runtime.seccomp")
+    if name in {"events", "seccomp", "stats"}:
+        return import_module(f"ocikit.runtime.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'ocikit.runtime' has no attribute {name!r}")

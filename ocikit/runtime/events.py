@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryLevel", "MemoryLevelWatch", "OutOfMemory", "OutOfMemoryWatch", "Stall", "StallWatch", "Watch"]
 
-_IN: Final = select.EPOLLIN
-_CHANGED: Final = select.EPOLLPRI
+# EPOLLIN and EPOLLPRI, as numbers: other systems import this module, too.
+_IN: Final = 1
+_CHANGED: Final = 2
 
 T = TypeVar("T")
 
