@@ -19,10 +19,11 @@ from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Literal
 
     from ocikit.runtime.cgroup_ownership import Claims
     from ocikit.runtime.cgroups import Hierarchies
-    from ocikit.runtime.events import OutOfMemoryWatch
+    from ocikit.runtime.events import OutOfMemoryWatch, StallWatch
     from ocikit.runtime.process import Init
     from ocikit.runtime.state import OwnRecord, Record
     from ocikit.runtime.stats import Stats
@@ -175,6 +176,32 @@ class Handle:
         from ocikit.runtime.events import OutOfMemoryWatch  # noqa: PLC0415 - for those who ask
 
         with self._init().held() as process_fd, OutOfMemoryWatch(self._readable_cgroups(), process_fd) as watch:
+            yield watch
+
+    @contextlib.contextmanager
+    def watch_stalls(
+        self, resource: Literal["memory", "cpu", "io"] = "memory", *, stall: float = 0.2, window: float = 2.0
+    ) -> Iterator[StallWatch]:
+        """While the block lasts, watch whether processes of the container wait too long for something.
+
+        Args:
+            resource: What they wait for.
+            stall: How long some of them may wait within the window, in seconds.
+            window: The window, in seconds: half a second to ten; two, four and so on without CAP_SYS_RESOURCE.
+
+        Yields:
+            What tells of it, as for :meth:`watch_memory`.
+
+        Raises:
+            CgroupError: The kernel does not measure it, or takes no such times.
+        """
+        from ocikit.runtime.events import StallWatch  # noqa: PLC0415 - for those who ask
+
+        paths = self._readable_cgroups()
+        with (
+            self._init().held() as process_fd,
+            StallWatch(paths, process_fd, resource=resource, stall=stall, window=window) as watch,
+        ):
             yield watch
 
     def _alive(self) -> bool:

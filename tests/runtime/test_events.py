@@ -119,13 +119,12 @@ def test_waiting_too_long_is_told(root: Path, make_bundle: Callable[..., Path], 
     """A container that is throttled waits for processors; on hosts without v2 that is an error with a remedy."""
     limits = LinuxResources.from_dict({"cpu": {"quota": 2000, "period": 100000}})
     bundle = make_bundle("sh", "-c", "while :; do :; done", linux={"resources": limits})
-    with runtime.create(root, container_id, bundle, stdin="null") as container, container._init().held() as process:
-        paths = container._readable_cgroups()
+    with runtime.create(root, container_id, bundle, stdin="null") as container:
         if UNIFIED not in HOST.by_key:
-            with pytest.raises(CgroupError, match="v2"):
-                StallWatch(paths, process, resource="cpu")
+            with pytest.raises(CgroupError, match="v2"), container.watch_stalls("cpu"):
+                pass
             return
-        with StallWatch(paths, process, resource="cpu") as watch:
+        with container.watch_stalls("cpu") as watch:
             container.start()
             event = watch.wait(60)
             assert event is not None
