@@ -298,7 +298,7 @@ def carry_out(data: bytes, *, answer: bool) -> End:
     process = _sys.Spawned()
     os.write(plan, data)
     # The plan is its standard input, too: nothing here needs a file, which a plan may have taken away.
-    _sys.spawn(process, _sys.helper_executable(), [plan, plan, plan, plan, theirs.fileno()])
+    _sys.start_helper(process, [plan, plan, plan, plan, theirs.fileno()])
     theirs.close()
     os.close(plan)
     init = -1
@@ -352,7 +352,6 @@ def verdict(data: bytes, end: End) -> str | None:
 
 def fuzz(seed: int, rounds: int) -> dict[str, object]:
     """Carry out damaged plans; return what went wrong, and how the others ended."""
-    _sys._helper_fd = -1  # the one from outside belongs to root, who is nobody here
     source = random.Random(seed)  # noqa: S311 - every run is to be the same
     whole = plans()
     ends: Counter[str] = Counter()
@@ -391,7 +390,6 @@ def test_whole_plans_are_carried_out() -> None:
     """Undamaged, the plan with every operation gets as far as it can here, and all the others pass the check."""
 
     def run() -> list[End]:
-        _sys._helper_fd = -1
         return [carry_out(Plan(steps).encode(), answer=True) for steps in plans()]
 
     ends = in_sandbox(run)
@@ -444,7 +442,7 @@ def test_a_helper_without_a_plan_says_so() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process = _sys.Spawned()
     with ours, theirs:
-        _sys.spawn(process, _sys.helper_executable(), [0, 1, 2, ours.fileno(), theirs.fileno()])
+        _sys.start_helper(process, [0, 1, 2, ours.fileno(), theirs.fileno()])
         theirs.close()
         inbox = _sys.Inbox()
         assert wait(process.pidfd) == 255

@@ -141,7 +141,7 @@ def _hidden(linux: Linux) -> Iterator[Step]:
     for path in dict.fromkeys(map(inside, linux.readonly_paths)):
         yield Step(Op.READONLY, "make read-only", (Slot.ROOT,), (_bytes(path),), path)
     for path in dict.fromkeys(map(inside, linux.masked_paths)):
-        yield Step(Op.MASK, "mask", (Slot.ROOT,), (_bytes(path),), path)
+        yield Step(Op.MASK, "mask", (Slot.ROOT,), (_bytes(path), _bytes(linux.mount_label)), path)
 
 
 def _change_root(rootfs: str, around: Surroundings, linux: Linux, *, own: bool, copied: bool) -> Iterator[Step]:

@@ -65,7 +65,7 @@ long step_ROOT(struct step *step)
  * the first is kept, once it is attached (what is attached nowhere cannot be cloned), and the others are copies. */
 static int empty = NO_FD;
 
-static long nothing(void)
+static long nothing(const char *label)
 {
 	long context, mount;
 
@@ -79,6 +79,8 @@ static long nothing(void)
 		mount = SYS5(fsconfig, context, FSCONFIG_SET_STRING, "nr_blocks", "1", 0);
 	if (mount >= 0)
 		mount = SYS5(fsconfig, context, FSCONFIG_SET_STRING, "nr_inodes", "1", 0);
+	if (mount >= 0 && *label != '\0')
+		mount = SYS5(fsconfig, context, FSCONFIG_SET_STRING, "context", label, 0);
 	if (mount >= 0)
 		mount = SYS5(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
 	if (mount >= 0)
@@ -93,6 +95,7 @@ static long nothing(void)
 long step_MASK(struct step *step)
 {
 	struct text path = text_next(step);
+	struct text label = text_next(step);
 	long target = open_inside(step->arg[0], path.bytes, O_PATH, 0);
 	struct statx about;
 	long mount, result;
@@ -102,7 +105,7 @@ long step_MASK(struct step *step)
 	result = about_fd((int)target, &about);
 	if (result >= 0) {
 		/* The host's null device; the container's own is whatever its image says it is. */
-		mount = is_directory(&about) ? nothing() : clone_device("/dev/null", MODE_CHARACTER, 1, 3);
+		mount = is_directory(&about) ? nothing(label.bytes) : clone_device("/dev/null", MODE_CHARACTER, 1, 3);
 		result = mount < 0 ? mount : sys_attach((int)mount, (int)target);
 		if (mount >= 0 && mount != empty)
 			sys_close((int)mount);
@@ -190,7 +193,7 @@ static long unmount_or_cover(int place, int strict)
 		result = SYS2(umount2, ".", UMOUNT_DETACH);
 	if (strict || (result != -E_INVAL && result != -E_PERM))
 		return result;
-	mount = nothing();
+	mount = nothing("");
 	result = mount < 0 ? mount : sys_attach((int)mount, place);
 	if (mount >= 0 && mount != empty)
 		sys_close((int)mount);
@@ -209,5 +212,19 @@ long step_UNMOUNT(struct step *step)
 	if (result >= 0)
 		result = SYS1(chdir, "/");
 	sys_close((int)place);
+	return result;
+}
+
+/* A file system whose files have no label of their own (mqueue) takes no option for them either: its root is told. */
+long step_LABEL(struct step *step)
+{
+	struct text label = text_next(step);
+	long root = sys_openat(slot_get(step->arg[0]), ".", O_RDONLY | O_DIRECTORY, 0);
+	long result;
+
+	if (root < 0)
+		return root;
+	result = SYS5(fsetxattr, root, "security.selinux", label.bytes, label.length, 0);
+	sys_close((int)root);
 	return result;
 }

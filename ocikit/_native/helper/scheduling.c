@@ -1,17 +1,7 @@
-/* Steps that say when, where and how the process is run. */
+/* Steps that say where and how the process is run; when, is for the launcher to set. */
 #include "steps.h"
 
 #define WHO_PROCESS 1 /* IOPRIO_WHO_PROCESS, which older headers lack */
-
-/* The attributes are written down by Python as sched_setattr(2) takes them, their size in their first word. */
-long step_SCHEDULER(struct step *step)
-{
-	struct text attributes = text_next(step);
-
-	if (attributes.length < sizeof(uint32_t) || *(uint32_t *)attributes.bytes > attributes.length)
-		return -E_INVAL;
-	return SYS3(sched_setattr, 0, attributes.bytes, 0);
-}
 
 long step_IO_PRIORITY(struct step *step)
 {
