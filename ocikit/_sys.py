@@ -10,7 +10,6 @@ import errno
 import fcntl
 import functools
 import os
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -35,6 +34,7 @@ __all__ = [
     "pidfd_exit_status",
     "schedule",
     "spawn",
+    "start_helper",
     "wire_operations",
 ]
 
@@ -259,27 +259,30 @@ class Inbox:
         return bool(_check(result))
 
 
-_helper_lock = threading.Lock()
-_helper_fd = -1
-
-
-def helper_executable() -> int:
-    """Return a descriptor of the static helper; it belongs to this module and is never closed.
-
-    The helper is in a memory file that is sealed against every change, one per process: what a container finds at
-    ``/proc/PID/exe`` is neither a file of the host nor anything that can be written to.
+def start_helper(process: Spawned, fds: Sequence[int]) -> None:
+    """Start the static helper, with the arguments and errors of :func:`spawn`.
 
     Raises:
         NotSupportedError: The compiled part is missing, or this host forbids executable memory files.
     """
-    global _helper_fd  # noqa: PLW0603 - one per process, made when it is first needed
-    with _helper_lock:
-        if _helper_fd < 0:
-            _helper_fd = _seal_helper()
-        return _helper_fd
+    executable = helper_executable()
+    try:
+        spawn(process, executable, fds)
+    finally:
+        os.close(executable)
 
 
-def _seal_helper() -> int:
+def helper_executable() -> int:
+    """Return a descriptor of the static helper, which the caller closes.
+
+    The helper is in a memory file that is sealed against every change: what a container finds at ``/proc/PID/exe`` is
+    neither a file of the host nor anything that can be written to. It is a new one each time, which costs less than
+    0.02 ms: who is root in a container and gets hold of the file can give it another mode and owner, open it for
+    writing, or take a lease, and each of these keeps the kernel from executing it again.
+
+    Raises:
+        NotSupportedError: The compiled part is missing, or this host forbids executable memory files.
+    """
     lib, ffi = _native()
     image = bytes(ffi.buffer(lib.ocikit_helper(), lib.ocikit_helper_length()))
     fd = _memory_file()

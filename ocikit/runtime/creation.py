@@ -244,6 +244,7 @@ class _Creation(NamedTuple):
         return note(process, keyring=keyring, personality=None, seccomp=seccomp) if process is not None else {}
 
     def _plan(self, places: Placement, seccomp: Filter | None) -> Plan:
+        from ocikit.runtime.labels import find_modules  # noqa: PLC0415
         from ocikit.runtime.plan import Surroundings, compile_plan  # noqa: PLC0415 - needed here only
         from ocikit.runtime.procfs import own_capabilities, own_umask  # noqa: PLC0415
 
@@ -264,6 +265,8 @@ class _Creation(NamedTuple):
             new_keyring=not self.options.no_new_keyring,
             seccomp=seccomp,
             umask=own_umask(),
+            modules=find_modules(self.spec),
+            pinned=surroundings.pinned(),
             no_pivot=self.options.no_pivot,
             revealing=surroundings.revealing_mounts() if self.options.no_pivot else (),
         )
@@ -283,6 +286,7 @@ class _Creation(NamedTuple):
 
     def _start_init(self, making: _Making, cancellation: Cancellation) -> Container:
         from ocikit.runtime.launch import launch  # noqa: PLC0415 - the first container loads the compiled part
+        from ocikit.runtime.netdevices import NetDevices  # noqa: PLC0415
         from ocikit.runtime.outside import mounting_for, open_owners  # noqa: PLC0415
         from ocikit.runtime.steps import Slot, Sync  # noqa: PLC0415
 
@@ -296,7 +300,11 @@ class _Creation(NamedTuple):
                 flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
                 passed[Slot.CGROUP] = stack.enter_context(_fs.Descriptor(os.open(places.joined_by_clone, flags))).fd
             passed |= open_owners(plan.mount_owners, stack)
-            answers = self._answers(making) | {Sync.MOUNT: mounting_for(passed)}
+            # Its namespace, and with it what was moved there, outlives init as long as this is open.
+            devices = stack.enter_context(
+                NetDevices(self.spec.linux.net_devices if self.spec.linux is not None else {})
+            )
+            answers = self._answers(making) | {Sync.MOUNT: mounting_for(passed), Sync.NET_DEVICES: devices.move}
             started = stack.enter_context(launch(plan, stdio=stdio.fds, passed=passed, answers=answers))
             with cancellation.waking(lambda: _kill(started)):
                 started.ready()
@@ -307,6 +315,7 @@ class _Creation(NamedTuple):
             record = parse_state(document, self.id)
             records.write_file(directory, STATE_FILE, document)
             started.commit()
+            devices.keep()
             init = adopt_init(started.pid, started.start_time, started.take_pidfd())
             scope = self.lifetime == "scope"
             container = assemble(self.root, record, init, started, places.hierarchies, scope=scope)

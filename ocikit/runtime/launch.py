@@ -153,7 +153,7 @@ class Launch:
             slots = max(passed, default=-1) + 1
             write_whole(plan.fd, self._plan.encode(slots))
             fds = [*stdio, plan.fd, theirs.fd, *(passed.get(slot, -1) for slot in range(slots))]
-            _sys.spawn(self._helper, _sys.helper_executable(), fds)
+            _sys.start_helper(self._helper, fds)
         self.pid = self._helper.pid
         # Our copy of their end is closed: when helper and init are gone, we read the end of the conversation.
         self.pid = self._hear_of_init()
@@ -350,7 +350,9 @@ class Launch:
         try:
             _sys.schedule(self.pid, self._plan.scheduler)
         except OSError as error:
-            step = next(step for step in self._plan.steps if step.op is Op.SYNC and step.arguments[0] == Sync.SCHEDULING)
+            step = next(
+                step for step in self._plan.steps if step.op is Op.SYNC and step.arguments[0] == Sync.SCHEDULING
+            )
             raise SetupError(step.action, error.errno or errno.EIO, step.path, step.remedy) from None
 
     def _map_ids(self, _: int) -> None:

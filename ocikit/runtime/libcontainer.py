@@ -10,6 +10,7 @@ import json
 import posixpath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ocikit.runtime.attribute_records import linux_record, process_record
 from ocikit.runtime.devices import device_rules
 from ocikit.runtime.hook_commands import hooks_document
 from ocikit.runtime.plan_process import RLIMITS
@@ -94,7 +95,6 @@ def _config(spec: Spec, created: Created) -> dict[str, Any]:
         "parent_death_signal": 0,
         "hostname": spec.hostname,
         "mounts": mounts_record(spec, created.bundle),
-        "mount_label": "",
         "networks": [],
         "routes": None,
         "Hooks": hooks_document(spec.hooks),
@@ -126,6 +126,7 @@ def _process(process: Process) -> dict[str, Any]:
         "umask": process.user.umask,
         "rlimits": [{"type": RLIMITS[limit.type], "hard": limit.hard, "soft": limit.soft} for limit in process.rlimits],
     }
+    config |= process_record(process)
     if process.oom_score_adj is not None:
         config["oom_score_adj"] = process.oom_score_adj
     if process.capabilities is not None:
@@ -136,6 +137,7 @@ def _process(process: Process) -> dict[str, Any]:
 def _linux(linux: Linux, created: Created) -> dict[str, Any]:
     config: dict[str, Any] = {
         **root_record(linux),
+        **linux_record(linux),
         "namespaces": [{"type": _NAMESPACES[one.type][0], "path": one.path} for one in linux.namespaces],
         "devices": devices_record(linux),
         "cgroups": _cgroups(linux, created),

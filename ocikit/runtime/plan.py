@@ -15,6 +15,20 @@ from ocikit.runtime.caller import Caller
 from ocikit.runtime.coherence import check_coherence
 from ocikit.runtime.hook_commands import check_hooks
 from ocikit.runtime.namespaces import NAMESPACES
+from ocikit.runtime.plan_attributes import (
+    Modules,
+    check_attributes,
+    check_labels,
+    domain_and_memory,
+    io_priority,
+    keyring_label,
+    labels,
+    memory_policy,
+    personality,
+    placement,
+    scheduler,
+    scheduling,
+)
 from ocikit.runtime.plan_hooks import creation_hooks, start_hooks
 from ocikit.runtime.plan_mounts import CgroupMount
 from ocikit.runtime.plan_process import environment, filtering, identity, program, resource_limits
@@ -67,6 +81,10 @@ class Surroundings(NamedTuple):
     no_pivot: bool = False
     #: Where the host has file systems that :attr:`no_pivot` must not leave for the kernel to find.
     revealing: tuple[str, ...] = ()
+    #: The security modules of this host, as far as the configuration has labels for them.
+    modules: Modules = Modules()
+    #: This process keeps to some of the CPUs of this host.
+    pinned: bool = False
 
 
 def compile_plan(spec: Spec, around: Surroundings) -> Plan:
@@ -94,10 +112,14 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
     check_users(spec, around.caller, around.of_host)
     rootfs = posixpath.join(around.bundle, spec.root.path)
     check_hooks(spec.hooks)
+    process = spec.process or _no_process()
+    check_attributes(process)
+    check_labels(spec, around.modules)
     creating = tuple(creation_hooks(spec, around.id, around.bundle, around.umask))
     kinds = _own_kinds(namespaces.keys() - around.of_host, around.caller)
     root = root_filesystem(spec, around, kinds, creating, copied=plan_namespaces.is_copied(namespaces))
     steps: list[Step] = [
+        *io_priority(process),
         *plan_namespaces.before_clone(spec, namespaces, around.caller, rootfs),
         plan_namespaces.clone(namespaces, into_cgroup=around.into_cgroup),
         # While init waits for start it holds nothing that leads out of the container: who may trace it, in a shared pid
@@ -106,12 +128,12 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         *_isolation(spec, namespaces, around, rootfs),
         *root.steps,
     ]
-    process = spec.process or _no_process()
     rights, warnings = identity(process, around.capabilities, around.seccomp)
     if "user" in namespaces and not process.user.additional_gids:
         # They were dropped on the way into the user namespace, where perhaps nobody may change them.
         rights = [step for step in rights if step.op is not Op.GROUPS]
-    steps += [*resource_limits(process), *rights, *plan_namespaces.let_in(namespaces, around.caller)]
+    steps += [*_attributes(process, spec.linux, around.modules), *resource_limits(process)]
+    steps += [*rights, *plan_namespaces.let_in(namespaces, around.caller)]
     last = filtering(process, around.capabilities, around.seccomp)
     starting = tuple(start_hooks(spec, around.id, around.bundle, environment(process, around.home)))
     steps += program(process, around.home, around.preserved, last, starting)
@@ -123,7 +145,16 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         gid_map=ranges_of(spec.linux.gid_mappings) if new_user else (),
         warnings=(*root.warnings, *warnings),
         mount_owners=root.owners,
+        scheduler=scheduler(process),
     )
+
+
+def _attributes(process: Process, linux: Linux, modules: Modules) -> Iterator[Step]:
+    """Yield what the process is, beside who: while it is root, and when no more program of the host is executed."""
+    yield from domain_and_memory(personality(linux.personality), memory_policy(linux.memory_policy))
+    cpu = linux.resources.cpu if linux.resources is not None else None
+    yield from scheduling(process, cpu.cpus if cpu is not None else "")
+    yield from labels(process, modules)
 
 
 def _own_kinds(kinds: Collection[str], caller: Caller) -> frozenset[str]:
@@ -161,14 +192,20 @@ def _isolation(spec: Spec, namespaces: dict[str, LinuxNamespace], around: Surrou
         yield ask("have systemd make the cgroup", Sync.CGROUP)
     for path in around.cgroup_join:
         yield Step(Op.WRITE, "join cgroup", (NO_SLOT, 0), (path.encode(), b"0"), path)
+    yield from placement(pinned=around.pinned)
     yield from plan_namespaces.become_root(spec, namespaces, around.caller, rootfs)
     if "cgroup" in namespaces and not namespaces["cgroup"].path:
         yield Step(Op.UNSHARE, "make cgroup namespace", (NAMESPACES["cgroup"].flag,))
     if around.new_keyring:
+        yield from keyring_label(spec.process or _no_process())
         yield Step(Op.KEYRING, "make session keyring", (), (f"_ses.{around.id}".encode(),))
     yield Step(Op.PROCFS, "mount a private procfs", (Slot.PROC, 0))
     if "network" in namespaces and not namespaces["network"].path:
         yield Step(Op.LOOPBACK, "bring up the loopback interface")
+    if spec.linux is not None and spec.linux.net_devices:
+        yield Step(Op.NETLINK, "open a socket for network devices", (Slot.NETLINK,))
+        yield ask("move network devices", Sync.NET_DEVICES, Slot.NETLINK)
+        yield close(Slot.NETLINK)
     if spec.hostname:
         yield Step(Op.HOSTNAME, "set hostname", (), (spec.hostname.encode(),))
     if spec.domainname:

@@ -17,20 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["acts_on", "refuse_unsupported"]
 
 #: Section → JSON key of the field → its attribute, and why it is refused.
-_REFUSED: Final = {
-    "process": {
-        "apparmorProfile": ("apparmor_profile", "AppArmor profiles are not supported"),
-        "selinuxLabel": ("selinux_label", "SELinux labels are not supported"),
-        "scheduler": ("scheduler", "scheduling policies are not supported"),
-        "ioPriority": ("io_priority", "I/O priorities are not supported"),
-    },
-    "linux": {
-        "memoryPolicy": ("memory_policy", "NUMA memory policies are not supported"),
-        "netDevices": ("net_devices", "moving network devices is not supported"),
-        "personality": ("personality", "execution domains are not supported"),
-        "mountLabel": ("mount_label", "SELinux labels are not supported"),
-    },
-}
+_REFUSED: Final[dict[str, dict[str, tuple[str, str]]]] = {}
 
 
 def acts_on(section: str, key: str) -> bool:

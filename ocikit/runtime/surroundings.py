@@ -20,6 +20,7 @@ __all__ = [
     "host_ids",
     "namespaces_of_host",
     "owner",
+    "pinned",
     "revealing_mounts",
 ]
 
@@ -53,6 +54,11 @@ def revealing_mounts() -> tuple[str, ...]:
                 # The kernel writes spaces and the like as numbers (proc_pid_mountinfo(5)).
                 found.append(os.fsdecode(where.decode("unicode_escape").encode("latin-1")))
     return tuple(reversed(found))
+
+
+def pinned() -> bool:
+    """Tell whether this thread keeps to some of the CPUs of this host."""
+    return len(os.sched_getaffinity(0)) < (os.cpu_count() or 1)
 
 
 def has_users(spec: Spec) -> bool:
