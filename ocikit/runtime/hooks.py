@@ -204,7 +204,7 @@ class _Running:
             Descriptor(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) as null,
         ):
             write_whole(plan.fd, self._plan.encode(0))
-            _sys.spawn(self._helper, _sys.helper_executable(), [null.fd, null.fd, null.fd, plan.fd, theirs.fd])
+            _sys.start_helper(self._helper, [null.fd, null.fd, null.fd, plan.fd, theirs.fd])
 
     def hurry(self) -> None:
         """Ask for an end, from any thread."""
