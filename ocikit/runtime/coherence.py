@@ -25,6 +25,7 @@ _MAX_MAJOR, _MAX_MINOR = (1 << 12) - 1, (1 << 20) - 1
 _MAX_NAME = 64  # of host and domain, in bytes (sethostname(2))
 _OOM_SCORES = range(-1000, 1001)
 _MAX_UMASK = 0o777
+_MAX_INTERFACE = 15  # bytes of the name of a network device (IFNAMSIZ, less the NUL)
 
 _IPC_SYSCTLS = frozenset(
     f"kernel.{name}" for name in "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced auto_msgmni".split()
@@ -53,6 +54,7 @@ def check_coherence(spec: Spec, of_host: Collection[str] = ()) -> None:
     if linux is not None:
         wrong += [*_user_namespace(linux, namespaces), *_clocks(linux, namespaces), *_own_mounts(linux, namespaces)]
         wrong += [*_places(linux), *_devices(linux), *_sysctls(linux.sysctl, namespaces)]
+        wrong += _net_devices(linux, namespaces)
     if spec.process is not None:
         wrong += _process(spec.process)
     if wrong:
@@ -109,6 +111,24 @@ def _own_mounts(linux: Linux, namespaces: Mapping[str, LinuxNamespace]) -> Itera
 def _devices(linux: Linux) -> Iterator[str]:
     for number, device in enumerate(linux.devices):
         yield from _device(device, f"$.linux.devices[{number}]")
+
+
+def _net_devices(linux: Linux, namespaces: Mapping[str, LinuxNamespace]) -> Iterator[str]:
+    if linux.net_devices and "network" not in namespaces:
+        yield "$.linux.netDevices: the container needs a network namespace of its own to move devices into"
+    for name, device in linux.net_devices.items():
+        path = f"$.linux.netDevices[{name!r}]"
+        for what, one in ((path, name), (f"{path}.name", device.name)):
+            if (one or what == path) and not _is_interface(one):
+                yield f"{what}: expected 1 to {_MAX_INTERFACE} bytes without slashes, colons and spaces, found {one!r}"
+        if "%" in device.name and (device.name.count("%") > 1 or not device.name.endswith("%d")):
+            yield f"{path}.name: expected %d at the end and no other %, found {device.name!r}"
+
+
+def _is_interface(name: str) -> bool:
+    """Whether the kernel takes a name for a network device (dev_valid_name)."""
+    fits = 0 < len(name.encode("utf-8", "surrogateescape")) <= _MAX_INTERFACE
+    return fits and name not in {".", ".."} and not any(one in "/:\0" or one.isspace() for one in name)
 
 
 def _device(device: LinuxDevice, path: str) -> Iterator[str]:
