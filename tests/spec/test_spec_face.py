@@ -29,7 +29,7 @@ LinuxNamespace LinuxNetDevice LinuxNetwork LinuxPersonality LinuxPids LinuxRdma 
 LinuxSeccompArg LinuxSyscall LinuxThrottleDevice LinuxTimeOffset LinuxWeightDevice Manifest MemoryPolicyFeatures Mount
 MountExtensions NetDevicesFeatures POSIXRlimit PasswdEntry Platform Process Root RootFS SELinuxFeatures Scheduler
 SeccompFeatures Spec State Timestamp User UserDatabase UserLookup Violation annotation_keys image_to_runtime mediatypes
-parse_id resolve_user tmpfs_volume vocabulary
+parse_id resolve_user rootless tmpfs_volume vocabulary
 """
 
 
