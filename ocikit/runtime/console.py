@@ -20,6 +20,8 @@ from ocikit._fs import Descriptor
 from ocikit.errors import SetupError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ocikit.runtime.launch import Launch
 
 __all__ = ["Console", "Reception"]
@@ -135,8 +137,12 @@ class Reception:
     A context manager: what was taken is closed if the block fails.
     """
 
-    def __init__(self, socket_path: str | None = None) -> None:
+    def __init__(self, socket_path: str | None = None, prepare: Callable[[Console], None] | None = None) -> None:
         """Connect to the console socket, if there is one, so that nothing is made for nobody.
+
+        Args:
+            socket_path: The console socket; None keeps what is taken.
+            prepare: What is done with it then, before there is a program that could look at it.
 
         Raises:
             SetupError: Nobody listens there.
@@ -144,6 +150,7 @@ class Reception:
         #: What was taken and kept.
         self.console: Console | None = None
         self._path = socket_path
+        self._prepare = prepare
         self._connection = None if socket_path is None else _connect(socket_path)
 
     def take(self, _: Launch, fd: int) -> None:
@@ -154,6 +161,8 @@ class Reception:
         """
         if self._connection is None:
             self.console = Console(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0))
+            if self._prepare is not None:
+                self._prepare(self.console)
             return
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
         try:

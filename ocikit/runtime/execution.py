@@ -37,6 +37,7 @@ from ocikit.runtime.uninterrupted import uninterrupted
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ocikit.runtime.console import Console
     from ocikit.runtime.handle import Handle
     from ocikit.runtime.launch import Launch
     from ocikit.runtime.stdio import Stream
@@ -67,6 +68,8 @@ class Request(NamedTuple):
     console_socket: str | None = None
     preserve_fds: tuple[int, ...] = ()
     ignore_paused: bool = False
+    #: What is done with a terminal that is kept, before the program is executed.
+    prepare_console: Callable[[Console], None] | None = None
 
 
 def execute(container: Handle, template: Template, request: Request) -> ContainerProcess:
@@ -115,7 +118,9 @@ def template_of(container: Handle) -> Template:
     from ocikit.runtime.seccomp import filter_for  # noqa: PLC0415
 
     kept = read_config(json.loads(state).get("config") or {}, f"{where}/{STATE_FILE}")
-    return Template(_of_bundle(container), kept.process, kept.keyring, kept.personality, filter_for(kept.seccomp))
+    seccomp = filter_for(kept.seccomp)
+    policy = kept.memory_policy
+    return Template(_of_bundle(container), kept.process, kept.keyring, kept.personality, seccomp, policy)
 
 
 def _of_bundle(container: Handle) -> Process | None:
@@ -154,7 +159,7 @@ class _Execution(NamedTuple):
             streams = with_terminal(self.request.streams) if self.process.terminal else self.request.streams
             with (
                 Stdio(streams, inside.owner(self.process)) as stdio,
-                Reception(self.request.console_socket) as reception,
+                Reception(self.request.console_socket, self.request.prepare_console) as reception,
             ):
                 entering = _Entering(plan, places, lived_in.get(cgroups.UNIFIED), pidfd, stdio, reception)
                 with self._launch(entering, cancellation) as started:
@@ -174,9 +179,10 @@ class _Execution(NamedTuple):
         return _below(found, self.request.cgroup)
 
     def _plan(self, inside: Inside, places: Places) -> Plan:
+        from ocikit.runtime.labels import find_modules  # noqa: PLC0415
         from ocikit.runtime.plan_exec import compile_exec  # noqa: PLC0415 - loads what every plan needs
 
-        enclosure = inside.enclosure(self.container.id, places)
+        enclosure = inside.enclosure(self.container.id, places)._replace(modules=find_modules(self.process))
         home, preserved = inside.home(self.process), len(self.request.preserve_fds)
         plan = compile_exec(self.process, enclosure, self.template, home=home, preserved=preserved)
         for warning in plan.warnings:

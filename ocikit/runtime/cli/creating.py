@@ -34,6 +34,8 @@ def run(call: Call) -> int:
     with foreground.Signals() as signals:
         container = _create(call, detached=False)
         try:
+            if container.console is not None:
+                foreground.prepare(container.console)
             with foreground.terminal_of(container.console) as terminal:
                 container.start()
                 return foreground.attend(container, signals, terminal)

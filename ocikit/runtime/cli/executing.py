@@ -14,11 +14,12 @@ from ocikit.runtime.listing import load
 from ocikit.runtime.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ocikit.runtime.child import ContainerProcess
     from ocikit.runtime.cli.arguments import Options
     from ocikit.runtime.cli.dispatch import Call
+    from ocikit.runtime.console import Console
     from ocikit.runtime.template import Template
     from ocikit.spec import LinuxCapabilities, Process, User
 
@@ -33,17 +34,18 @@ _MAX_USER_ID: Final = 0xFFFF_FFFE
 def execute_in(call: Call) -> int:
     """Run a program in a container; unless it is detached, wait for its end."""
     if call.options.flag("detach"):
-        _start(call, detached=True)
+        _start(call)
         return 0
     from ocikit.runtime.cli import foreground  # noqa: PLC0415 - who does not wait does not need it
 
     with foreground.Signals() as signals:
-        process = _start(call, detached=False)
+        process = _start(call, foreground.prepare)
         with foreground.terminal_of(process.console) as terminal:
             return foreground.attend(process, signals, terminal)
 
 
-def _start(call: Call, *, detached: bool) -> ContainerProcess:
+def _start(call: Call, prepare: Callable[[Console], None] | None = None) -> ContainerProcess:
+    """Start the process; with a function that prepares its terminal, if it has one, for the foreground."""
     options = call.options
     container = load(call.root, call.id)
     if container.status() is Status.STOPPED:
@@ -51,7 +53,7 @@ def _start(call: Call, *, detached: bool) -> ContainerProcess:
     template = template_of(container)
     wanted = _process(options, call.arguments[1:], template)
     console = options.text("console-socket")
-    handover.check_terminal(wanted.terminal, console, detached=detached)
+    handover.check_terminal(wanted.terminal, console, detached=prepare is None)
     _, fds = handover.descriptors(options.number("preserve-fds"), activation=False)
     with handover.PidfdSocket(options.text("pidfd-socket")) as pidfd_socket:
         request = Request(
@@ -60,6 +62,7 @@ def _start(call: Call, *, detached: bool) -> ContainerProcess:
             console_socket=console or None,
             preserve_fds=fds,
             ignore_paused=options.flag("ignore-paused"),
+            prepare_console=prepare,
         )
         process = execute(container, template, request)
         try:

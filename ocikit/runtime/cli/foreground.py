@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.console import Console
     from ocikit.runtime.status import ExitStatus
 
-__all__ = ["Attended", "Signals", "attend", "terminal_of"]
+__all__ = ["Attended", "Signals", "attend", "prepare", "terminal_of"]
 
 #: What nobody can catch, and what is about this process and not about the container.
 _KEPT: Final = frozenset({signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGURG, signal.SIGPIPE})
@@ -94,8 +94,15 @@ def terminal_of(console: Console | None) -> Iterator[Terminal | None]:
         return
     from ocikit.runtime.cli.terminal import Terminal  # noqa: PLC0415 - only for processes with a terminal
 
-    with Terminal(console.fileno()) as terminal:
+    with Terminal(console) as terminal:
         yield terminal
+
+
+def prepare(console: Console) -> None:
+    """Make a terminal ready for :func:`terminal_of`, before there is a program that could look at it."""
+    from ocikit.runtime.cli import terminal  # noqa: PLC0415 - only for processes with a terminal
+
+    terminal.prepare(console)
 
 
 def attend(process: Attended, signals: Signals, terminal: Terminal | None) -> int:

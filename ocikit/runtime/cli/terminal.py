@@ -13,10 +13,47 @@ from typing import TYPE_CHECKING, Any, Final, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Terminal"]
+    from ocikit.runtime.console import Console
+
+__all__ = ["Terminal", "prepare"]
 
 _PIECE: Final = 1 << 16
 _WINDOW_BYTES: Final = 8  # struct winsize: four numbers of 16 bits
+
+
+def prepare(console: Console) -> None:
+    """Make the terminal of a process, before there is one, what :class:`Terminal` counts on.
+
+    It has the size of the caller's, and leaves the ends of lines to that: what is written arrives as it was written
+    where the caller has a file instead.
+    """
+    host, opened = _find()
+    with contextlib.suppress(termios.error):
+        modes = termios.tcgetattr(console.fileno())
+        modes[1] &= ~termios.ONLCR
+        termios.tcsetattr(console.fileno(), termios.TCSANOW, modes)
+    if host is not None:
+        _resize(console.fileno(), host)
+    for fd in opened:
+        os.close(fd)
+
+
+def _find() -> tuple[int | None, list[int]]:
+    """Return a descriptor of the caller's terminal, and what was opened for this."""
+    for fd in (2, 1, 0):
+        if os.isatty(fd):
+            return fd, []
+    with contextlib.suppress(OSError):
+        opened = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
+        return opened, [opened]
+    return None, []
+
+
+def _resize(console: int, host: int) -> None:
+    with contextlib.suppress(OSError):  # one of them may be gone by now
+        size = fcntl.ioctl(host, termios.TIOCGWINSZ, bytes(_WINDOW_BYTES))
+        if size != bytes(_WINDOW_BYTES):
+            fcntl.ioctl(console, termios.TIOCSWINSZ, size)
 
 
 class Terminal:
@@ -25,37 +62,27 @@ class Terminal:
     A caller without a terminal is no error: what the process writes still goes to standard output.
     """
 
-    def __init__(self, console: int) -> None:
+    def __init__(self, console: Console) -> None:
         """Find the caller's terminal.
 
         Args:
-            console: Our end of the terminal of the process; it remains the caller's of this.
+            console: Our side of the terminal of the process; it remains the caller's of this.
         """
-        self._console = console
-        self._opened: list[int] = []
-        self._host = self._find()
+        self._console = console.fileno()
+        self._host, self._opened = _find()
         self._before: list[Any] | None = None
         self._typed = b""
         self._reads_keys = True
         self._open = True
 
-    def _find(self) -> int | None:
-        for fd in (2, 1, 0):
-            if os.isatty(fd):
-                return fd
-        with contextlib.suppress(OSError):
-            self._opened.append(os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY))
-            return self._opened[0]
-        return None
-
     def __enter__(self) -> Self:
         os.set_blocking(self._console, False)
-        modes = termios.tcgetattr(self._console)
-        modes[1] &= ~termios.ONLCR  # the caller's terminal sees to line ends
-        termios.tcsetattr(self._console, termios.TCSANOW, modes)
         if self._host is not None:
             self._before = termios.tcgetattr(self._host)
             tty.setraw(self._host)
+            modes = termios.tcgetattr(self._host)
+            modes[1] |= termios.OPOST  # it ends lines, since the other one does not
+            termios.tcsetattr(self._host, termios.TCSANOW, modes)
         self.resize()
         return self
 
@@ -68,12 +95,8 @@ class Terminal:
 
     def resize(self) -> None:
         """Give the terminal of the process the size that the caller's has."""
-        if self._host is None:
-            return
-        with contextlib.suppress(OSError):  # it may be gone by now
-            size = fcntl.ioctl(self._host, termios.TIOCGWINSZ, bytes(_WINDOW_BYTES))
-            if size != bytes(_WINDOW_BYTES):
-                fcntl.ioctl(self._console, termios.TIOCSWINSZ, size)
+        if self._host is not None:
+            _resize(self._console, self._host)
 
     def register(self, waiting: select.poll) -> None:
         """Say what is waited for."""
