@@ -24,6 +24,7 @@ __all__ = ["StateRoot", "default_root"]
 
 # runc's modes: others may pass through to exec.fifo, which only they who know its name can open.
 _ROOT_MODE = 0o700
+_ROOT_OF_ROOT = "/run/runc"
 # As runc's, and sticky, which means nothing for the owner: mkdir gives it in the same moment in which it makes the
 # directory. So one that is still empty tells whose it is, runc's or ours.
 _CONTAINER_MODE = 0o1711
@@ -35,10 +36,19 @@ _LOCK_SECONDS = 60.0
 def default_root() -> str:
     """Return the state root that runc uses when it is told none.
 
-    ``/run/runc`` for root, whatever its environment says; ``$XDG_RUNTIME_DIR/runc`` for other users.
+    ``/run/runc`` for root, whatever its environment says; ``$XDG_RUNTIME_DIR/runc`` for other users, and for those who
+    are root in a user namespace of theirs, unless ``$USER`` says that they want to be taken for root.
     """
     directory = os.environ.get("XDG_RUNTIME_DIR")
-    return os.path.join(directory, "runc") if directory and os.geteuid() != 0 else "/run/runc"
+    return os.path.join(directory, "runc") if directory and _is_somebody_else() else _ROOT_OF_ROOT
+
+
+def _is_somebody_else() -> bool:
+    if os.geteuid() != 0:
+        return True
+    from ocikit.runtime.rootless import this_process  # noqa: PLC0415 - only if there is another place to go
+
+    return os.environ.get("USER") != "root" and not this_process().initial
 
 
 class StateRoot:
@@ -90,7 +100,9 @@ class StateRoot:
         except (SystemCallError, StateError):
             raise
         except OSError as error:
-            raise SystemCallError("make state root", error.errno or errno.EIO, path) from error
+            elsewhere = os.geteuid() != 0 and path.startswith(_ROOT_OF_ROOT) and not os.environ.get("XDG_RUNTIME_DIR")
+            remedy = "set XDG_RUNTIME_DIR to a directory of this user's, or give a state root" if elsewhere else None
+            raise SystemCallError("make state root", error.errno or errno.EIO, path, remedy) from error
 
     def __enter__(self) -> Self:
         return self

@@ -42,6 +42,8 @@ class User(NamedTuple):
         make_rootfs(self.home / "rootfs")
         for name in ("dev", "proc", "sys", "etc", "tmp"):
             (self.home / "rootfs" / name).mkdir()
+        for name in ("sleep", "grep", "test", "readlink", "head", "kill", "hostname"):
+            (self.home / "rootfs/bin" / name).symlink_to("busybox")
         for name in ("run", "bundle"):
             (self.home / name).mkdir(mode=0o700)
         for path in (self.home, *self.home.rglob("*")):
