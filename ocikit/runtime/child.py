@@ -35,10 +35,11 @@ class ContainerProcess:
     the end of the block if it still runs. When this object is forgotten, the process goes on.
     """
 
-    def __init__(self, container_id: str, pid: int, pidfd: int, attendant: tuple[int, int]) -> None:
+    def __init__(self, container_id: str, pid: int, pidfd: int, attendant: tuple[int, int] | None) -> None:
         self._container_id = container_id
-        self._process = Init(pid, 0, pidfd)
-        self._attendant = adopt_init(attendant[0], start_time(attendant[0]) or 0, attendant[1])
+        self._process = self._attendant = Init(pid, 0, pidfd)
+        if attendant is not None:
+            self._attendant = adopt_init(attendant[0], start_time(attendant[0]) or 0, attendant[1])
         self._owner = os.getpid()
         self._status: ExitStatus | None = None
         #: The process id, in the pid namespace of this process.

@@ -70,6 +70,8 @@ class Request(NamedTuple):
     ignore_paused: bool = False
     #: What is done with a terminal that is kept, before the program is executed.
     prepare_console: Callable[[Console], None] | None = None
+    #: Leave it to whoever takes the orphans of this process, and waits for them: nobody else learns how it ends.
+    orphaned: bool = False
 
 
 def execute(container: Handle, template: Template, request: Request) -> ContainerProcess:
@@ -234,8 +236,11 @@ class _Execution(NamedTuple):
     def _finish(self, started: Launch, entering: _Entering, cancellation: Cancellation) -> ContainerProcess:
         with cancellation.waking(started.kill):
             started.ready()
+            if self.request.orphaned:
+                started.orphan()
             started.commit()
-        child = ContainerProcess(self.container.id, started.pid, started.take_pidfd(), started.take_attendant())
+        attendant = None if self.request.orphaned else started.take_attendant()
+        child = ContainerProcess(self.container.id, started.pid, started.take_pidfd(), attendant)
         try:
             with cancellation.waking(child.kill):
                 _raise_any(started.exec_error())

@@ -137,6 +137,14 @@ class Launch:
         """Hand over the process that ends as init does: its process id, and a descriptor, which the caller closes."""
         return self._helper.pid, self._helper.take_pidfd()
 
+    def orphan(self) -> None:
+        """End the attendant of init, which goes to whoever takes the orphans of this process; before :meth:`commit`.
+
+        Once the program is executed that would be too late: it may end before the attendant does.
+        """
+        self._end_helper()
+        self._attended = False
+
     def __enter__(self) -> Self:
         return self
 

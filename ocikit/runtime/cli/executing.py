@@ -63,6 +63,8 @@ def _start(call: Call, prepare: Callable[[Console], None] | None = None) -> Cont
             preserve_fds=fds,
             ignore_paused=options.flag("ignore-paused"),
             prepare_console=prepare,
+            # Engines are waiting for it, and for nothing between it and them.
+            orphaned=prepare is None,
         )
         process = execute(container, template, request)
         try:
