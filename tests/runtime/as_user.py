@@ -116,7 +116,7 @@ def become_user() -> None:
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     # A new program: who has changed users may not look at its own files in /proc.
-    os.execv(sys.executable, [sys.executable, "-c", "import as_user; as_user.do_as_user()"])
+    os.execv(sys.executable, [sys.executable, "-c", "import as_user; as_user.do_as_user()"])  # noqa: S606 - there is nothing for a shell to do
 
 
 def _let_in(paths: list[Path]) -> None:
@@ -144,7 +144,7 @@ def do_as_user() -> None:
     """Call what is asked for, and print what it returns."""
     module, name, arguments = json.loads(os.environ.pop("ASKED"))
     result = getattr(importlib.import_module(module), name)(*arguments)
-    print(json.dumps(result))
+    sys.stdout.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":

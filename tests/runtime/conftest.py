@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
+from as_user import User
 from peer_runc import Runc
+from unprivileged import GIVEN
 
 from ocikit import runtime
 from ocikit.spec import Root, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 APPLETS = ("sh", "cat", "ls", "id", "sleep", "true", "false", "echo", "kill", "touch", "head", "grep", "mkdir", "stat")
 
@@ -104,3 +107,13 @@ def created(root: Path, bundle: Path, container_id: str) -> Iterator[runtime.Con
     """Give a container of ours that was created."""
     with runtime.create(root, container_id, bundle, stdin="null") as container:
         yield container
+
+
+@pytest.fixture(scope="module")
+def user(new_id: Callable[[], str]) -> Iterator[User]:
+    """Give a user without privileges, who was given some ids."""
+    home = Path(tempfile.mkdtemp(prefix=f"{new_id()}-"))
+    try:
+        yield User(home, given=GIVEN).make()
+    finally:
+        shutil.rmtree(home)

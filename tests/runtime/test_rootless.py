@@ -4,95 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from as_user import User
+from unprivileged import GIVEN, elsewhere, failure, output, ranges, spec_of
 
 from ocikit import errors, runtime
 from ocikit.runtime import idmaps
-from ocikit.spec import (
-    LinuxIDMapping,
-    LinuxNamespace,
-    Mount,
-    Root,
-    Spec,
-    rootless,
-)
+from ocikit.spec import LinuxIDMapping, LinuxNamespace, Mount, Root
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-GIVEN = (700_000, 10_000)
-UNIFIED = "/sys/fs/cgroup" if Path("/sys/fs/cgroup/cgroup.procs").exists() else "/sys/fs/cgroup/unified"
-V2_ONLY = UNIFIED == "/sys/fs/cgroup"
-
-
-@pytest.fixture(scope="module")
-def user(new_id: Callable[[], str]) -> Iterator[User]:
-    """Give a user without privileges, who was given some ids."""
-    home = Path(tempfile.mkdtemp(prefix=f"{new_id()}-"))
-    try:
-        yield User(home, given=GIVEN).make()
-    finally:
-        shutil.rmtree(home)
-
-
-# ----------------------------------------------------------------------------------------------- called as the user
-
-
-def spec_of(*args: str, linux: dict[str, Any] | None = None, **process: Any) -> Spec:
-    """Return a configuration for this user, with the root file system in its home."""
-    spec = rootless(Spec.default(cgroup_namespace=V2_ONLY))
-    assert spec.process is not None
-    assert spec.process.capabilities is not None
-    capabilities = attrs.evolve(spec.process.capabilities, ambient=())
-    spec = spec.with_process(
-        **({"args": args or ("sleep", "1000"), "terminal": False, "capabilities": capabilities} | process)
-    )
-    root = Root(path=str(Path.home() / "rootfs"), readonly=True)
-    return attrs.evolve(spec.with_linux(**(linux or {})), root=root)
-
-
-def ranges() -> dict[str, Any]:
-    """Return the mappings of all that this user has: itself as root, and what it was given."""
-    rest = LinuxIDMapping(container_id=1, host_id=GIVEN[0], size=GIVEN[1])
-    return {
-        name: (LinuxIDMapping(container_id=0, host_id=own, size=1), rest)
-        for name, own in (("uid_mappings", os.getuid()), ("gid_mappings", os.getgid()))
-    }
-
-
-def output(container_id: str, spec: Spec, **options: Any) -> str:
-    """Run a container in the state root of this user, and return what it printed."""
-    done = runtime.run(None, container_id, Path.home() / "bundle", spec=spec, **options)
-    assert done.exit_code == 0, (done.stdout, done.stderr)
-    return done.stdout.decode()
-
-
-def failure(container_id: str, spec: Spec) -> list[str]:
-    """Try to create a container; return what kind of error that is, and its text."""
-    try:
-        with runtime.create(None, container_id, Path.home() / "bundle", spec=spec):
-            return []
-    except errors.OCIKitError as error:
-        assert not Path(runtime.default_root(), container_id).exists()
-        return [type(error).__name__, str(error)]
-
-
-def elsewhere(prefix: list[str], expression: str) -> Any:
-    """Evaluate an expression, in which this module is ``t``, in a process that a command starts."""
-    program = f"import json, test_rootless as t; print(json.dumps({expression}))"
-    done = subprocess.run([*prefix, sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    from as_user import User
 
 
 # --------------------------------------------------------------------------------------------------------- the life
@@ -167,11 +93,10 @@ def enter(container_id: str) -> list[Any]:
     found: list[Any] = []
     with runtime.create(None, container_id, Path.home() / "bundle", spec=spec_of(), stdin="null") as container:
         for _ in range(2):
-            done = subprocess.run(
-                ["nsenter", "--target", str(container.pid), "--user", "--preserve-credentials", "--mount", "id", "-u"],
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            found.append(done.stdout + done.stderr)
+            with container.exec(["sh", "-c", "id -u; cat /proc/1/comm"], stdin="null", stdout="pipe") as further:
+                assert further.stdout is not None
+                found.append(further.stdout.read().decode().split())
+                assert further.wait(30).exit_code == 0
             if container.status() == "created":
                 container.start()
     return found
@@ -179,7 +104,7 @@ def enter(container_id: str) -> list[Any]:
 
 def test_the_user_may_enter(user: User, container_id: str) -> None:
     """Whoever made the container may look into it and enter it, before and after it is started."""
-    assert user.call(enter, container_id) == ["0\n", "0\n"]
+    assert user.call(enter, container_id) == [["0", "ocikit:init"], ["0", "sleep"]]
 
 
 # ----------------------------------------------------------------------------------------------------------- ranges
@@ -294,3 +219,51 @@ def test_a_host_that_forbids_user_namespaces(user: User, container_id: str) -> N
     text = user.call(without_user_namespaces, container_id)
     assert text.startswith("NotSupportedError")
     assert "user.max_user_namespaces is 0; change it (as root: sysctl -w user.max_user_namespaces=" in text
+
+
+# ---------------------------------------------------------------------------------------------------- runc on one root
+
+
+def use_runc(container_id: str) -> dict[str, Any]:
+    """Let runc use a container of ours, and use one of runc's."""
+    seen: dict[str, Any] = {}
+
+    def runc(*arguments: str) -> str:
+        log = Path.home() / "runc.log"
+        with log.open("w") as file:
+            done = subprocess.run(["runc", *arguments], stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=False)
+        assert done.returncode == 0, log.read_text()
+        return log.read_text()
+
+    bundle = Path.home() / "bundle"
+    (bundle / "config.json").write_bytes(spec_of().to_json())
+    with runtime.create(None, container_id, bundle, stdin="null") as container:
+        seen["listed"] = container_id in runc("list")
+        runc("start", container_id)
+        seen["started"] = container.status()
+        seen["executed"] = runc("exec", container_id, "id", "-u").strip()
+        runc("kill", container_id, "KILL")
+        container.wait(30)
+        runc("delete", container_id)
+    seen["deleted"] = not Path(runtime.default_root(), container_id).exists()
+    runc("create", "--bundle", str(bundle), container_id)
+    theirs = runtime.load(None, container_id)
+    seen["theirs"] = [theirs.status(), theirs.state()["rootless"] if isinstance(theirs.state(), dict) else True]
+    theirs.start()
+    theirs.signal(signal.SIGKILL)
+    theirs.wait(30)
+    theirs.destroy()
+    seen["destroyed"] = not Path(runtime.default_root(), container_id).exists()
+    (bundle / "config.json").unlink()
+    return seen
+
+
+def test_runc_of_the_same_user(user: User, container_id: str) -> None:
+    """One state root, both ways: runc lists, starts, enters, kills and deletes ours, and we do all of that to runc's."""
+    seen = user.call(use_runc, container_id)
+    assert seen["listed"]
+    assert seen["started"] == "running"
+    assert seen["executed"] == "0"
+    assert seen["deleted"]
+    assert seen["theirs"][0] == "created"
+    assert seen["destroyed"]

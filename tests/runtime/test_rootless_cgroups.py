@@ -1,0 +1,132 @@
+"""Cgroups of users without privileges: those that were delegated to them, and going without."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from unprivileged import UNIFIED, V2_ONLY, failure, output, spec_of
+
+from ocikit import runtime
+from ocikit.spec import LinuxResources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from as_user import User
+
+
+def limit(container_id: str, cgroups_path: str = "") -> list[Any]:
+    """Create a container without limits, and try to create one with."""
+    resources = LinuxResources.from_dict({"memory": {"limit": 64 << 20}, "pids": {"limit": 20}})
+    script = "ls /sys/fs/cgroup | grep -c . ; echo x > /sys/fs/cgroup/x || true"
+    printed = output(container_id, spec_of("sh", "-c", script))
+    refused = failure(container_id, spec_of(linux={"resources": resources, "cgroups_path": cgroups_path}))
+    return [printed, refused]
+
+
+def test_without_delegation_there_is_no_cgroup(user: User, container_id: str) -> None:
+    """A container without limits does without; it sees no cgroup of the host; a limit is an error that says why."""
+    printed, refused = user.call(limit, container_id)
+    assert printed.splitlines()[0] == "0"
+    assert refused[0] == "CgroupError"
+    assert "$.linux.resources.memory.limit" in refused[1]
+    if V2_ONLY:
+        assert "run this program in a cgroup that is delegated to the user" in refused[1]
+    else:
+        assert "for the controller 'memory' of cgroup v1, which is not delegated" in refused[1]
+
+
+def test_a_cgroup_that_is_named_has_to_be_made(user: User, container_id: str) -> None:
+    """With cgroupsPath there is no going without."""
+    _, refused = user.call(limit, container_id, f"/{container_id}")
+    assert refused[0] == "CgroupError"
+    assert "remove linux.cgroupsPath" in refused[1]
+
+
+@pytest.fixture
+def delegated(user: User, container_id: str) -> Iterator[Path]:
+    """Give a v2 cgroup that belongs to the user, and in it one to be in."""
+    top = Path(UNIFIED, f"{container_id}-user")
+    inner = top / "inner"
+    if V2_ONLY:
+        wanted = "+memory +pids"
+        Path(UNIFIED, "cgroup.subtree_control").write_text(wanted)
+    inner.mkdir(parents=True)
+    for directory in (top, inner):
+        for path in (directory, *(directory / f"cgroup.{name}" for name in ("procs", "subtree_control", "threads"))):
+            os.chown(path, user.uid, user.gid)
+    yield inner
+    for directory in (inner, top):
+        directory.rmdir()
+
+
+def live_in_cgroup(container_id: str) -> dict[str, Any]:
+    """Look at a container's cgroups, kill everything in them, and look at what is left."""
+    linux: dict[str, Any] = {}
+    if V2_ONLY:
+        linux["resources"] = LinuxResources.from_dict(
+            {"memory": {"limit": 64 << 20}, "pids": {"limit": 20}, "devices": [{"allow": False, "access": "rwm"}]}
+        )
+    spec = spec_of("sh", "-c", "cat /sys/fs/cgroup/memory.max; sleep 1000 & wait", linux=linux)
+    with runtime.create(None, container_id, Path.home() / "bundle", spec=spec, stdout="pipe") as container:
+        state = json.loads(Path(runtime.default_root(), container_id, "state.json").read_bytes())
+        (path,) = state["cgroup_paths"].values()
+        container.start()
+        while len(container.processes()) < 2:
+            os.sched_yield()
+        found = {"path": path, "processes": len(container.processes())}
+        if V2_ONLY:
+            assert container.stdout is not None
+            found["limits"] = [(Path(path) / name).read_text().strip() for name in ("memory.max", "pids.max")]
+            found["seen"] = container.stdout.readline().decode().strip()
+        container.pause()
+        found["paused"] = container.status()
+        container.resume()
+        container.kill(whole_cgroup=True)
+        container.wait(30)
+    found["left"] = os.path.exists(path)
+    return found
+
+
+def test_a_cgroup_that_is_delegated(user: User, container_id: str, delegated: Path) -> None:
+    """It is made beside or below that of the process, with its limits where there are controllers, and removed."""
+    found = user.call(live_in_cgroup, container_id, cgroup=delegated)
+    above = delegated.parent if V2_ONLY else delegated
+    assert found["path"] == f"{above}/{container_id}"
+    assert found["processes"] == 2
+    assert found["paused"] == "paused"
+    assert not found["left"]
+    if V2_ONLY:
+        assert found["limits"] == [str(64 << 20), "20"]
+
+
+def ask_for_controllers(container_id: str) -> list[list[str]]:
+    """Ask for limits that need controllers one has not."""
+    asked = ({"cpu": {"shares": 100}}, {"memory": {"limit": 64 << 20}})
+    return [failure(container_id, spec_of(linux={"resources": LinuxResources.from_dict(one)})) for one in asked]
+
+
+def test_a_controller_that_is_not_delegated(user: User, container_id: str, delegated: Path) -> None:
+    """The error names the controller, what the user has, and how to get it."""
+    cpu, memory = user.call(ask_for_controllers, container_id, cgroup=delegated)
+    assert cpu[0] == "CgroupError"
+    if V2_ONLY:
+        assert "the controller 'cpu' is not delegated to user 54321, who has memory, pids in" in cpu[1]
+        assert "Delegate=" in cpu[1]
+        assert memory == []
+    else:
+        assert "of cgroup v1, which is not delegated" in cpu[1]
+        assert memory[0] == "CgroupError"
+
+
+def test_a_cgroup_with_processes_has_no_limits_below_it(user: User, container_id: str, delegated: Path) -> None:
+    """Right in the cgroup that was delegated, nothing can be limited (on v2), and the error says so."""
+    _, memory = user.call(ask_for_controllers, container_id, cgroup=delegated.parent)
+    if V2_ONLY:
+        assert f"there are processes in {delegated.parent}, hence no limits" in memory[1]
+    else:
+        assert memory[0] == "CgroupError"
