@@ -26,7 +26,7 @@ from ocikit import _sys
 from ocikit._fs import Descriptor, no_fork, write_whole
 from ocikit.errors import HookError, SetupError
 from ocikit.runtime.plan_hooks import hook_failure
-from ocikit.runtime.procfs import children, start_time
+from ocikit.runtime.procfs import children, pid_of, start_time
 from ocikit.runtime.steps import Op, Sync
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ _GO_ON = b"g"
 _P_PIDFD = 3  # os.P_PIDFD, which is missing where Python was built with old headers
 _KILLED_EARLY = "its init was killed meanwhile; by the kernel, if linux.resources.memory.limit is too low for it"
 _FILTERED = "its seccomp filter ended it: the profile has to allow write, read, openat, close and execve at least"
+_STRANGE = "that is nothing which the helper says: somebody who may trace the processes of a container has interfered"
 _WALL = 0x4000_0000  # __WALL: wait for the child whatever its exit signal is
 
 
@@ -175,14 +176,21 @@ class Launch:
         clone = next((number for number, step in enumerate(self._plan.steps) if step.op == Op.CLONE), 0)
         while self._next(self._introduction):
             if self._introduction.said == _SAID_PID:
-                return self._introduction.answer
+                return self._introduced()
             if self._introduction.said == _SAID_SYNC and self._introduction.step < clone:
-                self._answer(Sync(self._introduction.answer), self._introduction)
+                self._answer(self._introduction)
                 continue
             self._early, self._introduction = self._introduction, _sys.Inbox()
         if self._early is not None and self._early.said == _SAID_FAILED:
             raise self._failure(self._early)
         raise SetupError("clone init", errno.ESRCH, remedy="the helper was killed before it could")
+
+    def _introduced(self) -> int:
+        """Return the process id of init: that of the descriptor which came along, so that nobody can name another."""
+        pid = pid_of(self.pidfd) if self.pidfd >= 0 else 0
+        if pid not in {self._introduction.answer, -1}:
+            raise _strange("make init known")
+        return pid
 
     def ready(self) -> None:
         """Wait until init is set up completely.
@@ -195,7 +203,7 @@ class Launch:
             if message.said == _SAID_READY:
                 return
             if message.said == _SAID_SYNC:
-                self._answer(Sync(message.answer), message)
+                self._answer(message)
         raise SetupError("set up the container", errno.ESRCH, remedy=self._why_silent())
 
     def _why_silent(self) -> str:
@@ -328,6 +336,8 @@ class Launch:
         waiting.register(channel, select.POLLIN)
         # The wait is Python's, so that Ctrl-C ends it. A descriptor that comes along goes where no interrupt loses it.
         waiting.poll()
+        if inbox.fd >= 0:
+            os.close(inbox.take_fd())  # it came with a message that has none
         try:
             return inbox.receive(channel)
         except ConnectionResetError:
@@ -337,15 +347,28 @@ class Launch:
     def _failure(self, message: _sys.Inbox) -> SetupError | HookError:
         if message.step == _PLAN_ITSELF:
             return SetupError("read the plan", message.answer, remedy="helper and library are of different versions")
-        step = self._plan.steps[message.step]
+        step = self._step(message)
         if step.op is Op.HOOK:
             return hook_failure(message.answer, message.words)
         return SetupError(step.action, message.answer, step.path, step.remedy)
 
-    def _answer(self, what: Sync, message: _sys.Inbox) -> None:
-        self.asking = self._plan.steps[message.step]
+    def _step(self, message: _sys.Inbox) -> Step:
+        """Return the step that a message is about; what sent it may be under somebody else's control."""
+        if message.step >= len(self._plan.steps):
+            raise _strange("hear what step this is")
+        return self._plan.steps[message.step]
+
+    def _asked(self, message: _sys.Inbox) -> Callable[[Launch, int], None]:
+        """Return what is done when the step that init is at asks for something."""
+        self.asking = self._step(message)
+        expected = self.asking.arguments[0] if self.asking.op is Op.SYNC else Sync.MOUNT
+        if self.asking.op not in {Op.SYNC, Op.BIND} or message.answer != expected:
+            raise _strange(self.asking.action)
+        return self._answers[Sync(message.answer)]
+
+    def _answer(self, message: _sys.Inbox) -> None:
         try:
-            self._answers[what](self, message.fd)
+            self._asked(message)(self, message.fd)
             self._say_go_on()
         finally:
             if message.fd >= 0:
@@ -368,6 +391,10 @@ class Launch:
         from ocikit.runtime.rootless import this_process  # noqa: PLC0415
 
         write_maps(self.pid, self._plan.uid_map, self._plan.gid_map, this_process())
+
+
+def _strange(action: str) -> SetupError:
+    return SetupError(action, errno.EPROTO, remedy=_STRANGE)
 
 
 def reap(pidfd: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-__all__ = ["Stat", "ancestors", "children", "own_capabilities", "own_umask", "read_stat", "start_time"]
+__all__ = ["Stat", "ancestors", "children", "own_capabilities", "own_umask", "pid_of", "read_stat", "start_time"]
 
 _PF_KTHREAD = 0x0020_0000  # include/linux/sched.h
 _DEAD = frozenset({"Z", "X", "x"})
@@ -61,6 +61,17 @@ def children(pid: int) -> tuple[int, ...]:
             return tuple(map(int, file.read().split()))
     except (FileNotFoundError, ProcessLookupError):
         return ()
+
+
+def pid_of(pidfd: int) -> int:
+    """Return the process id that a descriptor stands for; -1 when the process has ended and was reaped.
+
+    Returns:
+        0 when it is a process of another pid namespace, or the descriptor one of something else.
+    """
+    with open(f"/proc/thread-self/fdinfo/{pidfd}", "rb", buffering=0) as file:
+        found = next((line.split()[1] for line in file.read().splitlines() if line.startswith(b"Pid:")), b"0")
+    return int(found)
 
 
 def start_time(pid: int) -> int | None:
