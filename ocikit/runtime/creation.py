@@ -237,11 +237,17 @@ class _Creation(NamedTuple):
 
     def _note(self, seccomp: Filter | None) -> dict[str, Any]:
         """Return what further processes start from."""
+        from ocikit.runtime.plan_attributes import memory_policy, personality  # noqa: PLC0415
         from ocikit.runtime.template import note  # noqa: PLC0415
 
         process = self.spec.process
         keyring = not self.options.no_new_keyring
-        return note(process, keyring=keyring, personality=None, seccomp=seccomp) if process is not None else {}
+        if process is None:
+            return {}
+        linux = self.spec.linux
+        domain = personality(linux.personality) if linux is not None else None
+        policy = memory_policy(linux.memory_policy) if linux is not None else None
+        return note(process, keyring=keyring, personality=domain, memory_policy=policy, seccomp=seccomp)
 
     def _plan(self, places: Placement, seccomp: Filter | None) -> Plan:
         from ocikit.runtime.labels import find_modules  # noqa: PLC0415
@@ -265,7 +271,7 @@ class _Creation(NamedTuple):
             new_keyring=not self.options.no_new_keyring,
             seccomp=seccomp,
             umask=own_umask(),
-            modules=find_modules(self.spec),
+            modules=find_modules(self.spec.process, self.spec.linux),
             pinned=surroundings.pinned(),
             no_pivot=self.options.no_pivot,
             revealing=surroundings.revealing_mounts() if self.options.no_pivot else (),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ocikit.runtime.plan_attributes import Modules
 
 if TYPE_CHECKING:
-    from ocikit.spec import Spec
+    from ocikit.spec import Linux, Process
 
 __all__ = ["find_modules"]
 
@@ -18,13 +18,13 @@ _APPARMOR_FILES = ("attr/apparmor/exec", "attr/exec")
 _SELINUX = "/sys/fs/selinux/enforce"
 
 
-def find_modules(spec: Spec) -> Modules:
-    """Look for the modules that a configuration has labels for.
+def find_modules(process: Process | None, linux: Linux | None = None) -> Modules:
+    """Look for the modules that there are labels for; without labels nothing is looked at.
 
     Args:
-        spec: The configuration; without labels nothing is looked at.
+        process: The process of a configuration, or a further one.
+        linux: The section of the configuration.
     """
-    process, linux = spec.process, spec.linux
     apparmor = process is not None and bool(process.apparmor_profile)
     selinux = (process is not None and bool(process.selinux_label)) or (linux is not None and bool(linux.mount_label))
     return Modules(_apparmor() if apparmor else "", os.path.exists(_SELINUX) if selinux else False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocikit.errors import ParseError, StateError
+from ocikit.runtime.attribute_records import read_affinity, read_memory_policy
 from ocikit.runtime.plan_process import RLIMITS
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Kept(NamedTuple):
     personality: int | None
     #: Its profile for system calls; None when it has none.
     seccomp: LinuxSeccomp | None
+    #: Mode and nodes of its memory policy; None when it has none of its own.
+    memory_policy: tuple[int, bytes] | None
 
 
 def read_config(config: Mapping[str, Any], where: str) -> Kept:
@@ -53,8 +56,9 @@ def read_config(config: Mapping[str, Any], where: str) -> Kept:
         domain = int(personality["domain"]) if personality else None
         seccomp = profile_of(config.get("seccomp"))
         keyring = not config.get("no_new_keyring", False)
-        return Kept(Process.from_dict(document), keyring, domain, seccomp)
-    except (KeyError, TypeError, ValueError, AttributeError, ParseError) as error:
+        policy = read_memory_policy(config.get("memory_policy"))
+        return Kept(Process.from_dict(document), keyring, domain, seccomp, policy)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ParseError) as error:
         raise StateError(f"{where}: what confines its processes cannot be read ({error})") from error
 
 
@@ -73,7 +77,7 @@ def _process(config: Mapping[str, Any]) -> dict[str, Any]:
         "oomScoreAdj": config.get("oom_score_adj"),
         "scheduler": _scheduler(config.get("scheduler")),
         "ioPriority": config.get("io_priority"),
-        "execCPUAffinity": _affinity(config.get("exec_cpu_affinity")),
+        "execCPUAffinity": read_affinity(config.get("exec_cpu_affinity")),
     }
 
 
@@ -84,10 +88,3 @@ def _rlimit(one: Mapping[str, Any]) -> dict[str, Any]:
 
 def _scheduler(one: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {name: value for name, value in one.items() if value is not None} if one else None
-
-
-def _affinity(one: Mapping[str, Any] | None) -> dict[str, str] | None:
-    """Read numbers of CPUs, which runc keeps one by one."""
-    if not one:
-        return None
-    return {name.lower(): ",".join(map(str, one.get(name) or ())) for name in ("Initial", "Final")}

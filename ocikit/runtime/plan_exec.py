@@ -20,6 +20,17 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from ocikit.errors import NotSupportedError, UnsupportedFieldError, ValidationError
 from ocikit.runtime import cpulist
 from ocikit.runtime.namespaces import NAMESPACES
+from ocikit.runtime.plan_attributes import (
+    Modules,
+    check_attributes,
+    check_process_labels,
+    domain_and_memory,
+    io_priority,
+    keyring_label,
+    labels,
+    scheduler,
+    scheduling,
+)
 from ocikit.runtime.plan_process import environment, execute, filtering, find, identity, resource_limits
 from ocikit.runtime.plan_terminal import control, terminal
 from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, check_strings, close
@@ -57,6 +68,8 @@ class Enclosure(NamedTuple):
     groups: Literal["set", "drop", "keep"] = "set"
     #: Whether its user namespace is another than this process's, and has a root.
     has_root: bool = False
+    #: The security modules of this host, as far as the process has labels for them.
+    modules: Modules = Modules()
 
 
 def compile_exec(
@@ -90,29 +103,21 @@ def compile_exec(
     steps = [
         _attend(enclosure),
         *_on_host(process, enclosure, limits),
-        *_enter(enclosure, template),
+        *_enter(process, enclosure, template),
         *_terminal(process, enclosure),
         *rights,
         find(process, variables),
         Step(Op.CLONE, "make the process", (0, NO_SLOT), remedy="a limit of processes of the container was reached"),
         *control(process),
         *limits,
+        *scheduling(process),
         *_preserve(preserved),
         *filtering(process, enclosure.capabilities, template.seccomp),
         Step(Op.READY, "wait for the launcher"),
         execute(process, variables),
     ]
     check_strings(steps)
-    return Plan(tuple(steps), warnings=warnings)
-
-
-#: What there are no steps for: attribute → JSON key.
-_REFUSED: Final = {
-    "apparmor_profile": "apparmorProfile",
-    "selinux_label": "selinuxLabel",
-    "scheduler": "scheduler",
-    "io_priority": "ioPriority",
-}
+    return Plan(tuple(steps), warnings=warnings, scheduler=scheduler(process))
 
 
 def _check(process: Process, enclosure: Enclosure) -> None:
@@ -121,9 +126,8 @@ def _check(process: Process, enclosure: Enclosure) -> None:
         violations = ("$.process.args: expected a program to run",)
     if violations:
         raise ValidationError(violations)
-    for attribute, key in _REFUSED.items():
-        if getattr(process, attribute):
-            raise UnsupportedFieldError(f"$.process.{key}", "it is not supported for further processes")
+    check_attributes(process)
+    check_process_labels(process, enclosure.modules)
     if process.user.additional_gids and enclosure.groups != "set":
         reason = "the user namespace of the container allows no supplementary groups (user_namespaces(7), setgroups)"
         raise UnsupportedFieldError("$.process.user.additionalGids", reason)
@@ -145,6 +149,8 @@ def _on_host(process: Process, enclosure: Enclosure, limits: list[Step]) -> Iter
         # In another user namespace there is no right to raise it. The limit itself comes last: it may be too low for
         # what is still to be done.
         yield step._replace(arguments=(*step.arguments[:3], _RAISE))
+    yield from io_priority(process)
+    yield from labels(process, enclosure.modules, NO_SLOT)
     if enclosure.groups == "drop":
         yield Step(Op.GROUPS, "drop supplementary groups", (), (b"",))
     affinity = process.exec_cpu_affinity
@@ -167,14 +173,14 @@ def _affinity(which: str, cpus: str) -> Step:
     return Step(Op.AFFINITY, f"set {path}", (), (cpulist.mask(cpus, path),), remedy=remedy)
 
 
-def _enter(enclosure: Enclosure, template: Template) -> Iterator[Step]:
+def _enter(process: Process, enclosure: Enclosure, template: Template) -> Iterator[Step]:
     flags = sum(NAMESPACES[kind].flag for kind in enclosure.joined)
     remedy = "it takes CAP_SYS_ADMIN, and a container whose first process lives"
     yield Step(Op.JOIN_PROCESS, "enter the namespaces of the container", (Slot.PROCESS, flags), remedy=remedy)
     yield close(Slot.PROCESS)
-    if template.personality is not None:
-        yield Step(Op.PERSONALITY, "set execution domain", (template.personality,))
+    yield from domain_and_memory(template.personality, template.memory_policy)
     if template.keyring:
+        yield from keyring_label(process)
         yield Step(Op.KEYRING, "join session keyring", (), (f"_ses.{enclosure.id}".encode(),))
 
 

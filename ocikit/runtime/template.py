@@ -34,13 +34,24 @@ class Template(NamedTuple):
     personality: int | None = None
     #: Its filter for system calls.
     seccomp: Filter | None = None
+    #: Mode and nodes of its memory policy (set_mempolicy(2)); None when it has none of its own.
+    memory_policy: tuple[int, bytes] | None = None
 
 
-def note(process: Process, *, keyring: bool, personality: int | None, seccomp: Filter | None) -> dict[str, Any]:
+def note(
+    process: Process,
+    *,
+    keyring: bool,
+    personality: int | None,
+    memory_policy: tuple[int, bytes] | None,
+    seccomp: Filter | None,
+) -> dict[str, Any]:
     """Return what is to be kept of a configuration, as plain data."""
     found: dict[str, Any] = {"process": process.to_dict(), "keyring": keyring}
     if personality is not None:
         found["personality"] = personality
+    if memory_policy is not None:
+        found["memory_policy"] = memory_policy[0], memory_policy[1].hex()
     if seccomp is not None:
         program = base64.b64encode(seccomp.program).decode()
         found["seccomp"] = {"program": program, "flags": seccomp.flags, "listener": seccomp.listener}
@@ -64,9 +75,11 @@ def read_note(data: Mapping[str, Any], where: str) -> Template:
         keyring, personality = bool(data["keyring"]), data.get("personality")
         personality = None if personality is None else int(personality)
         seccomp = _filter(data["seccomp"]) if "seccomp" in data else None
+        mode, nodes = data.get("memory_policy") or (None, "")
+        memory_policy = None if mode is None else (int(mode), bytes.fromhex(nodes))
     except (KeyError, TypeError, ValueError) as error:
         raise StateError(f"{where}: damaged: what is kept for further processes cannot be read ({error})") from error
-    return Template(process, process, keyring, personality, seccomp)
+    return Template(process, process, keyring, personality, seccomp, memory_policy)
 
 
 def _filter(data: Mapping[str, Any]) -> Filter:
