@@ -283,6 +283,18 @@ def test_a_message_that_is_cut_short_is_refused(channel: tuple[socket.socket, so
     assert (inbox.said, inbox.step, inbox.answer) == (0, 0, 0)
 
 
+def test_more_descriptors_than_one_are_not_taken(channel: tuple[socket.socket, socket.socket]) -> None:
+    """Whoever sends many with one message leaves none of them behind here but the one that is known of."""
+    ours, theirs = channel
+    inbox = _sys.Inbox()
+    with open("/dev/null") as file:
+        before = len(os.listdir("/proc/self/fd"))
+        socket.send_fds(theirs, [MESSAGE.pack(3, 17, -5, 0)], [file.fileno()] * 5)
+        assert inbox.receive(ours.fileno())
+        os.close(inbox.take_fd())
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_an_empty_channel_is_not_waited_for(channel: tuple[socket.socket, socket.socket]) -> None:
     """The C never waits: whoever asks too early is told so."""
     with pytest.raises(BlockingIOError):

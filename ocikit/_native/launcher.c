@@ -260,7 +260,8 @@ int ocikit_receive(int channel, unsigned int *said, unsigned int *step, int *val
 		.msg_iov = parts,
 		.msg_iovlen = 2,
 		.msg_control = &control,
-		.msg_controllen = sizeof(control),
+		/* For one descriptor: in the padding there would be room for a second one, of which nobody would know. */
+		.msg_controllen = CMSG_LEN(sizeof(int)),
 	};
 	struct cmsghdr *extra;
 	ssize_t got = recvmsg(channel, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);

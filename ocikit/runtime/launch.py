@@ -343,6 +343,10 @@ class Launch:
         except ConnectionResetError:
             # They ended with something of ours unread. That is told first, and once; what they said is behind it.
             return inbox.receive(channel)
+        except OSError as error:
+            if error.errno == errno.EPROTO:
+                raise _strange("hear from init") from None
+            raise
 
     def _failure(self, message: _sys.Inbox) -> SetupError | HookError:
         if message.step == _PLAN_ITSELF:
