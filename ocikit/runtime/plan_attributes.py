@@ -149,6 +149,8 @@ def scheduling(process: Process, cpus: str = "") -> Iterator[Step]:
     if process.scheduler is None:
         return
     remedy = "the kernel must know the policy; to be ahead of others takes CAP_SYS_NICE on the host"
+    if process.scheduler.policy in _WITH_PRIORITY:
+        remedy = "it takes CAP_SYS_NICE on the host, and in a cgroup of v1 linux.resources.cpu.realtimeRuntime"
     if cpus:
         remedy = f"process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus is {cpus})"
     yield ask("set the scheduler", Sync.SCHEDULING)._replace(path="$.process.scheduler", remedy=remedy)

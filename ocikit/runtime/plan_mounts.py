@@ -47,6 +47,9 @@ _VIRTUAL: Final = frozenset({"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgro
 #: File systems whose files have labels of their own.
 _LABELLED_ALREADY: Final = frozenset({"proc", "sysfs", "mqueue"})
 
+#: Of these, those whose root takes another one.
+_LABELLED_AT_ROOT: Final = frozenset({"mqueue"})
+
 #: Files of procfs that are commonly replaced by a view of the container (lxcfs): mounting over these is allowed.
 _REPLACEABLE_IN_PROC: Final = frozenset(
     {
@@ -258,6 +261,7 @@ class _Mounting:
         else:
             how = _NEW_MODE_OF if kind == "tmpfs" and not self._has("mode") else _NEW_PLAIN
             yield self._make(kind, source, data, attributes, how=how, path=self.target)
+            yield from self._label(kind)
             yield from self._owners(self.slot)
         yield from self._below()
         if self.options.copy_up:
@@ -265,6 +269,11 @@ class _Mounting:
             arguments = (Slot.ROOT, self.slot, owner)
             yield Step(Op.COPYUP, "copy content into tmpfs", arguments, _strings(self.target), self.target)
         yield self._attach(self.target, f"mount {kind}", plain=kind in _PLAIN_TYPES)
+
+    def _label(self, kind: str) -> Iterator[Step]:
+        label = self.place.linux.mount_label
+        if label and kind in _LABELLED_AT_ROOT:
+            yield Step(Op.LABEL, f"label {kind}", (self.slot,), _strings(label), self.target)
 
     def _has(self, option: str) -> bool:
         return any(one.partition("=")[0] == option for one in self.options.data)
