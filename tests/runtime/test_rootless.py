@@ -58,7 +58,7 @@ def test_a_life(user: User, container_id: str) -> None:
 
 def look_around(container_id: str) -> str:
     """Print who and where a program is."""
-    script = "id -u; id -g; id -G; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups; grep Cap /proc/self/status"
+    script = "id -u; id -g; id -G; cd /proc/self; cat uid_map gid_map setgroups; grep Cap status"
     return output(container_id, spec_of("sh", "-c", script))
 
 
@@ -112,7 +112,7 @@ def test_the_user_may_enter(user: User, container_id: str) -> None:
 
 def use_ranges(container_id: str) -> list[Any]:
     """Run as a user out of the range, with groups; return what it saw, and what it left."""
-    script = "id -u; id -g; id -G; cat /proc/self/uid_map; cat /proc/self/setgroups; echo out > /dev/stdout; echo x > /tmp/by"
+    script = "id -u; id -g; id -G; cd /proc/self; cat uid_map setgroups; echo out > /dev/stdout; echo x > /tmp/by"
     spec = spec_of("sh", "-c", script, linux=ranges())
     assert spec.process is not None
     spec = spec.with_process(user=attrs.evolve(spec.process.user, uid=1000, gid=1001, additional_gids=(5, 6)))
@@ -259,7 +259,7 @@ def use_runc(container_id: str) -> dict[str, Any]:
 
 
 def test_runc_of_the_same_user(user: User, container_id: str) -> None:
-    """One state root, both ways: runc lists, starts, enters, kills and deletes ours, and we do all of that to runc's."""
+    """One state root, both ways: runc lists, starts, enters, kills and deletes ours, and we do that to runc's."""
     seen = user.call(use_runc, container_id)
     assert seen["listed"]
     assert seen["started"] == "running"

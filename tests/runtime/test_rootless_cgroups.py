@@ -50,17 +50,18 @@ def test_a_cgroup_that_is_named_has_to_be_made(user: User, container_id: str) ->
 @pytest.fixture
 def delegated(user: User, container_id: str) -> Iterator[Path]:
     """Give a v2 cgroup that belongs to the user, and in it one to be in."""
-    top = Path(UNIFIED, f"{container_id}-user")
-    inner = top / "inner"
+    outer = Path(UNIFIED, f"{container_id}-user")
+    top, inner = outer / "delegated", outer / "delegated/inner"
+    outer.mkdir()
     if V2_ONLY:
-        wanted = "+memory +pids"
-        Path(UNIFIED, "cgroup.subtree_control").write_text(wanted)
+        for directory in (outer.parent, outer):
+            (directory / "cgroup.subtree_control").write_text("+memory +pids")
     inner.mkdir(parents=True)
     for directory in (top, inner):
         for path in (directory, *(directory / f"cgroup.{name}" for name in ("procs", "subtree_control", "threads"))):
             os.chown(path, user.uid, user.gid)
     yield inner
-    for directory in (inner, top):
+    for directory in (inner, top, outer):
         directory.rmdir()
 
 
