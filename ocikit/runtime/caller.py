@@ -25,6 +25,8 @@ class Caller(NamedTuple):
     capabilities: int = _ALL
     #: Whether its user namespace is the one that the host started with.
     initial: bool = True
+    #: Whether groups can be changed in that namespace (``/proc/self/setgroups``).
+    groups: bool = True
 
     @property
     def may_mount(self) -> bool:
@@ -47,7 +49,7 @@ class Caller(NamedTuple):
         Args:
             gid_map: ``(first inside, first outside, count)`` for each range of groups.
         """
-        return self.may_map or not self.is_own(gid_map, self.gid)
+        return self.groups and (self.may_map or not self.is_own(gid_map, self.gid))
 
     def is_own(self, ranges: tuple[tuple[int, int, int], ...], own: int) -> bool:
         """Tell whether a map has nothing but the caller's own id, which everybody may map."""

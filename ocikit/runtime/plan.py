@@ -129,7 +129,7 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         *root.steps,
     ]
     rights, warnings = identity(process, around.capabilities, around.seccomp)
-    if "user" in namespaces and not process.user.additional_gids:
+    if not process.user.additional_gids and ("user" in namespaces or not around.caller.groups):
         # They were dropped on the way into the user namespace, where perhaps nobody may change them.
         rights = [step for step in rights if step.op is not Op.GROUPS]
     steps += [*_attributes(process, spec.linux, around.modules), *resource_limits(process)]

@@ -58,8 +58,9 @@ def before_clone(spec: Spec, namespaces: Mapping[str, LinuxNamespace], caller: C
     if user is not None and caller.may_mount:
         if spec.process is not None:
             yield from _raise_limits(spec.process)
-        # Here no namespace can forbid it, and the host's groups would be in the container.
-        yield Step(Op.GROUPS, "drop supplementary groups", (0,), (b"",))
+        if caller.groups:
+            # Once in the namespace it may be forbidden, and the host's groups would be in the container.
+            yield Step(Op.GROUPS, "drop supplementary groups", (0,), (b"",))
         if is_copied(namespaces):
             yield copy_root(rootfs)
     yield from _join(namespaces, caller)

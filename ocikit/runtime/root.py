@@ -51,6 +51,13 @@ def _is_somebody_else() -> bool:
     return os.environ.get("USER") != "root" and not this_process().initial
 
 
+def _elsewhere(path: str) -> str | None:
+    """Return where somebody who is not root could have state, instead of where root has it."""
+    if path == _ROOT_OF_ROOT and not os.environ.get("XDG_RUNTIME_DIR"):
+        return "set XDG_RUNTIME_DIR to a directory of this user's, or give a state root"
+    return None
+
+
 class StateRoot:
     """An open state root."""
 
@@ -75,7 +82,7 @@ class StateRoot:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise SystemCallError("open state root", error.errno or errno.EIO, path) from error
+            raise SystemCallError("open state root", error.errno or errno.EIO, path, _elsewhere(path)) from error
         try:
             _trust(directory.fd, path)
         except BaseException:
@@ -100,9 +107,7 @@ class StateRoot:
         except (SystemCallError, StateError):
             raise
         except OSError as error:
-            elsewhere = os.geteuid() != 0 and path.startswith(_ROOT_OF_ROOT) and not os.environ.get("XDG_RUNTIME_DIR")
-            remedy = "set XDG_RUNTIME_DIR to a directory of this user's, or give a state root" if elsewhere else None
-            raise SystemCallError("make state root", error.errno or errno.EIO, path, remedy) from error
+            raise SystemCallError("make state root", error.errno or errno.EIO, path, _elsewhere(path)) from error
 
     def __enter__(self) -> Self:
         return self

@@ -54,7 +54,9 @@ def this_process() -> Caller:
                 capabilities = int(value, 16)
     with open("/proc/self/uid_map", encoding="ascii") as file:
         initial = parse_map(file.read()) == _EVERYBODY
-    return Caller(os.geteuid(), os.getegid(), capabilities, initial)
+    with open("/proc/self/setgroups", encoding="ascii") as file:
+        groups = file.read() == "allow\n"
+    return Caller(os.geteuid(), os.getegid(), capabilities, initial, groups)
 
 
 def check_user_namespaces(caller: Caller) -> None:

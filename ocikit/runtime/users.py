@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from ocikit.runtime.caller import Caller
-    from ocikit.spec import Linux, LinuxIDMapping, Mount, Process, Spec
+    from ocikit.spec import Linux, LinuxIDMapping, Mount, Spec
 
 __all__ = ["Range", "Ranges", "check_users", "parse_map", "ranges_of", "text_of", "to_host", "uncovered"]
 
@@ -105,14 +105,17 @@ def check_users(spec: Spec, caller: Caller, of_host: Collection[str] = ()) -> No
     if "user" not in kinds:
         if not caller.may_mount:
             raise ValidationError((_WITHOUT_USERS.format(uid=caller.uid),))
+        if not caller.groups and spec.process is not None and spec.process.user.additional_gids:
+            raise ValidationError((_GROUPS_ARE_FIXED,))
         return
     wrong = [*_maps(linux)] if not kinds["user"].path else []
     # Of a namespace that is joined the maps may be unknown.
     if linux.uid_mappings and linux.gid_mappings:
         uids, gids = ranges_of(linux.uid_mappings), ranges_of(linux.gid_mappings)
         wrong += _mapped(spec, uids, gids)
-        if spec.process is not None and not kinds["user"].path:
-            wrong += _groups(spec.process, caller, gids)
+        groups = spec.process.user.additional_gids if spec.process is not None else ()
+        if groups and not kinds["user"].path and not caller.may_set_groups(gids):
+            wrong.append(_GROUPS_ARE_FIXED)
     wrong += _shown(spec.mounts, kinds)
     if wrong:
         raise ValidationError(tuple(wrong))
@@ -121,6 +124,11 @@ def check_users(spec: Spec, caller: Caller, of_host: Collection[str] = ()) -> No
 _WITHOUT_USERS: Final = (
     "$.linux.namespaces: user {uid} has no rights to make these without a user namespace; add one that maps this user, "
     "as ocikit.spec.rootless does"
+)
+
+_GROUPS_ARE_FIXED: Final = (
+    "$.process.user.additionalGids: the kernel lets nobody change groups where a user without privileges has mapped "
+    "its own group only; remove them, or map a range of /etc/subgid"
 )
 
 
@@ -170,11 +178,3 @@ def _shown(mounts: Sequence[Mount], kinds: Collection[str]) -> Iterator[str]:
                 f"$.mounts[{number}]: in a user namespace, {mount.type} takes a {needed} namespace of the container's "
                 f"own; add one to linux.namespaces, or {remedy}"
             )
-
-
-def _groups(process: Process, caller: Caller, gids: tuple[Range, ...]) -> Iterator[str]:
-    if process.user.additional_gids and not caller.may_set_groups(gids):
-        yield (
-            "$.process.user.additionalGids: the kernel lets nobody change groups where a user without privileges "
-            "has mapped its own group only; remove them, or map a range of /etc/subgid"
-        )
