@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ocikit import runtime
 from ocikit.errors import CgroupError
-from ocikit.runtime import cgroup_setup, cgroup_tree
+from ocikit.runtime import cgroup_limits, cgroup_setup, cgroup_tree
 from ocikit.runtime.cgroups import UNIFIED, detect, place
 from ocikit.runtime.device_filter import device_program
 from ocikit.runtime.devices import WILDCARD, DeviceRule, device_rules
@@ -111,7 +111,7 @@ def group(container_id: str) -> Callable[..., str]:
     def read(rules: Sequence[DeviceRule], device: str) -> str:
         cgroup_setup.make(path, hierarchies, [])
         try:
-            cgroup_setup.limit_devices(path, rules)
+            cgroup_limits.limit_devices(path, rules)
             script = f"echo 0 > {path[UNIFIED]}/cgroup.procs; exec head -c 1 {device}"
             done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, check=False)
             return "allowed" if done.returncode == 0 else done.stderr.decode()
@@ -134,7 +134,7 @@ def test_the_kernel_decides_as_the_program(group: Callable[..., str]) -> None:
 def test_rules_are_never_left_out(container_id: str) -> None:
     """Where there is neither the one nor the other way to limit devices, there is no container."""
     with pytest.raises(CgroupError, match=r"linux\.resources\.devices"):
-        cgroup_setup.limit_devices({"memory": f"/sys/fs/cgroup/memory/{container_id}"}, device_rules(()))
+        cgroup_limits.limit_devices({"memory": f"/sys/fs/cgroup/memory/{container_id}"}, device_rules(()))
 
 
 @pytest.mark.parametrize("allow", [True, False])

@@ -114,13 +114,15 @@ def test_containers_of_runc_are_paused(runc: Runc, root: Path, bundle: Path, con
 
 def test_a_container_full_of_forks_is_paused(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
     """New processes that keep appearing do not keep the container from being frozen, again and again."""
-    bundle = make_bundle("sh", "-c", "while :; do true & done 2>/dev/null")
+    bundle = make_bundle("sh", "-c", "trap exit TERM; while :; do true & done 2>/dev/null")
     with runtime.create(root, container_id, bundle, stdin="null") as container:
         container.start()
         for _ in range(20):
             container.pause()
             assert container.status() is Status.PAUSED
             container.resume()
+        container.signal(signal.SIGTERM)
+        container.wait(30)
 
 
 def test_two_pause_the_same(created: runtime.Container) -> None:
