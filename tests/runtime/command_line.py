@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,17 +24,22 @@ class CommandLine:
         """Return the words of a command."""
         return [*PROGRAM, "--root", str(self.root), *args]
 
-    def __call__(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    def __call__(
+        self, *args: str, cwd: Path | None = None, stdin: int = subprocess.DEVNULL, stdout: IO[str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run one command; what init inherits must not keep a pipe of ours open."""
         out, err = self.root.parent / "ocikit.out", self.root.parent / "ocikit.err"
-        with out.open("w+") as stdout, err.open("w+") as stderr:
-            options = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr, "timeout": 60} | options
-            done = subprocess.run(self.words(*args), check=False, **options)
+        with out.open("w+") as output, err.open("w+") as errors:
+            done = subprocess.run(
+                self.words(*args), stdin=stdin, stdout=stdout or output, stderr=errors, cwd=cwd, check=False, timeout=60
+            )
         return subprocess.CompletedProcess(done.args, done.returncode, out.read_text(), err.read_text())
 
-    def works(self, *args: str, **options: Any) -> str:
+    def works(
+        self, *args: str, cwd: Path | None = None, stdin: int = subprocess.DEVNULL, stdout: IO[str] | None = None
+    ) -> str:
         """Run one command, which has to succeed, and return what it wrote."""
-        done = self(*args, **options)
+        done = self(*args, cwd=cwd, stdin=stdin, stdout=stdout)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

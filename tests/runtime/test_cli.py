@@ -214,11 +214,11 @@ def test_help_and_version(ocikit: CommandLine) -> None:
     """Help is an answer, with an exit code of 0, in any place; a verb that there is not is 3."""
     assert ocikit.works("--version") == ocikit.works("-v")
     assert re.match(r"ocikit-runtime version \d+\.\d+\.\d+\nspec: \d+\.\d+\.\d+\n", ocikit.works("--version"))
-    for words in ((), ("--help",), ("-h",), ("help",)):
-        assert "   create" in ocikit.works(*words)
+    for word in ("", "--help", "-h", "help"):
+        assert "   create" in ocikit.works(*word.split())
     assert ocikit.works("state", "--help") == ocikit.works("state", "x", "-h") == ocikit.works("help", "state")
-    for words in (("bogus",), ("bogus", "-h")):
-        done = ocikit(*words)
+    for words in ("bogus", "bogus -h"):
+        done = ocikit(*words.split())
         assert (done.returncode, message(done.stderr)) == (3, "No help topic for 'bogus'")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,8 @@ from command_line import CommandLine
 
 from ocikit import runtime
 from ocikit.runtime.cli.dispatch import CommandError
-from ocikit.runtime.cli.executing import sub_cgroups, user_id
+from ocikit.runtime.cli.executing import changed_user, sub_cgroups, user_id
+from ocikit.spec import User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ def test_exit_codes(ocikit: CommandLine, runc: Runc, running: str) -> None:
         (("nobody", "true"), 255),
         (("--pid-file", "/no/such/directory/pid", running, "true"), 255),
         ((running,), 255),
-        (("--user", "x", running, "true"), 255),
+        (("--user", "1000x", running, "true"), 255),
         (("--console-socket", "/nowhere", running, "true"), 255),
         (("-d", "-t", running, "true"), 255),
     ):
@@ -172,12 +172,23 @@ def test_ids_are_digits(text: str) -> None:
         user_id(text, "uid")
 
 
-def test_no_user_is_guessed(ocikit: CommandLine, running: str) -> None:
-    """A user with anything beside digits is refused, and the program is not executed."""
-    for user in ("root", "1000x", ":", "1000:", ":1000", "-u", "0,1", "1000:5:6", "4294967295", "1 000"):
-        done = ocikit("exec", f"--user={user}", running, "id")
-        assert (done.returncode, done.stdout) == (255, ""), user
-        assert re.search("bad [ug]id", done.stderr), user
+@pytest.mark.parametrize(
+    "user", ["root", "1000x", ":", "1000:", ":1000", "-u", "0,1", "1000:5:6", "4294967295", "1 000"]
+)
+def test_no_user_is_guessed(user: str) -> None:
+    """A user with anything beside digits is refused."""
+    with pytest.raises(CommandError, match=r"bad [ug]id"):
+        changed_user(User(uid=1, gid=2), user, ())
+
+
+def test_what_is_not_said_of_the_user_stays() -> None:
+    """A user without a group keeps that of the configuration, and groups are added to what there is."""
+    configured = User(uid=1, gid=2, additional_gids=(3,))
+    assert changed_user(configured, "", ()) == configured
+    assert changed_user(configured, "7", (4,)) == User(uid=7, gid=2, additional_gids=(3, 4))
+    assert changed_user(configured, "0007:08", ()) == User(uid=7, gid=8, additional_gids=(3,))
+    with pytest.raises(CommandError, match="additional-gids"):
+        changed_user(configured, "", (-1,))
 
 
 def test_cgroups_by_controller() -> None:

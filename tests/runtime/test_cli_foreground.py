@@ -115,6 +115,7 @@ def test_a_command_that_is_killed_leaves_its_container(
     with command:
         assert command.stdout is not None
         assert command.stdout.readline() == b"ready\n"
+        until(lambda: ocikit.status(container_id) == "running")
         command.kill()
     assert ocikit.status(container_id) == "running"
     ocikit.works("delete", "--force", container_id)

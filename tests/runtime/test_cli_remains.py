@@ -46,13 +46,18 @@ def ends(pid: int) -> bool:
     return False
 
 
+def _replace_by_directory(path: Path) -> None:
+    (path / "state.json").unlink()
+    (path / "state.json").mkdir()
+
+
 BREAKAGES: dict[str, Callable[[Path], object]] = {
     "no state": lambda path: (path / "state.json").unlink(),
     "no JSON": lambda path: (path / "state.json").write_text("{"),
     "no object": lambda path: (path / "state.json").write_text("[]"),
     "no pid": lambda path: (path / "state.json").write_text('{"init_process_pid": "x"}'),
     "empty": lambda path: (path / "state.json").write_text(""),
-    "a directory": lambda path: ((path / "state.json").unlink(), (path / "state.json").mkdir()),
+    "a directory": _replace_by_directory,
 }
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.template import Template
     from ocikit.spec import LinuxCapabilities, Process, User
 
-__all__ = ["execute_in"]
+__all__ = ["changed_user", "execute_in", "sub_cgroups", "user_id"]
 
 _MAX_PROCESS_BYTES: Final = 4 * 1024 * 1024
 
@@ -99,7 +99,7 @@ def _changes(options: Options, process: Process) -> dict[str, Any]:
     changed: dict[str, Any] = {
         "terminal": options.flag("tty"),
         "env": _environment(process.env, options.texts("env")),
-        "user": _user(process.user, options.text("user"), options.numbers("additional-gids")),
+        "user": changed_user(process.user, options.text("user"), options.numbers("additional-gids")),
     }
     for name, attribute in (("cwd", "cwd"), ("apparmor", "apparmor_profile"), ("process-label", "selinux_label")):
         if options.text(name):
@@ -128,7 +128,17 @@ def _capabilities(configured: LinuxCapabilities | None, added: Sequence[str]) ->
     return attrs.evolve(found, **changed)
 
 
-def _user(configured: User, text: str, groups: Sequence[int]) -> User:
+def changed_user(configured: User, text: str, groups: Sequence[int]) -> User:
+    """Return the user that is asked for.
+
+    Args:
+        configured: That of the configuration.
+        text: ``uid`` or ``uid:gid``; empty to leave both.
+        groups: In addition to those of the configuration.
+
+    Raises:
+        CommandError: One of them is no number of a user or group.
+    """
     import attrs  # noqa: PLC0415
 
     changed: dict[str, Any] = {}
