@@ -169,3 +169,6 @@ def limit_devices(paths: Mapping[str, str], rules: Sequence[DeviceRule]) -> None
         except OSError as error:
             remedy = "rules for devices on cgroup v2 take a kernel with CONFIG_CGROUP_BPF, CAP_BPF and CAP_NET_ADMIN"
             raise CgroupError(f"set {field}", error.errno or errno.EIO, paths[UNIFIED], remedy) from error
+    else:
+        remedy = "without cgroups a container could use every device of the host; mount the devices controller, or v2"
+        raise CgroupError(f"set {field}", errno.ENOENT, None, remedy)
