@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 from ocikit import __version__
-from ocikit.errors import UnsupportedFieldError
+from ocikit.errors import MissingDependencyError, NotSupportedError, UnsupportedFieldError
 from ocikit.runtime import capabilities, mount_options
 from ocikit.runtime.namespaces import NAMESPACES
 from ocikit.runtime.seccomp import codes
 from ocikit.runtime.seccomp.kernel import supported_flags
+from ocikit.runtime.seccomp.library import library
 from ocikit.runtime.supported import acts_on
 from ocikit.spec import RUNTIME_SPEC_VERSION, vocabulary
 from ocikit.spec.features import (
@@ -54,10 +56,16 @@ def features() -> Features:
             mount_extensions=MountExtensions(idmap=IDMapFeatures(enabled=_takes("idmap"))),
             net_devices=NetDevicesFeatures(enabled=acts_on("linux", "netDevices")),
         ),
-        annotations={"ocikit.version": __version__},
+        annotations={"ocikit.version": __version__} | _libraries(),
         # What a caller must not pass on from somebody that it does not trust.
         potentially_unsafe_config_annotations=("bundle", "org.systemd.property."),
     )
+
+
+def _libraries() -> dict[str, str]:
+    with contextlib.suppress(MissingDependencyError, NotSupportedError):
+        return {"io.github.seccomp.libseccomp.version": str(library().version)}
+    return {}
 
 
 def _mount_options() -> tuple[str, ...]:

@@ -244,11 +244,15 @@ class Container(Handle):
                 those of its pid namespace die. Always so for containers without a pid namespace of their own.
 
         Raises:
-            NotRunningError: It is stopped.
+            NotRunningError: It is stopped, and nothing is left that outlived its first process.
             CgroupError: Processes do not end.
         """
         claims = self._claims()
-        self._init().signal(signals.SIGKILL)
+        try:
+            self._init().signal(signals.SIGKILL)
+        except NotRunningError:
+            if self._record.private_pids or not any(map(cgroup_tree.populated, claims.proven.values())):
+                raise
         if whole_cgroup or not self._record.private_pids:
             cgroup_tree.kill(claims.proven)
         freezer.thaw(claims.proven)

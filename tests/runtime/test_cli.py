@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ import pytest
 from command_line import PROGRAM, CommandLine
 
 from ocikit import runtime
+from ocikit.spec import LinuxNamespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -171,6 +174,25 @@ def test_force(ocikit: CommandLine, runc: Runc, bundle: Path, container_id: str)
     assert ocikit.works("list", "-q") == ""
 
 
+def test_killing_what_outlived_the_first_process(
+    ocikit: CommandLine, make_bundle: Callable[..., Path], container_id: str
+) -> None:
+    """In a shared pid namespace the others of a container do not end with its first process, and can be killed."""
+    shared = tuple(LinuxNamespace(type=name) for name in ("mount", "uts", "ipc", "network"))
+    bundle = make_bundle("sh", "-c", "sleep 1000 & sleep 1000", linux={"namespaces": shared})
+    for words in (("kill", container_id, "KILL"), ("delete", container_id)):
+        ocikit.works("run", "-d", "-b", str(bundle), container_id)
+        container = runtime.load(ocikit.root, container_id)
+        os.kill(container.pid, signal.SIGKILL)
+        container.wait(20)
+        left = [pid for pid in container.processes() if pid != container.pid]
+        assert left
+        ocikit.works(*words)
+        assert [pid for pid in container.processes() if pid in left] == []
+        assert ocikit("kill", container_id, "KILL").returncode == 1
+        ocikit.works("delete", "--force", container_id)
+
+
 @pytest.mark.parametrize("name", ["USR1", "SIGUSR1", "sigusr1", "usr1", "10"])
 def test_signals_have_names(
     ocikit: CommandLine, make_bundle: Callable[..., Path], container_id: str, name: str
@@ -301,9 +323,6 @@ def test_pid_files_are_written_where_the_caller_is(
 
 def test_pidfd_socket(ocikit: CommandLine, bundle: Path, container_id: str, tmp_path: Path) -> None:
     """Whoever listens gets a descriptor of the process."""
-    import signal  # noqa: PLC0415
-    import socket  # noqa: PLC0415
-
     path = str(tmp_path / "pidfd.sock")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(path)

@@ -71,6 +71,7 @@ def _create(call: Call, *, detached: bool) -> Container:
                 no_pivot=call.options.flag("no-pivot"),
                 no_new_keyring=call.options.flag("no-new-keyring"),
                 systemd_cgroup=call.command.flag("systemd-cgroup"),
+                systemd_properties=call.command.flag("systemd-properties"),
                 rootless=_rootless(call.command.text("rootless")),
             ),
         )
