@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ocikit._fs import Descriptor
 from ocikit.errors import SetupError
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["mounting_for", "open_owners"]
 
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC
+_MOUNTS: Final = NAMESPACES["mount"].flag
+_RIGHTS: Final = "showing files with other owners in a user namespace takes root on the host"
 
 
 def open_owners(owners: Sequence[Owners], stack: contextlib.ExitStack) -> dict[int, int]:
@@ -93,7 +95,7 @@ def _mount(outside: Sequence[Step], passed: Mapping[int, int]) -> int:
     """Carry out some steps in the mounts of a process; return the descriptor of the mount they leave."""
     taken: list[int] = []
     steps = (
-        Step(Op.JOIN_PROCESS, "enter the container's mounts", (Slot.PROCESS, NAMESPACES["mount"].flag)),
+        Step(Op.JOIN_PROCESS, "enter the container's mounts", (Slot.PROCESS, _MOUNTS), remedy=_RIGHTS),
         Step(Op.CHROOT, "see the host's files there", (Slot.HOST_ROOT,)),
         *outside,
         ask("hand over a mount", Sync.MOUNT, Slot.MOUNT),

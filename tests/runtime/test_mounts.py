@@ -160,6 +160,30 @@ def test_file_system_options(bundle: Path) -> None:
     assert {"mode=750", "uid=7"} <= set(shown.rpartition(" ")[2].split(","))
 
 
+@pytest.mark.parametrize(
+    ("options", "shown", "hidden"),
+    [
+        (("sync", "async"), (), ("sync",)),
+        (("lazytime", "nolazytime"), (), ("lazytime",)),
+        (("mand", "nomand", "silent", "loud", "defaults"), (), ("mand",)),
+        (("iversion",), (), ("iversion",)),
+        (("noiversion", "ro"), ("ro",), ()),
+        (("nodiratime", "noexec"), ("nodiratime", "noexec", "relatime"), ()),
+        (("strictatime", "nosymfollow"), ("nosymfollow",), ("relatime", "noatime")),
+        (("rro", "rnosuid"), ("ro", "nosuid"), ()),
+    ],
+)
+def test_options_of_the_table_in_a_new_file_system(
+    bundle: Path, options: tuple[str, ...], shown: tuple[str, ...], hidden: tuple[str, ...]
+) -> None:
+    """Every option of the specification can be given with a new file system; the last word counts."""
+    out = run_plan(bundle, mounted(tmpfs("/at", "size=64k", *options))).out
+    line = next(line for line in out.splitlines() if " /at " in line)
+    found = {*line.split()[5].split(","), *line.rpartition(" ")[2].split(",")}
+    assert set(shown) <= found
+    assert not set(hidden) & found
+
+
 def test_unknown_options_are_told(bundle: Path) -> None:
     """What neither the specification nor the file system knows is an error that names both."""
     with pytest.raises(SetupError, match=r"mount tmpfs at /at.*does 'tmpfs' know the options nonsense"):

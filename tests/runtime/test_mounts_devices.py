@@ -121,21 +121,47 @@ def test_fifos_in_a_user_namespace(bundle: Path) -> None:
     assert run_plan(bundle, spec).out == "fifo 600 7\n"
 
 
+ELSEWHERE = """
+import sys
+sys.path[:0] = sys.argv[3:]
+from pathlib import Path
+from launching import run_plan
+from ocikit.spec import Spec
+print(run_plan(Path(sys.argv[1]), Spec.from_json(Path(sys.argv[2]).read_bytes())).out)
+"""
+
+
+def run_in(bundle: Path, spec: Spec, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a container from another process, which a command starts with fewer rights or other mounts."""
+    (bundle / "config.json").write_bytes(spec.to_json())
+    script = [sys.executable, "-c", ELSEWHERE, str(bundle), str(bundle / "config.json"), os.path.dirname(__file__)]
+    return subprocess.run([*command, *script], check=False, capture_output=True, text=True)
+
+
 def test_where_nobody_may_make_devices(bundle: Path) -> None:
     """Without the right to make devices the host's are shown, also in a /dev that the image brings."""
-    program = (
-        "import sys; sys.path[:0] = sys.argv[3:]\n"
-        "from pathlib import Path; from launching import run_plan; from ocikit.spec import Spec\n"
-        "print(run_plan(Path(sys.argv[1]), Spec.from_json(Path(sys.argv[2]).read_bytes())).out)\n"
-    )
-    (bundle / "config.json").write_bytes(
-        with_devices(script="stat -c %t:%T /dev/null /dev/tty", mounts=WITHOUT_DEV).to_json()
-    )
-    command = ["setpriv", "--bounding-set=-mknod", sys.executable, "-c", program, str(bundle)]
-    here = os.path.dirname(__file__)
-    done = subprocess.run([*command, str(bundle / "config.json"), here], check=False, capture_output=True, text=True)
+    spec = with_devices(script="stat -c %t:%T /dev/null /dev/tty", mounts=WITHOUT_DEV)
+    done = run_in(bundle, spec, "setpriv", "--bounding-set=-mknod")
     assert done.stdout.split() == ["1:3", "5:0"], done.stderr
     assert not (bundle / "rootfs/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize(("kind", "hidden"), [("proc", "/proc/timer_list"), ("sysfs", "/sys/power/state")])
+def test_file_systems_with_something_hidden(bundle: Path, kind: str, hidden: str) -> None:
+    """In a nested container the kernel refuses a procfs that would show what is masked; the error says what to do."""
+    where = "/proc" if kind == "proc" else "/sys"
+    hide = ["unshare", "--mount", "sh", "-c", f'mount --bind /dev/null {hidden} && exec "$@"', "sh"]
+    if not os.path.exists(hidden):
+        hide[4] = f'mount -t tmpfs tmpfs {where}/{os.listdir(where)[0]} && exec "$@"'
+    done = run_in(bundle, with_users(with_devices(script="true")), *hide)
+    assert f"mount {kind} at {where}: Operation not permitted" in done.stderr
+    assert "in a nested container" in done.stderr
+    # What the error says: share what is there.
+    spec = with_users(with_devices(script="cat /proc/self/comm; ls -d /sys/class"))
+    others = (mount for mount in spec.mounts if mount.type not in {"proc", "sysfs"})
+    spec = attrs.evolve(spec, mounts=(bind("/proc", "/proc", "rbind"), bind("/sys", "/sys", "rbind", "ro"), *others))
+    done = run_in(bundle, spec, *hide)
+    assert done.stdout.split() == ["cat", "/sys/class"], done.stderr
 
 
 def test_a_dev_of_the_host(bundle: Path) -> None:
@@ -183,6 +209,23 @@ def test_cgroups_are_those_of_the_container(run: Callable[[Spec], str], *, own: 
     assert numbers
     assert set(numbers[1::2]) == {"1"}
     assert all(int(one) <= 3 for one in numbers[::2])  # the shell and what it runs
+
+
+def test_hierarchies_that_cannot_be_mounted(run: Callable[[Spec], str]) -> None:
+    """Who may not mount the hierarchies is shown the container's part of each, and cannot write to it."""
+    with subprocess.Popen(["unshare", "--cgroup", "sleep", "1000"]) as other:
+        try:
+            while os.path.samefile(f"/proc/{other.pid}/ns/cgroup", "/proc/self/ns/cgroup"):
+                pass
+            script = f"for f in {PROCESSES}; do grep -cx 1 $f; done; cat /proc/self/mounts"
+            spec = with_users(with_cgroups("rw", own=False, script=script))
+            assert spec.linux is not None
+            joined = LinuxNamespace(type="cgroup", path=f"/proc/{other.pid}/ns/cgroup")
+            out = run(spec.with_linux(namespaces=(*spec.linux.namespaces, joined)))
+        finally:
+            other.kill()
+    assert writable("\n".join(line for line in out.splitlines() if line.count(" ") == 5)) == {False}
+    assert {line for line in out.splitlines() if line.isdecimal()} == {"1"}
 
 
 def writable(out: str) -> set[bool]:

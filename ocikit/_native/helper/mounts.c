@@ -118,6 +118,23 @@ long step_FILESYSTEM(struct step *step)
 	return slot_set(step->arg[0], mount);
 }
 
+/* Where the kernel gives no new procfs, because the one of an outer container has something hidden in it, a copy of that
+ * one has to do, as far as it is one. It knows this process by its number out there. */
+static long copy_of_procfs(void)
+{
+	long mount = clone_mount(AT_FDCWD, "/proc", AT_RECURSIVE);
+	long about[32]; /* struct statfs, whose first word is the type */
+	struct statx root;
+
+	if (mount < 0)
+		return mount;
+	if (SYS2(fstatfs, mount, about) >= 0 && about[0] == PROC_SUPER_MAGIC && about_fd((int)mount, &root) >= 0 &&
+	    root.stx_ino == 1)
+		return mount;
+	sys_close((int)mount);
+	return -E_PERM;
+}
+
 /*
  * A procfs that is mounted nowhere: what is opened below it is the kernel's, whatever the image put at /proc. With
  * subset=pid it has nothing but processes, which is all that most uses need.
@@ -137,6 +154,8 @@ long step_PROCFS(struct step *step)
 		mount = SYS3(fsmount, context, FSMOUNT_CLOEXEC,
 			     MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 	sys_close((int)context);
+	if (mount == -E_PERM)
+		mount = copy_of_procfs();
 	return slot_set(step->arg[0], mount);
 }
 
