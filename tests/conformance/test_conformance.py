@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,12 @@ def test_what_is_missing(tools: Path) -> None:
     assert done.returncode == 1
     assert "OCIKIT_RUNTIME_TOOLS" in done.stderr
     assert "'runtimetest'" in done.stderr
+
+
+def test_the_page_tells_the_same() -> None:
+    """What is expected to fail, and why, stands in the page for readers word by word."""
+    page = Path(__file__).parents[2].joinpath("docs/conformance.md").read_text()
+    expected = tomllib.loads(SCRIPT.with_name("expected.toml").read_text())
+    rows = [(name, row["reason"]) for kind in ("both", "v1", "v2") for name, row in expected[kind].items()]
+    lines = [line for line in page.splitlines() if line.startswith("| `")]
+    assert [row for row in rows if not any(f"`{row[0]}`" in line and row[1] in line for line in lines)] == []
