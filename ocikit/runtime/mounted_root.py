@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import posixpath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ocikit._fs import Descriptor
 from ocikit.errors import OCIKitError
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["expect", "find", "remove"]
 
 _log = logging.getLogger("ocikit.runtime")
-
-_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def expect(spec: Spec, bundle: str) -> MountedRoot | None:
@@ -67,7 +65,7 @@ def remove(root: MountedRoot | None, container_id: str) -> None:
 def _mount_at(path: str) -> int:
     """Return the mount that a directory is in, or that covers it; 0 when there is no such directory."""
     try:
-        directory = Descriptor(os.open(path, _FLAGS))
+        directory = Descriptor(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
     except OSError:
         return 0
     with directory, open(f"/proc/self/fdinfo/{directory.fd}", encoding="ascii") as info:
