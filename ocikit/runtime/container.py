@@ -120,7 +120,10 @@ class Container(Handle):
 
                 run_poststart(self._record, hooks, cancellation)
         except (HookError, Cancelled):
-            self._destroy(force=True, hurry=cancellation)
+            try:
+                self._destroy(force=True, hurry=cancellation)
+            except (ContainerError, CgroupError, OSError) as error:
+                _log.error("container %s: a hook failed, and it could not be destroyed: %s", self.id, error)
             raise
 
     def _await_program(self, waiting: int, cancellation: Cancellation) -> None:

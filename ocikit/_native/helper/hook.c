@@ -222,7 +222,8 @@ static long finish(struct hook *hook, long result)
 {
 	int status = 0;
 
-	if (result == -WIRE_HOOK_LATE || result == -WIRE_HOOK_STOPPED)
+	/* Also when we cannot go on: what nobody waits for must not go on either. */
+	if (result < 0)
 		kill_hook(hook);
 	for (int i = 0; hook->output >= 0 && i < LAST_READS && listen(hook); i++)
 		;
