@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ocikit.spec import Spec
 
-__all__ = ["IDS", "bind", "make_open_bundle", "mounted", "tmpfs", "with_users"]
+__all__ = ["IDS", "bind", "make_open_bundle", "mounted", "tmpfs", "with_rights", "with_users"]
 
 IDS = (LinuxIDMapping(container_id=0, host_id=100_000, size=65_536),)
 
@@ -34,6 +34,16 @@ def with_users(spec: Spec, ids: tuple[LinuxIDMapping, ...] = IDS) -> Spec:
     assert spec.linux is not None
     namespaces = (*spec.linux.namespaces, LinuxNamespace(type="user"))
     return spec.with_linux(namespaces=namespaces, uid_mappings=ids, gid_mappings=ids)
+
+
+def with_rights(spec: Spec, *names: str) -> Spec:
+    """Return a configuration whose process has more capabilities."""
+    assert spec.process is not None
+    has = spec.process.capabilities
+    assert has is not None
+    bounding, permitted, effective = ((*one, *names) for one in (has.bounding, has.permitted, has.effective))
+    changed = attrs.evolve(has, bounding=bounding, permitted=permitted, effective=effective)
+    return spec.with_process(capabilities=changed)
 
 
 def mounted(*mounts: Mount, script: str = "") -> Spec:

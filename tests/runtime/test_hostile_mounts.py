@@ -23,8 +23,6 @@ from ocikit.runtime.plan import CgroupMount
 from ocikit.spec import LinuxDevice, LinuxIDMapping, Mount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ocikit.spec import Spec
 
 IDS = (LinuxIDMapping(container_id=0, host_id=1000, size=10),)
@@ -57,7 +55,7 @@ def bundle(tmp_path: Path, outside: Path) -> Path:
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Iterator[Path]:
+def source(tmp_path: Path) -> Path:
     """A directory and a file to bind."""
     top = tmp_path / "source"
     top.mkdir()

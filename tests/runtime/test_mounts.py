@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from launching import MOUNTS, default_spec, run_plan
-from mounting import bind, make_open_bundle, mounted, tmpfs, with_users
+from mounting import bind, make_open_bundle, mounted, tmpfs, with_rights, with_users
 
 from ocikit.errors import SetupError, UnsupportedFieldError, ValidationError
 from ocikit.runtime.caller import Caller
@@ -352,12 +352,6 @@ def test_sources_out_of_reach_keep_the_restrictions_of_the_host(bundle: Path, tr
     """A mount that the launcher makes for the container is no way around what the host's mount forbids."""
     tree.chmod(0o700)
     spec = with_users(mounted(bind(tree / "file", "/at"), script="mount -o remount,bind,suid,dev,atime /at || echo no"))
-    assert spec.process is not None
-    assert spec.process.capabilities is not None
-    sets = {
-        name: (*getattr(spec.process.capabilities, name), "CAP_SYS_ADMIN")
-        for name in ("bounding", "permitted", "effective")
-    }
-    ran = run_plan(bundle, spec.with_process(capabilities=attrs.evolve(spec.process.capabilities, **sets)))
+    ran = run_plan(bundle, with_rights(spec, "CAP_SYS_ADMIN"))
     assert ran.out.splitlines()[-1] == "no"
     assert "permission denied" in ran.out

@@ -87,10 +87,10 @@ def test_what_stands_there_already(bundle: Path) -> None:
     os.mknod(bundle / "rootfs/dev/null2", stat.S_IFCHR | 0o600, os.makedev(1, 3))
     spec = with_devices(NULL, script="echo x > /dev/null2; stat -c %a /dev/null2", mounts=WITHOUT_DEV)
     assert run_plan(bundle, spec).out == "600\n"
-    for make in (lambda path: path.write_text(""), lambda path: path.mkdir(), lambda path: path.symlink_to("null")):
-        path = bundle / "rootfs/dev/null2"
-        path.unlink() if not path.is_dir() else path.rmdir()
-        make(path)
+    path = bundle / "rootfs/dev/null2"
+    for command in (("touch", path), ("ln", "-s", "null", path), ("mkdir", path)):
+        path.unlink()
+        subprocess.run(command, check=True)
         with pytest.raises(SetupError, match="make device at /dev/null2: File exists"):
             run_plan(bundle, spec)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from launching import run_plan
-from mounting import bind, make_open_bundle, mounted, tmpfs, with_users
+from mounting import bind, make_open_bundle, mounted, tmpfs, with_rights, with_users
 
 from ocikit import runtime
 from ocikit.errors import SetupError, ValidationError
@@ -48,17 +48,6 @@ def shared(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--recursive", place], check=True)
 
 
-def with_admin(spec: Spec) -> Spec:
-    """Return a configuration whose process may mount."""
-    assert spec.process is not None
-    assert spec.process.capabilities is not None
-    sets = {
-        name: (*getattr(spec.process.capabilities, name), "CAP_SYS_ADMIN")
-        for name in ("bounding", "permitted", "effective")
-    }
-    return spec.with_process(capabilities=attrs.evolve(spec.process.capabilities, **sets))
-
-
 def propagation_of(out: str, where: str) -> set[str]:
     """Return what mountinfo says of a mount: the fields before the dash, without their numbers."""
     fields = [line.split() for line in out.splitlines() if line.split()[4] == where][-1]
@@ -91,7 +80,9 @@ def test_propagation_of_the_root(bundle: Path, kind: str, *, users: bool) -> Non
 def root_in(shared: Path, bundle: Path) -> Spec:
     """Return a configuration whose root lies in a mount that the host shares."""
     subprocess.run(["cp", "-a", bundle / "rootfs", shared / "rootfs"], check=True)
-    return attrs.evolve(with_admin(mounted(script="cat /proc/self/mountinfo")), root=Root(path=str(shared / "rootfs")))
+    return attrs.evolve(
+        with_rights(mounted(script="cat /proc/self/mountinfo"), "CAP_SYS_ADMIN"), root=Root(path=str(shared / "rootfs"))
+    )
 
 
 def test_a_shared_root_is_not_that_of_the_host(bundle: Path, shared: Path) -> None:
@@ -106,18 +97,16 @@ def test_a_shared_root_is_not_that_of_the_host(bundle: Path, shared: Path) -> No
 
 
 @pytest.mark.parametrize(("kind", "seen"), [("", False), ("private", False), ("slave", True), ("rslave", True)])
-def test_what_the_host_mounts_in_the_root_later(bundle: Path, shared: Path, kind: str, *, seen: bool) -> None:
+def test_what_the_host_mounts_in_the_root_later(
+    bundle: Path, shared: Path, root: Path, container_id: str, kind: str, *, seen: bool
+) -> None:
     """A slave sees what the host mounts in the directory of the root from then on; others do not."""
     spec = root_in(shared, bundle).with_linux(rootfs_propagation=kind)
     (shared / "rootfs/later").mkdir()
-    script = "while ! [ -e /start ]; do sleep 0.01; done; grep -c ' /later ' /proc/self/mountinfo"
     os.mkfifo(shared / "rootfs/ready")
-    script = f"echo > /ready; cat /ready > /dev/null; {script.partition('; done; ')[2]}; exit 0"
-    state = bundle / "state"
+    script = "echo > /ready; cat /ready > /dev/null; grep -c ' /later ' /proc/self/mountinfo; exit 0"
     spec = spec.with_process(args=("sh", "-c", script))
-    with runtime.create(
-        state, f"{os.path.basename(os.path.dirname(bundle))}-{os.getpid()}", bundle, spec=spec, stdout="pipe"
-    ) as container:
+    with runtime.create(root, container_id, bundle, spec=spec, stdout="pipe") as container:
         container.start()
         (shared / "rootfs/ready").read_bytes()
         subprocess.run(["mount", "-t", "tmpfs", "later", shared / "rootfs/later"], check=True)
@@ -138,19 +127,20 @@ VOLUMES = {
 
 
 @pytest.mark.parametrize("case", VOLUMES)
-def test_mounts_in_a_volume(bundle: Path, shared: Path, case: str) -> None:
+def test_mounts_in_a_volume(bundle: Path, shared: Path, root: Path, container_id: str, case: str) -> None:
     """A volume passes mounts on in the directions that are asked for: to the host only if the root shares, too."""
     kind, options, to_container, to_host = VOLUMES[case]
     to_container = to_container or not options  # a slave is what all mounts of the host are by themselves
-    spec = with_admin(mounted(bind(shared, "/volume", "rbind", *options))).with_linux(rootfs_propagation=kind)
+    spec = with_rights(mounted(bind(shared, "/volume", "rbind", *options)), "CAP_SYS_ADMIN").with_linux(
+        rootfs_propagation=kind
+    )
     script = (
         "mount -t tmpfs in-volume /volume/from-container; echo > /volume/fifo; cat /volume/fifo > /dev/null;"
         "grep -c ' /volume/from-host ' /proc/self/mountinfo; exit 0"
     )
     os.mkfifo(shared / "fifo")
-    name = f"{os.path.basename(os.path.dirname(bundle))}-{os.getpid()}"
     spec = spec.with_process(args=("sh", "-c", script))
-    with runtime.create(bundle / "state", name, bundle, spec=spec, stdout="pipe") as container:
+    with runtime.create(root, container_id, bundle, spec=spec, stdout="pipe") as container:
         container.start()
         (shared / "fifo").read_bytes()
         assert (f" {shared}/from-container " in Path("/proc/self/mountinfo").read_text()) == to_host
@@ -199,15 +189,13 @@ def test_the_option_for_ramdisks(bundle: Path, root: Path, container_id: str) ->
 @pytest.mark.parametrize("no_pivot", [False, True])
 def test_a_moved_root_leaves_no_whole_procfs(bundle: Path, *, no_pivot: bool) -> None:
     """Below the moved root there is no procfs of the host that would let somebody mount one without masks."""
-    spec = with_admin(mounted(script="unshare -mrpf mount -t proc proc /proc && ls /proc/sysrq-trigger"))
+    spec = with_rights(
+        mounted(script="unshare -mrpf mount -t proc proc /proc && ls /proc/sysrq-trigger"),
+        "CAP_SYS_ADMIN",
+        "CAP_SETFCAP",
+    )
     (bundle / "rootfs/bin/unshare").symlink_to("busybox")
-    assert spec.process is not None
-    assert spec.process.capabilities is not None
-    sets = {
-        name: (*getattr(spec.process.capabilities, name), "CAP_SETFCAP")
-        for name in ("bounding", "permitted", "effective")
-    }
-    spec = spec.with_process(capabilities=attrs.evolve(spec.process.capabilities, **sets), no_new_privileges=False)
+    spec = spec.with_process(no_new_privileges=False)
     ran = run_plan(bundle, spec, no_pivot=no_pivot, revealing=surroundings.revealing_mounts())
     assert ran.code != 0
     assert ran.out == "mount: permission denied (are you root?)\n"
