@@ -267,11 +267,14 @@ int ocikit_receive(int channel, unsigned int *said, unsigned int *step, int *val
 	ssize_t got = recvmsg(channel, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
 	*count = 0;
-	if (got <= 0)
-		return got == 0 ? 0 : -errno;
+	if (got < 0)
+		return -errno;
+	/* It may come with nothing, or with too little. */
 	extra = CMSG_FIRSTHDR(&header);
 	if (extra && extra->cmsg_level == SOL_SOCKET && extra->cmsg_type == SCM_RIGHTS)
 		memcpy(fd, CMSG_DATA(extra), sizeof(*fd));
+	if (got == 0)
+		return 0;
 	if (got < (ssize_t)sizeof(message))
 		return -EPROTO;
 	*count = (unsigned int)((size_t)got - sizeof(message));

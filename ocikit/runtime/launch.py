@@ -44,6 +44,7 @@ _P_PIDFD = 3  # os.P_PIDFD, which is missing where Python was built with old hea
 _KILLED_EARLY = "its init was killed meanwhile; by the kernel, if linux.resources.memory.limit is too low for it"
 _FILTERED = "its seccomp filter ended it: the profile has to allow write, read, openat, close and execve at least"
 _STRANGE = "that is nothing which the helper says: somebody who may trace the processes of a container has interfered"
+_LAST_MOMENTS = 1000  # milliseconds that a killed process gets to end
 _WALL = 0x4000_0000  # __WALL: wait for the child whatever its exit signal is
 
 
@@ -180,6 +181,9 @@ class Launch:
             if self._introduction.said == _SAID_SYNC and self._introduction.step < clone:
                 self._answer(self._introduction)
                 continue
+            if self._early is not None:
+                _drop(self._introduction)
+                raise _strange("make init known")
             self._early, self._introduction = self._introduction, _sys.Inbox()
         if self._early is not None and self._early.said == _SAID_FAILED:
             raise self._failure(self._early)
@@ -189,6 +193,7 @@ class Launch:
         """Return the process id of init: that of the descriptor which came along, so that nobody can name another."""
         pid = pid_of(self.pidfd) if self.pidfd >= 0 else 0
         if pid not in {self._introduction.answer, -1}:
+            _drop(self._introduction)
             raise _strange("make init known")
         return pid
 
@@ -252,19 +257,25 @@ class Launch:
     def kill(self) -> None:
         """Kill whatever there is, from any thread; whoever waits for it notices."""
         with self._closing:
-            if self._attended:
-                self._kill_attended()
-            for pid, pidfd in ((self._helper.pid, self._helper.pidfd), (self.pid, self.pidfd)):
+            # With them, whoever attends to them ends.
+            helper = -1 if self._kill_attended() else self._helper.pidfd
+            for pid, pidfd in ((self._helper.pid, helper), (self.pid, self.pidfd)):
                 if pidfd >= 0:
                     self._kill(pid, pidfd)
 
-    def _kill_attended(self) -> None:
-        """Kill whom the helper attends to: init, or who is to become its parent and never was introduced."""
-        for pid in children(self._helper.pid) if self._helper.pidfd >= 0 else ():
+    def _kill_attended(self) -> bool:
+        """Kill whom the helper attends to: init, or who is to become its parent and never was introduced.
+
+        Returns:
+            Whether there was anybody.
+        """
+        attended = children(self._helper.pid) if self._attended and self._helper.pidfd >= 0 else ()
+        for pid in attended:
             with contextlib.suppress(ProcessLookupError), Descriptor(os.pidfd_open(pid)) as process:
                 # Now that it is held: is it still the one?
                 if pid in children(self._helper.pid):
                     self._kill(pid, process.fd)
+        return bool(attended)
 
     def _kill(self, pid: int, pidfd: int) -> None:
         if self._release is not None and pid > 0:
@@ -275,8 +286,9 @@ class Launch:
     def abort(self) -> None:
         """Kill and reap whatever there is; doing so twice is nothing."""
         self.close_channel()
-        if self._attended:
-            self._kill_attended()
+        if self._kill_attended():
+            # So that nobody else has to wait for them, who may not.
+            _wait(self._helper.pidfd, _LAST_MOMENTS)
         self._end_helper()
         if self.pidfd >= 0:
             self._kill(self.pid, self.pidfd)
@@ -336,17 +348,19 @@ class Launch:
         waiting.register(channel, select.POLLIN)
         # The wait is Python's, so that Ctrl-C ends it. A descriptor that comes along goes where no interrupt loses it.
         waiting.poll()
-        if inbox.fd >= 0:
-            os.close(inbox.take_fd())  # it came with a message that has none
         try:
-            return inbox.receive(channel)
+            heard = inbox.receive(channel)
         except ConnectionResetError:
             # They ended with something of ours unread. That is told first, and once; what they said is behind it.
-            return inbox.receive(channel)
+            heard = inbox.receive(channel)
         except OSError as error:
+            _drop(inbox)
             if error.errno == errno.EPROTO:
                 raise _strange("hear from init") from None
             raise
+        if not heard or inbox.said not in {_SAID_PID, _SAID_SYNC}:
+            _drop(inbox)
+        return heard
 
     def _failure(self, message: _sys.Inbox) -> SetupError | HookError:
         if message.step == _PLAN_ITSELF:
@@ -395,6 +409,18 @@ class Launch:
         from ocikit.runtime.rootless import this_process  # noqa: PLC0415
 
         write_maps(self.pid, self._plan.uid_map, self._plan.gid_map, this_process())
+
+
+def _wait(pidfd: int, milliseconds: int) -> None:
+    waiting = select.poll()
+    waiting.register(pidfd, select.POLLIN)
+    waiting.poll(milliseconds)
+
+
+def _drop(message: _sys.Inbox) -> None:
+    """Close a descriptor that should not have come along."""
+    if message.fd >= 0:
+        os.close(message.take_fd())
 
 
 def _strange(action: str) -> SetupError:
