@@ -55,7 +55,9 @@ class Host:
 
     def python(self, script: str, *args: str) -> dict[str, Any]:
         """Run a Python script in it; return what it prints as JSON."""
-        command = ["ip", "netns", "exec", self.name, sys.executable, "-c", textwrap.dedent(script), *args]
+        # With the mounts of this machine: ``ip netns exec`` would hide its cgroups.
+        enter = ["nsenter", f"--net=/run/netns/{self.name}", sys.executable, "-c"]
+        command = [*enter, textwrap.dedent(script), *args]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout.splitlines()[-1]))
