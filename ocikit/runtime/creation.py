@@ -29,8 +29,8 @@ from ocikit.runtime.options import CreateOptions
 from ocikit.runtime.placement import find_place
 from ocikit.runtime.process import adopt_init
 from ocikit.runtime.root import StateRoot
-from ocikit.runtime.rootless import check_user_namespaces, this_process
-from ocikit.runtime.state import LIFETIMES, STATE_FILE, OwnRecord, parse_state, validate_id
+from ocikit.runtime.rootless import check_user_namespaces, explained, this_process
+from ocikit.runtime.state import LIFETIMES, STATE_FILE, OwnRecord, format_time, parse_state, validate_id
 from ocikit.runtime.stdio import Stdio, with_terminal
 from ocikit.runtime.uninterrupted import uninterrupted
 
@@ -208,7 +208,8 @@ class _Creation(NamedTuple):
                 if places.unit is None:
                     places.make(made)
                 making = _Making(plan, places, directory, stdio, reception, made, hooks, own)
-                return self._start_init(making, cancellation)
+                with explained(self.caller, plan):
+                    return self._start_init(making, cancellation)
             except BaseException:
                 mounted_root.remove(own.mounted_root, self.id)
                 self._undo(root, directory, places, made)
@@ -365,7 +366,7 @@ class _Creation(NamedTuple):
     def _created(self, started: Launch, places: Placement, descriptors: Sequence[str]) -> Created:
         import datetime as dt  # noqa: PLC0415 - needed once in the life of a container
 
-        now = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
+        now = format_time(dt.datetime.now(dt.UTC))
         made = self.id, started.pid, started.start_time, now, self.bundle, places.paths, descriptors
         rdt = (places.rdt.path, places.rdt.monitoring) if places.rdt is not None else ("", "")
         return Created(*made, self.options, places.unit, rdt, of_root=self.caller.uid == 0)

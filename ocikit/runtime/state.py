@@ -27,6 +27,7 @@ __all__ = [
     "STATE_FILE",
     "OwnRecord",
     "Record",
+    "format_time",
     "parse_exit",
     "parse_own",
     "parse_state",
@@ -203,6 +204,12 @@ def parse_exit(data: bytes, container_id: str) -> ExitStatus:
     if isinstance(signal, int) and not isinstance(signal, bool) and 0 < signal <= 64:
         return ExitStatus(None, signal, finished)
     return ExitStatus(None, None, finished)
+
+
+def format_time(moment: dt.datetime) -> str:
+    """Write a time in UTC as runc does, RFC 3339 without zeros at the end, so that both show the same."""
+    text = moment.isoformat().removesuffix("+00:00")
+    return f"{text.rstrip('0') if '.' in text else text}Z"
 
 
 def parse_time(text: str) -> dt.datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -13,6 +14,7 @@ from ocikit.errors import InvalidIDError, StateError
 from ocikit.runtime.state import (
     MAX_STATE_BYTES,
     OwnRecord,
+    format_time,
     parse_exit,
     parse_own,
     parse_state,
@@ -177,3 +179,14 @@ def test_times_of_go(text: str, expected: str) -> None:
 def test_what_is_no_time(text: str) -> None:
     """A time that cannot be read is not known."""
     assert parse_time(text) is None
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "text"),
+    [(0, "2026-01-02T03:04:50Z"), (123450, "2026-01-02T03:04:50.12345Z"), (1, "2026-01-02T03:04:50.000001Z")],
+)
+def test_times_are_written_as_runc_does(microseconds: int, text: str) -> None:
+    """Without zeros at the end, and read again as they were."""
+    moment = dt.datetime(2026, 1, 2, 3, 4, 50, microseconds, dt.UTC)
+    assert format_time(moment) == text
+    assert parse_time(text) == moment
