@@ -10,9 +10,11 @@ import time
 import weakref
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from ocikit.errors import NotRunningError
+from ocikit.errors import LimitExceededError, NotRunningError, RunTimeoutError
+from ocikit.runtime.pipes import OUTPUT_LIMIT, Pipes
 from ocikit.runtime.process import Init, adopt_init
 from ocikit.runtime.procfs import start_time
+from ocikit.runtime.status import Completed
 from ocikit.runtime.stdio import broken_pipes_raise
 from ocikit.runtime.uninterrupted import uninterrupted
 
@@ -98,6 +100,42 @@ class ContainerProcess:
     def _wait_for(self, process: Init, timeout: float | None) -> None:
         if not process.wait(timeout):
             raise TimeoutError(f"process {self.pid} in {self._container_id} has not ended in time")
+
+    def communicate(
+        self,
+        input: bytes | None = None,  # noqa: A002 - the name that subprocess.Popen.communicate gives it
+        timeout: float | None = None,
+        *,
+        output_limit: int = OUTPUT_LIMIT,
+    ) -> Completed:
+        """Feed and read its pipes, or its terminal, until it has ended.
+
+        Args:
+            input: What it reads from a standard input that is a pipe, or what is typed at its terminal.
+            timeout: How long it may take from now on, in seconds; then it is killed, and what it started is not.
+            output_limit: How much it may write to each pipe, in bytes; then it is killed.
+
+        Returns:
+            How it ended, and what it wrote to those streams that are pipes; what was written to a terminal is its
+            standard output.
+
+        Raises:
+            RunTimeoutError: It took too long; the error, which is a TimeoutError, has what it wrote so far.
+            LimitExceededError: It wrote too much.
+        """
+        who = f"process {self.pid} in container {self._container_id}"
+        pipes = Pipes(self, who, None if input is None else memoryview(input), output_limit)
+        try:
+            with self.held() as ending:
+                in_time = ending is None or pipes.serve(ending, timeout)
+        except LimitExceededError:
+            self.kill()
+            raise
+        if not in_time:
+            self.kill()
+            raise RunTimeoutError(f"{who} has not ended after {timeout} seconds and was killed", *pipes.outputs())
+        status = self.wait()
+        return Completed(status.exit_code, status.signal, *pipes.finish())
 
     def signal(self, number: int) -> None:
         """Send a signal to the process, and to no other.

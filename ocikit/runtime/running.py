@@ -1,33 +1,24 @@
-"""Run a container to its end: create, start, feed and read its pipes, wait, destroy."""
+"""Run a container to its end: create, start, feed and read its pipes or its terminal, wait, destroy."""
 
 from __future__ import annotations
 
 import os
-import select
-import time
 from typing import TYPE_CHECKING
 
-from ocikit.errors import LimitExceededError, RunTimeoutError
-from ocikit.runtime.creation import create
+from ocikit.errors import RunTimeoutError
+from ocikit.runtime.creation import create, read_spec
+from ocikit.runtime.pipes import OUTPUT_LIMIT, Pipes
 from ocikit.runtime.status import Completed
-from ocikit.runtime.stdio import broken_pipes_raise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ocikit.runtime.container import Container
     from ocikit.runtime.stdio import Stream
     from ocikit.spec import Spec
 
 __all__ = ["OUTPUT_LIMIT", "run"]
 
-#: What a container may write to each of its pipes when the caller says nothing: 64 MiB, in bytes.
-OUTPUT_LIMIT = 64 * 1024 * 1024
-
-_PIECE = 1 << 16
-
-# A pipe may have been handed to somebody outside of the container, who keeps it open: its end is not waited for longer.
-_DRAIN_SECONDS = 2.0
+#: What the streams are when the caller says nothing.
+_USUAL = ("null", "pipe", "pipe")
 
 
 def run(
@@ -44,6 +35,9 @@ def run(
     output_limit: int = OUTPUT_LIMIT,
 ) -> Completed:
     """Run a container to its end; nothing of it is left, whatever happens.
+
+    If the configuration gives its process a terminal, that takes the place of the three streams: what the process
+    writes to it is its standard output here, and the input is typed, with Ctrl-D at its end.
 
     Args:
         root: The state root, made if there is none; None for :func:`default_root`.
@@ -65,111 +59,25 @@ def run(
     """
     if input is None and stdin == "pipe":
         raise ValueError("stdin: nobody would write to a pipe here; give the input, or use create()")
-    data = memoryview(input or b"")  # text is refused here, and not after the program was started
-    container = create(
-        root,
-        container_id,
-        bundle,
-        spec=spec,
-        stdin="pipe" if input is not None else stdin,
-        stdout=stdout,
-        stderr=stderr,
-    )
+    data = None if input is None else memoryview(input)  # text is refused here, and not after the program was started
+    spec = spec or read_spec(os.path.abspath(os.fsdecode(bundle)))
+    streams = "pipe" if data is not None else stdin, stdout, stderr
+    if spec.process is not None and spec.process.terminal and (stdin, stdout, stderr) == _USUAL:
+        streams = "inherit", "inherit", "inherit"  # the terminal takes their place
+    container = create(root, container_id, bundle, spec=spec, stdin=streams[0], stdout=streams[1], stderr=streams[2])
     with container:
         container.start()
-        pipes = _Pipes(container, data, output_limit)
-        pipes.serve(timeout)
+        pipes = Pipes(container, f"container {container.id}", data, output_limit)
+        _serve(container, pipes, timeout)
         status = container.wait()
+        if pipes.open:
+            # What outlived the first process would keep the pipes open.
+            container._end_others()  # noqa: SLF001 - the same as destroying it, only earlier
         return Completed(status.exit_code, status.signal, *pipes.finish())
 
 
-class _Pipes:
-    """The pipes of a running container."""
-
-    def __init__(self, container: Container, data: memoryview, limit: int) -> None:
-        self._container = container
-        self._input = data
-        self._limit = limit
-        self._outputs: dict[int, tuple[str, bytearray]] = {}
-        self._waiting = select.poll()
-        for name in ("stdout", "stderr"):
-            file = getattr(container, name)
-            if file is not None:
-                os.set_blocking(file.fileno(), False)
-                self._outputs[file.fileno()] = name, bytearray()
-                self._waiting.register(file.fileno(), select.POLLIN)
-        self._open = set(self._outputs)
-        if container.stdin is not None:
-            os.set_blocking(container.stdin.fileno(), False)
-            self._waiting.register(container.stdin.fileno(), select.POLLOUT)
-
-    def serve(self, timeout: float | None) -> None:
-        """Feed and read until the container has ended."""
-        with self._container._init().held() as process:  # noqa: SLF001 - a poll needs the descriptor
-            if process is not None:
-                self._serve_until(process, timeout)
-
-    def _serve_until(self, process: int, timeout: float | None) -> None:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        self._waiting.register(process, select.POLLIN)
-        while True:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                who = self._container.id
-                message = f"container {who} has not ended after {timeout} seconds and was killed"
-                raise RunTimeoutError(message, *self._outputs_so_far())
-            ready = self._waiting.poll(None if left is None else min(left * 1000 + 1, 1e9))
-            self._serve_pipes(fd for fd, _ in ready if fd != process)
-            if any(fd == process for fd, _ in ready):
-                self._waiting.unregister(process)
-                return
-
-    def _serve_pipes(self, ready: Iterable[int]) -> None:
-        for fd in ready:
-            if fd in self._outputs:
-                self._read(fd)
-            else:
-                self._feed(fd)
-
-    def _read(self, fd: int) -> None:
-        name, data = self._outputs[fd]
-        try:
-            piece = os.read(fd, _PIECE)
-        except BlockingIOError:
-            return
-        data += piece
-        if len(data) > self._limit:
-            remedy = "it was killed; raise output_limit, or give it a file"
-            raise LimitExceededError(f"{name} of container {self._container.id} in bytes", self._limit, remedy=remedy)
-        if not piece:
-            self._waiting.unregister(fd)
-            self._open.discard(fd)
-
-    def _feed(self, fd: int) -> None:
-        try:
-            with broken_pipes_raise():
-                self._input = self._input[os.write(fd, self._input[:_PIECE]) :]
-        except BlockingIOError:
-            return
-        except BrokenPipeError:
-            self._input = self._input[:0]  # it does not want to read any more
-        if not self._input and self._container.stdin is not None:
-            self._waiting.unregister(fd)
-            self._container.stdin.close()
-
-    def finish(self) -> tuple[bytes, bytes]:
-        """Return what was written, to the end of the pipes."""
-        stdin = self._container.stdin
-        if stdin is not None and not stdin.closed:
-            self._waiting.unregister(stdin.fileno())
-        if self._open:
-            # What outlived the first process would keep the pipes open.
-            self._container._end_others()  # noqa: SLF001 - the same as destroying it, only earlier
-        deadline = time.monotonic() + _DRAIN_SECONDS
-        while self._open and (left := deadline - time.monotonic()) > 0:
-            self._serve_pipes(fd for fd, _ in self._waiting.poll(left * 1000 + 1))
-        return self._outputs_so_far()
-
-    def _outputs_so_far(self) -> tuple[bytes, bytes]:
-        found = {name: bytes(data) for name, data in self._outputs.values()}
-        return found.get("stdout", b""), found.get("stderr", b"")
+def _serve(container: Container, pipes: Pipes, timeout: float | None) -> None:
+    with container._init().held() as process:  # noqa: SLF001 - a poll needs the descriptor
+        if process is not None and not pipes.serve(process, timeout):
+            message = f"container {container.id} has not ended after {timeout} seconds and was killed"
+            raise RunTimeoutError(message, *pipes.outputs())

@@ -15,9 +15,11 @@ from executing import facts, namespaces_of, output
 
 from ocikit import runtime
 from ocikit.errors import (
+    LimitExceededError,
     NotExistError,
     NotRunningError,
     PausedError,
+    RunTimeoutError,
     SetupError,
     UnsupportedFieldError,
     ValidationError,
@@ -30,6 +32,7 @@ from ocikit.spec import (
     LinuxNamespace,
     POSIXRlimit,
     Process,
+    Spec,
     User,
 )
 
@@ -88,8 +91,8 @@ def test_it_is_in_the_namespaces_of_the_container(
         kinds = tuple(kind for kind in kinds if kind != "time")
     namespaces = tuple(LinuxNamespace(type=kind) for kind in kinds)
     more: dict[str, Any] = {"hostname": ""} if "uts" not in kinds else {}
-    if "ipc" not in kinds or "network" not in kinds:
-        more["mounts"] = ()
+    # What every host lets be mounted, and a /dev that is not the image's.
+    more["mounts"] = tuple(one for one in Spec.default().mounts if one.destination in {"/proc", "/dev", "/dev/pts"})
     bundle = make_bundle(linux={"namespaces": namespaces, "sysctl": {}, **linux}, **more)
     with runtime.create(root, container_id, bundle, stdin="null") as container:
         container.start()
@@ -334,6 +337,28 @@ def test_input_and_errors(running: runtime.Container) -> None:
         process.stdin.close()
         assert process.stdout.read() == b"in"
         assert process.stderr.read() == b"wrong\n"
+
+
+def test_communicating(running: runtime.Container) -> None:
+    """Pipes are fed and read side by side, however much goes through them."""
+    data = os.urandom(1 << 20)
+    with running.exec(["sh", "-c", "cat; echo err >&2; exit 3"], stdin="pipe", stdout="pipe", stderr="pipe") as process:
+        assert process.communicate(data, timeout=60) == (3, None, data, b"err\n")
+    with running.exec(["cat"], stdin="pipe", stdout="pipe") as process:
+        assert process.communicate(timeout=60).stdout == b""
+
+
+def test_communicating_for_too_long(running: runtime.Container) -> None:
+    """When its time is up it is killed, and what it wrote so far is in the error."""
+    with running.exec(["sh", "-c", "echo so far; sleep 1000"], stdin="null", stdout="pipe") as process:
+        with pytest.raises(RunTimeoutError) as caught:
+            process.communicate(timeout=0.3)
+        assert caught.value.stdout == b"so far\n"
+        assert process.wait(timeout=30).signal == signal.SIGKILL
+    with running.exec(["cat", "/dev/zero"], stdin="null", stdout="pipe") as process:
+        with pytest.raises(LimitExceededError, match="stdout"):
+            process.communicate(output_limit=1000)
+        assert process.wait(timeout=30).signal == signal.SIGKILL
 
 
 # ---------------------------------------------------------------------------------------------------- how they end

@@ -157,7 +157,9 @@ int main(int count, char **words)
 
 def add_watcher(rootfs: Path, at: Path) -> Path:
     """Copy a root file system and add the program to it, as ``/bin/watcher``; return the copy."""
-    shutil.copytree(rootfs, at, symlinks=True)
+    # Without its devices, if it should have some: to copy one is to read it.
+    shutil.copytree(rootfs, at, symlinks=True, ignore=shutil.ignore_patterns("dev"))
+    (at / "dev").mkdir()
     at.chmod(0o755)
     source = at / "watcher.c"
     source.write_text(_SOURCE)
