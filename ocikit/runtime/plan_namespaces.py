@@ -99,7 +99,8 @@ def _join(namespaces: Mapping[str, LinuxNamespace], caller: Caller) -> Iterator[
     if "user" in joined:
         yield _enter("user", joined, slots)
     elif "user" in namespaces:
-        yield Step(Op.UNSHARE, "make user namespace", (NAMESPACES["user"].flag,))
+        remedy = "there may be user.max_user_namespaces of them, 32 inside each other, and none in a chroot"
+        yield Step(Op.UNSHARE, "make user namespace", (NAMESPACES["user"].flag,), remedy=remedy)
         yield ask("map ids of the user namespace", Sync.ID_MAPS)
     if "user" in namespaces:
         yield from (_enter(kind, joined, slots) for kind in others)

@@ -5,17 +5,25 @@ What has been delegated to it of the cgroups is found out by :mod:`ocikit.runtim
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ocikit.errors import NotSupportedError
+from ocikit.errors import NotSupportedError, SetupError
 from ocikit.runtime.caller import Caller
 from ocikit.runtime.users import parse_map
 
-__all__ = ["check_user_namespaces", "this_process", "why_refused"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ocikit.runtime.steps import Plan
+
+__all__ = ["check_user_namespaces", "explained", "this_process"]
 
 _EVERYBODY: Final = ((0, 0, 0xFFFF_FFFF),)
 _SYSCTLS: Final = "/proc/sys"
+_REFUSALS: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS})
 
 
 class _Forbidding(NamedTuple):
@@ -73,11 +81,24 @@ def check_user_namespaces(caller: Caller) -> None:
             )
 
 
-def why_refused(caller: Caller) -> str | None:
-    """Return what may be the reason when the kernel refuses rights in a new user namespace; None for no known one."""
-    for one in _forbidding(caller):
-        return f"the kernel parameter {one.name} is {one.value}; change it (as root: {one.remedy})"
-    return None
+@contextlib.contextmanager
+def explained(caller: Caller, plan: Plan) -> Iterator[None]:
+    """Add to errors of this block what may be the reason, when the kernel refuses rights in a new user namespace.
+
+    Args:
+        caller: Who this process is.
+        plan: What is carried out in the block.
+    """
+    try:
+        yield
+    except SetupError as error:
+        found = _forbidding(caller) if plan.uid_map and error.errno in _REFUSALS else []
+        if not found:
+            raise
+        one = found[0]
+        reason = f"perhaps because the kernel parameter {one.name} is {one.value}: change it (as root: {one.remedy})"
+        remedy = f"{error.remedy}; {reason}" if error.remedy else reason
+        raise SetupError(error.action, error.errno or errno.EPERM, error.filename, remedy) from None
 
 
 def _forbidding(caller: Caller) -> list[_Forbidding]:

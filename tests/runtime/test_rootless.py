@@ -14,7 +14,7 @@ import pytest
 from unprivileged import GIVEN, elsewhere, failure, output, ranges, spec_of
 
 from ocikit import errors, runtime
-from ocikit.runtime import idmaps
+from ocikit.runtime import idmaps, rootless
 from ocikit.spec import LinuxIDMapping, LinuxNamespace, Mount, Root
 
 if TYPE_CHECKING:
@@ -268,3 +268,53 @@ def test_runc_of_the_same_user(user: User, container_id: str) -> None:
     assert seen["deleted"]
     assert seen["theirs"] == "created"
     assert seen["destroyed"]
+
+
+def under_apparmor(container_id: str) -> list[str]:
+    """Fail where AppArmor is said to keep users from what they do in their namespaces."""
+    place = Path.home() / "sysctl/kernel"
+    place.mkdir(parents=True)
+    (place / "apparmor_restrict_unprivileged_userns").write_text("1\n")
+    rootless._SYSCTLS = str(place.parent)  # type: ignore[misc]
+    return failure(container_id, spec_of(oom_score_adj=-500))
+
+
+def test_what_may_have_been_the_reason(user: User, container_id: str) -> None:
+    """A refusal names the kernel parameter by which a host is known to refuse, as a possible reason."""
+    kind, text = user.call(under_apparmor, container_id)
+    assert kind == "SetupError"
+    assert (
+        "CAP_SYS_RESOURCE; perhaps because the kernel parameter kernel.apparmor_restrict_unprivileged_userns is 1"
+        in text
+    )
+    assert "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" in text
+
+
+def ignore_children(container_id: str) -> str:
+    """Use ranges in a process that lets the kernel reap its children."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with runtime.create(None, container_id, Path.home() / "bundle", spec=spec_of(linux=ranges()), stdin="null") as one:
+        return Path(f"/proc/{one.pid}/uid_map").read_text()
+
+
+def test_a_host_that_ignores_its_children(user: User, container_id: str) -> None:
+    """Whether newuidmap has done its work is not told by an exit code that may be lost."""
+    assert len(user.call(ignore_children, container_id).splitlines()) == 2
+
+
+def share_pids(container_id: str) -> list[str]:
+    """Share the pids of the host, whose procfs is bound."""
+    spec = spec_of("sh", "-c", "readlink /proc/self/ns/pid; id -u")
+    assert spec.linux is not None
+    kept = tuple(one for one in spec.linux.namespaces if one.type != "pid")
+    proc = Mount(destination="/proc", type="none", source="/proc", options=("rbind",))
+    mounts = (proc, *(one for one in spec.mounts if one.destination != "/proc"))
+    printed = output(container_id, attrs.evolve(spec.with_linux(namespaces=kept), mounts=mounts))
+    return [*printed.split(), os.readlink("/proc/self/ns/pid")]
+
+
+def test_the_pids_of_the_host(user: User, container_id: str) -> None:
+    """Without a pid namespace of its own, no procfs can be mounted for the container; the host's is bound."""
+    inside, uid, outside = user.call(share_pids, container_id)
+    assert inside == outside
+    assert uid == "0"
