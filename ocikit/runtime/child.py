@@ -88,13 +88,14 @@ class ContainerProcess:
         if self._status is None:
             deadline = None if timeout is None else time.monotonic() + timeout
             self._wait_for(self._attendant, timeout)
-            told_by = self._attendant
-            if self._process.alive():
-                # Somebody killed the attendant. The kernel may know how the process itself ends.
-                told_by = self._process
-                self._wait_for(told_by, None if deadline is None else max(0.0, deadline - time.monotonic()))
-                uninterrupted(lambda _: _collect(self._attendant), finish=True)
-            self._status = uninterrupted(lambda _: _collect(told_by), finish=True)
+            killed_alone = self._process.alive()
+            status = uninterrupted(lambda _: _collect(self._attendant), finish=True)
+            if status.signal == signals.SIGKILL:
+                # Was it the attendant that somebody killed? The kernel may know how the process itself ended.
+                self._wait_for(self._process, None if deadline is None else max(0.0, deadline - time.monotonic()))
+                itself = _collect(self._process)
+                status = itself if itself.known or killed_alone else status
+            self._status = status
         return self._status
 
     def _wait_for(self, process: Init, timeout: float | None) -> None:
