@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -222,6 +223,7 @@ def decoy_at(path: Path) -> Decoy:
         (path / name / "secret").write_text(TREASURE)
     for name in ("null", "zero", "console", "tty", "ptmx", "hosts", "passwd", "kcore", "sysrq-trigger", "sys/kernel/x"):
         (path / name).write_text(TREASURE)
+    os.mknod(path / "node", stat.S_IFCHR | 0o600, os.makedev(1, 3))
     return Decoy(path)
 
 
