@@ -42,7 +42,7 @@ class User(NamedTuple):
         make_rootfs(self.home / "rootfs")
         for name in ("dev", "proc", "sys", "etc", "tmp"):
             (self.home / "rootfs" / name).mkdir()
-        for name in ("sleep", "grep", "test", "readlink", "head", "kill", "hostname"):
+        for name in ("sleep", "grep", "test", "readlink", "head", "kill", "hostname", "mkdir", "find"):
             (self.home / "rootfs/bin" / name).symlink_to("busybox")
         for name in ("run", "bundle"):
             (self.home / name).mkdir(mode=0o700)

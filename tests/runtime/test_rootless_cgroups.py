@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 from unprivileged import UNIFIED, V2_ONLY, failure, output, spec_of
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def limit(container_id: str, cgroups_path: str = "") -> list[Any]:
     """Create a container without limits, and try to create one with."""
     resources = LinuxResources.from_dict({"memory": {"limit": 64 << 20}, "pids": {"limit": 20}})
-    script = "ls /sys/fs/cgroup | grep -c . ; echo x > /sys/fs/cgroup/x || true"
+    script = "ls /sys/fs/cgroup | grep -c . ; mkdir /sys/fs/cgroup/x 2>/dev/null || echo refused"
     printed = output(container_id, spec_of("sh", "-c", script))
     refused = failure(container_id, spec_of(linux={"resources": resources, "cgroups_path": cgroups_path}))
     return [printed, refused]
@@ -31,7 +32,7 @@ def limit(container_id: str, cgroups_path: str = "") -> list[Any]:
 def test_without_delegation_there_is_no_cgroup(user: User, container_id: str) -> None:
     """A container without limits does without; it sees no cgroup of the host; a limit is an error that says why."""
     printed, refused = user.call(limit, container_id)
-    assert printed.splitlines()[0] == "0"
+    assert printed.split() == ["0", "refused"]
     assert refused[0] == "CgroupError"
     assert "$.linux.resources.memory.limit" in refused[1]
     if V2_ONLY:
@@ -103,6 +104,22 @@ def test_a_cgroup_that_is_delegated(user: User, container_id: str, delegated: Pa
     assert not found["left"]
     if V2_ONLY:
         assert found["limits"] == [str(64 << 20), "20"]
+
+
+def write_to_cgroups(container_id: str) -> str:
+    """Have a cgroup mount that is not asked to be read-only, without a cgroup namespace, and write to it."""
+    spec = spec_of("sh", "-c", "mkdir /sys/fs/cgroup/new 2>/dev/null || echo refused; find /sys/fs/cgroup -type d")
+    assert spec.linux is not None
+    kept = tuple(one for one in spec.linux.namespaces if one.type != "cgroup")
+    mounts = tuple(attrs.evolve(one, options=()) if one.type == "cgroup" else one for one in spec.mounts)
+    return output(container_id, attrs.evolve(spec.with_linux(namespaces=kept), mounts=mounts))
+
+
+def test_the_cgroups_of_the_user_are_out_of_reach(user: User, container_id: str, delegated: Path) -> None:
+    """What was delegated to the user is the user's, who is root of the container: it sees and writes none of it."""
+    lines = user.call(write_to_cgroups, container_id, cgroup=delegated).split()
+    assert lines == ["refused", "/sys/fs/cgroup"]
+    assert [one.name for one in delegated.parent.iterdir() if one.is_dir()] == ["inner"]
 
 
 def ask_for_controllers(container_id: str) -> list[list[str]]:
