@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import attrs
 import pytest
+
+import ocikit
+from ocikit import image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -92,3 +101,50 @@ def test_application_after_a_crash(archive: Path, tmp_path: Path) -> None:
     subprocess.run(["rm", "-rf", work / "bundles"], check=True)
     assert "busybox: 8 runs" in run("application.py", archive.parent, work)
     assert list((work / "state").iterdir()) == []
+
+
+def test_warden_of_containers_that_runc_made(
+    archive: Path, tmp_path: Path, peer: Callable[[str], str], new_id: Callable[[], str]
+) -> None:
+    """It limits one, pauses another that is not well, and leaves one that was not started alone."""
+    command = [peer("runc"), "--root", str(tmp_path / "state")]
+    policy = image.Policy.insecure_accept_anything()
+    bundle = ocikit.bundle.create(f"oci-archive:{archive}", tmp_path / "bundle", policy=policy, args=["sleep", "600"])
+    well, ill, idle = (new_id() for _ in range(3))
+    asked = {
+        well: {"memory": str(48 << 20), "check": "test $(cat /proc/1/comm) = sleep"},
+        ill: {"check": "echo the database is gone; exit 1"},
+        idle: {},
+    }
+    try:
+        for name, annotations in asked.items():
+            told = {f"example.warden.{key}": value for key, value in annotations.items()}
+            spec = attrs.evolve(bundle.spec, annotations=told)
+            (tmp_path / "bundle/config.json").write_bytes(spec.to_json())
+            subprocess.run(
+                [*command, "create", "--bundle", tmp_path / "bundle", name], check=True, stdin=subprocess.DEVNULL
+            )
+            if name != idle:
+                subprocess.run([*command, "start", name], check=True)
+        assert sorted(run("with_runc.py", tmp_path / "state").splitlines()) == sorted(
+            [
+                f"{well}: limited to {48 << 20} bytes",
+                f"{well}: well, with 1 processes",
+                f"{ill}: paused: the database is gone",
+                f"{idle}: created",
+            ]
+        )
+        listed = json.loads(subprocess.run([*command, "list", "-f", "json"], capture_output=True, check=True).stdout)
+        assert {one["id"]: one["status"] for one in listed} == {well: "running", ill: "paused", idle: "created"}
+        usage = subprocess.run([*command, "events", "--stats", well], capture_output=True, check=True).stdout
+        assert json.loads(usage)["data"]["memory"]["usage"]["limit"] == 48 << 20
+        # The second round finds nothing to limit, and the same container ill.
+        with subprocess.Popen(example("with_runc.py", tmp_path / "state", "0.01"), stdout=subprocess.PIPE) as warden:
+            assert warden.stdout is not None
+            lines = [warden.stdout.readline().decode().strip() for _ in range(6)]
+            warden.terminate()
+            assert warden.wait(60) == 128 + signal.SIGTERM
+        assert sorted(lines) == sorted(2 * [f"{well}: well, with 1 processes", f"{ill}: paused", f"{idle}: created"])
+    finally:
+        for name in asked:
+            subprocess.run([*command, "delete", "--force", name], check=False, stderr=subprocess.DEVNULL)
