@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,7 +12,7 @@ import attrs
 import pytest
 from as_user import User
 from peer_runc import Runc
-from unprivileged import GIVEN
+from rootless_calls import GIVEN
 
 from ocikit import runtime
 from ocikit.spec import Root, Spec
@@ -37,6 +38,19 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (path / "bin" / name).symlink_to("busybox")
     (path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
     return path
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_the_shared_root(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep what a container makes in its root out of the one that all tests share: a device there, and whoever copies
+    the root reads for ever.
+    """  # noqa: D205 - one sentence
+    yield
+    if "rootfs" in request.fixturenames:
+        left = sorted(os.listdir(request.getfixturevalue("rootfs") / "dev"))
+        for name in left:
+            (request.getfixturevalue("rootfs") / "dev" / name).unlink()
+        assert left == []
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from unprivileged import GIVEN, elsewhere, failure, output, ranges, spec_of
+from rootless_calls import GIVEN, elsewhere, failure, output, ranges, spec_of
 
 from ocikit import errors, runtime
 from ocikit.runtime import idmaps, rootless

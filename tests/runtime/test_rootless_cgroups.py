@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from unprivileged import UNIFIED, V2_ONLY, failure, output, spec_of
+from rootless_calls import UNIFIED, V2_ONLY, failure, output, spec_of
 
 from ocikit import runtime
 from ocikit.spec import LinuxResources

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from unprivileged import elsewhere, failure, output, spec_of
+from rootless_calls import elsewhere, failure, output, spec_of
 
 from ocikit import bundle, errors, runtime
 from ocikit.image import Policy

@@ -64,7 +64,7 @@ def failure(container_id: str, spec: Spec) -> list[str]:
 
 def elsewhere(prefix: list[str], expression: str) -> Any:
     """Evaluate an expression, in which this module is ``t``, in a process that a command starts."""
-    program = f"import json, unprivileged as t; print(json.dumps({expression}))"
+    program = f"import json, rootless_calls as t; print(json.dumps({expression}))"
     done = subprocess.run([*prefix, sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
