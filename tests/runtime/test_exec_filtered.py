@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +13,7 @@ from seccomp_profiles import call, profile
 
 from ocikit import runtime
 from ocikit.errors import BundleError, SetupError
+from ocikit.runtime.seccomp import ReceivedListener, notifications, receive_listener
 from ocikit.spec import LinuxCapabilities, Process, Spec
 
 if TYPE_CHECKING:
@@ -99,3 +103,35 @@ def test_runc_enters_with_the_same_filter(
         ours = facts(container)
         names = ("Seccomp", "NoNewPrivs", "CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb", "Uid", "Gid", "Umask")
         assert {name: ours[name] for name in names} == {name: theirs[name].strip() for name in names}
+
+
+def test_an_agent_is_asked_about_further_processes(
+    root: Path, make_bundle: Callable[..., Path], container_id: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The agent of the profile gets a listener of its own for each process, and is told which one it is about."""
+    path = str(tmp_path_factory.mktemp("agent") / "s")
+    told: list[ReceivedListener] = []
+
+    def serve(listener: socket.socket) -> None:
+        for _ in range(2):
+            connection, _ = listener.accept()
+            with connection:
+                told.append(receive_listener(connection))
+        for notification in notifications(told[1].fd):
+            notification.succeed(told[1].fd, 4242)
+        for one in told:
+            os.close(one.fd)
+
+    asked = profile("SCMP_ACT_ALLOW", call("getppid", action="SCMP_ACT_NOTIFY"), listenerPath=path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        agent = threading.Thread(target=serve, args=(listener,))
+        agent.start()
+        bundle = make_bundle("sleep", "1000", linux={"seccomp": asked})
+        with runtime.create(root, container_id, bundle, stdin="null") as container:
+            with container.exec(["sh", "-c", "echo $PPID"], stdin="null", stdout="pipe") as process:
+                assert process.communicate(timeout=60).stdout == b"4242\n"
+                assert (told[1].state.pid, told[1].state.state.pid) == (process.pid, container.pid)
+            agent.join(30)
+    assert told[0].state.pid == told[1].state.state.pid
