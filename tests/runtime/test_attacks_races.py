@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: How often a container is made of each.
-ROUNDS = 12
+ROUNDS = 8
 
 #: The mounts that leave /dev, /proc or /sys to the image.
 WITHOUT_DEV = tuple(mount for mount in MOUNTS if not mount.destination.startswith("/dev"))
