@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["become_root", "before_clone", "clone", "is_copied", "let_in"]
 
-
 _BY_PATH: Final = (
     "it must be a namespace of this kind, and entering it takes CAP_SYS_ADMIN in the user namespace that owns it"
 )
@@ -28,10 +27,11 @@ _BY_PATH: Final = (
 
 def is_copied(namespaces: Mapping[str, LinuxNamespace]) -> bool:
     """Tell whether the root file system is copied before its users are those of the container, who may not reach it."""
-    return "user" in namespaces and not namespaces["mount"].path
+    mount = namespaces.get("mount")
+    return "user" in namespaces and mount is not None and not mount.path
 
 
-def copy_root(rootfs: str) -> Step:
+def _copy_root(rootfs: str) -> Step:
     """Return the step that takes a copy of the root file system, with the rights of the caller."""
     remedy = "it must be a directory, and no symbolic link"
     path = rootfs.encode("utf-8", "surrogateescape")
@@ -62,7 +62,7 @@ def before_clone(spec: Spec, namespaces: Mapping[str, LinuxNamespace], caller: C
             # Once in the namespace it may be forbidden, and the host's groups would be in the container.
             yield Step(Op.GROUPS, "drop supplementary groups", (0,), (b"",))
         if is_copied(namespaces):
-            yield copy_root(rootfs)
+            yield _copy_root(rootfs)
     yield from _join(namespaces, caller)
     yield from _make_time(spec, namespaces)
     if looked_at:
@@ -146,7 +146,7 @@ def become_root(spec: Spec, namespaces: Mapping[str, LinuxNamespace], caller: Ca
     if not caller.may_mount:
         # Only in its own mount namespace such a caller has the right to.
         if is_copied(namespaces):
-            yield copy_root(rootfs)
+            yield _copy_root(rootfs)
         gids = tuple((one.container_id, one.host_id, one.size) for one in spec.linux.gid_mappings)
         if namespaces["user"].path or caller.may_set_groups(gids):
             # In a namespace that is joined it may be forbidden for ever; the caller's groups grant nothing new then.
