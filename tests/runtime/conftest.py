@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -26,6 +25,10 @@ APPLETS = ("sh", "cat", "ls", "id", "sleep", "true", "false", "echo", "kill", "t
 OBEDIENT = ("sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.01; done")
 
 
+#: The root that all tests share, when it is made.
+SHARED: list[Path] = []
+
+
 @pytest.fixture(scope="session")
 def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a root file system of the static busybox, shared by all containers, which mount it read-only."""
@@ -36,21 +39,19 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy("/bin/busybox", path / "bin/busybox")
     for name in APPLETS:
         (path / "bin" / name).symlink_to("busybox")
+    SHARED.append(path)
     (path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
     return path
 
 
 @pytest.fixture(autouse=True)
-def nothing_in_the_shared_root(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Keep what a container makes in its root out of the one that all tests share: a device there, and whoever copies
-    the root reads for ever.
-    """  # noqa: D205 - one sentence
+def nothing_in_the_shared_root() -> Iterator[None]:
+    """Keep devices out of the root that all tests share: whoever copies it would read one for ever."""
     yield
-    if "rootfs" in request.fixturenames:
-        left = sorted(os.listdir(request.getfixturevalue("rootfs") / "dev"))
-        for name in left:
-            (request.getfixturevalue("rootfs") / "dev" / name).unlink()
-        assert left == []
+    left = [one for path in SHARED for one in (path / "dev").iterdir()]
+    for one in left:
+        one.unlink()
+    assert left == []
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SECONDS = 60
+_CHECKOUT = Path(__file__).resolve().parents[2]
 
 #: Makes the place for systemd and becomes it; the last lines of the setup depend on the kind of host.
 _BOOT = """
@@ -32,14 +34,14 @@ cd {scratch}/root
 mount -t proc proc proc
 mount --bind proc/sys proc/sys && mount -o remount,bind,ro proc/sys
 mount -t sysfs -o ro sysfs sys
-for place in run tmp dev; do mount -t tmpfs tmpfs $place; done
+for place in run dev; do mount -t tmpfs tmpfs $place; done
 for device in null zero full random urandom tty; do touch dev/$device; mount --bind /dev/$device dev/$device; done
 mkdir dev/pts dev/shm
 mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 {mounts}
-mkdir -p etc/systemd/system {visible}
-mount --rbind {shared} {visible}
+mkdir -p etc/systemd/system
+for place in {visible}; do mkdir -p ./$place; mount --rbind $place ./$place; done
 rm -rf etc/systemd/system/*.wants
 printf '[Unit]\\nDefaultDependencies=no\\n' > etc/systemd/system/ocikit-test.target
 mkdir old
@@ -90,7 +92,8 @@ def systemd(shared: Path) -> Iterator[Systemd]:
     for directory in directories:
         directory.mkdir(exist_ok=True)
         _delegate(directory)
-    script = _BOOT.format(scratch=scratch, mounts=_mounts(), shared=shared, visible=str(shared).lstrip("/"))
+    visible = " ".join(str(path) for path in (shared, _CHECKOUT, sys.prefix, sys.base_prefix))
+    script = _BOOT.format(scratch=scratch, mounts=_mounts(), visible=visible)
     # It alone is put there, and not who waits for it: nobody but systemd may be in the root of what it owns.
     joins = "".join(f"echo 0 > {directory}/cgroup.procs && " for directory in directories)
     flags = "--mount --pid --uts --ipc --fork --kill-child --propagation private"
