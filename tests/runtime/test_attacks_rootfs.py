@@ -149,6 +149,8 @@ GADGETS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "labels of a thread": ("/proc/thread-self/attr/exec", "bind", ("bind",)),
     "labels of init": ("/proc/1/attr", "tmpfs", ()),
     "the processes": ("/proc", "tmpfs", ()),
+    "before there are processes": ("/proc", "tmpfs", ()),
+    "before there are any at all": ("/proc", "bind", ("rbind",)),
     "the processes by another name": ("/bin/../proc/.", "tmpfs", ()),
     "the processes of the image": ("/proc", "bind", ("rbind",)),
     "by way of a link": ("/innocent/sys", "bind", ("rbind",)),
@@ -162,7 +164,8 @@ def test_gadgets(kind: str, root: Path, trap: Path, decoy: Decoy, container_id: 
     destination, type_, options = GADGETS[kind]
     (trap / "innocent").symlink_to("/proc")
     source = decoy.path / "hosts" if options == ("bind",) else decoy.path
-    mounts = (*MOUNTS, Mount(destination=destination, type=type_, source=str(source), options=options))
+    mount = Mount(destination=destination, type=type_, source=str(source), options=options)
+    mounts = (mount, *MOUNTS) if kind.startswith("before") else (*MOUNTS, mount)
     spec = configured(trap, "true", mounts).with_linux(sysctl={"net.ipv4.ip_default_ttl": "77"})
     before = Path("/proc/sys/net/ipv4/ip_default_ttl").read_text()
     with pytest.raises(SetupError, match=r"procfs|not permitted"):
@@ -253,17 +256,35 @@ def test_directories_by_descriptor(
 @pytest.mark.usefixtures("left_open")
 @pytest.mark.parametrize(
     ("suffix", "numbers"),
-    [
-        ("", range(41)),
-        ("/../../../../../../../../bin/sh", range(16)),
-        ("/bin/sh", range(16)),
-        ("/1/root/bin/sh", range(16)),
-    ],
+    [("", range(41)), ("/../../../../../../../../bin/busybox", range(41)), ("/1/root/bin/busybox", range(16))],
 )
 def test_programs_by_descriptor(suffix: str, numbers: range, root: Path, trap: Path, new_id: Callable[[], str]) -> None:
     """No program of the host is executed by a descriptor (CVE-2024-21626)."""
-    (trap / "bin/sh").unlink()  # else it might be that one
+    (trap / "bin/busybox").unlink()  # else it might be that one
     for number in numbers:
-        spec = configured(trap, "").with_process(args=(f"/proc/self/fd/{number}{suffix}", "-c", "echo out"))
+        spec = configured(trap, "").with_process(args=(f"/proc/self/fd/{number}{suffix}", "echo", "out"))
         with pytest.raises(OCIKitError, match=rf"/proc/self/fd/{number}"):
             run(root, new_id(), trap.parent, spec)
+
+
+@pytest.mark.parametrize("place", ["fd/0", "fd/0/a/..", "fd/133", "fd/133/a"])
+def test_directories_that_were_handed_over(place: str, root: Path, trap: Path, decoy: Decoy, container_id: str) -> None:
+    """A directory of the host that a program is handed on purpose is still not where it starts."""
+    directory = os.open(decoy.path, os.O_RDONLY)
+    options = runtime.CreateOptions(preserve_fds=(directory,))
+    spec = configured(trap, "true")
+    there = f"/proc/self/{place}"
+    try:
+        with (
+            pytest.raises(SetupError, match="working directory"),
+            runtime.create(
+                root, container_id, trap.parent, spec=spec.with_process(cwd=there), stdin=directory, options=options
+            ),
+        ):
+            pytest.fail("it was created")
+        with runtime.create(root, container_id, trap.parent, spec=spec, stdin="null", stdout="null") as container:
+            with pytest.raises(SetupError, match="working directory"):
+                container.exec(["true"], cwd=there, stdin=directory, preserve_fds=(directory,))
+            assert container.processes() == [container.pid]
+    finally:
+        os.close(directory)
