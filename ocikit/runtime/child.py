@@ -11,9 +11,9 @@ import weakref
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from ocikit.errors import LimitExceededError, NotRunningError, RunTimeoutError
+from ocikit.runtime.host.procfs import start_time
 from ocikit.runtime.pipes import OUTPUT_LIMIT, Pipes
 from ocikit.runtime.process import Init, adopt_init
-from ocikit.runtime.procfs import start_time
 from ocikit.runtime.status import Completed
 from ocikit.runtime.stdio import broken_pipes_raise
 from ocikit.runtime.uninterrupted import uninterrupted
@@ -28,6 +28,20 @@ __all__ = ["ContainerProcess", "reap_forgotten"]
 _forgotten: set[Init] = set()
 _forgetting = threading.Lock()
 
+_held: weakref.WeakSet[Init] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """Forget locks that threads held which do not exist here, and children that are somebody else's."""
+    global _forgetting  # noqa: PLW0603 - the old lock may be held for ever
+    _forgetting = threading.Lock()
+    _forgotten.clear()
+    for process in list(_held):
+        process.renew_locks()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
 
 class ContainerProcess:
     """A process in a container beside its first one, made by :meth:`Container.exec`.
@@ -40,6 +54,7 @@ class ContainerProcess:
     def __init__(self, container_id: str, pid: int, pidfd: int, attendant: tuple[int, int] | None) -> None:
         self._container_id = container_id
         self._process = self._attendant = Init(pid, 0, pidfd)
+        _held.add(self._process)
         if attendant is not None:
             self._attendant = adopt_init(attendant[0], start_time(attendant[0]) or 0, attendant[1])
         self._owner = os.getpid()

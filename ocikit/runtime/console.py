@@ -14,6 +14,7 @@ import os
 import socket
 import struct
 import termios
+import weakref
 from typing import TYPE_CHECKING, Final, Self
 
 from ocikit._fs import Descriptor
@@ -51,6 +52,7 @@ class Console:
             fd: The descriptor; owned from now on. Forked children of this process do not keep it open.
         """
         self._descriptor = Descriptor(fd)
+        weakref.finalize(self, self._descriptor.close).atexit = False
 
     def __repr__(self) -> str:
         return f"<Console {'closed' if self.closed else self.fileno()}>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from ocikit.errors import (
     UnsupportedFieldError,
     ValidationError,
 )
-from ocikit.runtime import cgroup_ownership
+from ocikit.runtime.cgroups import ownership as cgroup_ownership
 from ocikit.spec import (
     CPUAffinity,
     LinuxCapabilities,
@@ -516,3 +517,34 @@ def test_an_interrupted_wait_for_a_paused_container(running: runtime.Container) 
     thread.join()
     running.resume()
     assert running.processes() == [running.pid]
+
+
+def test_nothing_is_left_open(running: runtime.Container) -> None:
+    """However a process comes and goes, no descriptor of it stays, and no child."""
+    before = sorted(os.listdir("/proc/self/fd"))
+    for number in range(10):
+        with running.exec(["sh", "-c", f"exit {number}"], stdin="pipe", stdout="pipe", stderr="pipe") as process:
+            process.wait(timeout=60)
+        with pytest.raises(SetupError):
+            running.exec(["nosuch"], **QUIET)
+        with running.exec(["true"], terminal=True):
+            pass
+        running.exec(["true"], terminal=True).wait(timeout=60)
+    del process
+    gc.collect()
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+        assert file.read().split() == [str(running.pid)]
+
+
+def test_a_forked_child_of_the_host(running: runtime.Container) -> None:
+    """It neither ends nor reaps a process of its parent, and is not kept waiting by locks of its parent's threads."""
+    with running.exec(["sh", "-c", "read x; exit 7"], stdin="pipe") as process:
+        child = os.fork()
+        if child == 0:
+            with process:
+                pass
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert process.poll() is None
+        assert process.communicate(b"\n", timeout=60).exit_code == 7
