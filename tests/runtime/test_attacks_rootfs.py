@@ -16,8 +16,8 @@ from launching import MOUNTS, default_spec, make_rootfs, run_plan
 
 from ocikit import runtime
 from ocikit.errors import OCIKitError, SetupError, ValidationError
-from ocikit.runtime import surroundings
-from ocikit.spec import Box, LinuxCapabilities, Mount, Root, Spec
+from ocikit.runtime.host import surroundings
+from ocikit.spec import Box, LinuxCapabilities, LinuxNamespace, Mount, Root, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -282,6 +282,10 @@ def test_directories_that_were_handed_over(place: str, root: Path, trap: Path, d
             ),
         ):
             pytest.fail("it was created")
+        # Who enters sees itself in /proc only where the processes are those of the host.
+        spec = spec.with_linux(
+            namespaces=tuple(LinuxNamespace(type=kind) for kind in ("mount", "ipc", "network", "uts"))
+        )
         with runtime.create(root, container_id, trap.parent, spec=spec, stdin="null", stdout="null") as container:
             with pytest.raises(SetupError, match="working directory"):
                 container.exec(["true"], cwd=there, stdin=directory, preserve_fds=(directory,))
