@@ -20,7 +20,7 @@ import pytest
 from sandbox import in_sandbox
 
 from ocikit import _sys
-from ocikit.runtime.steps import ANY, NO_SLOT, PASSED, Op, Plan, Slot, Step, Sync
+from ocikit.runtime.plan.steps import ANY, NO_SLOT, PASSED, Op, Plan, Slot, Step, Sync
 
 ROUNDS = int(os.environ.get("OCIKIT_FUZZ_ROUNDS", "2000"))
 ROUNDS_OF_ONE_SANDBOX = 250

@@ -17,8 +17,8 @@ import attrs
 import pytest
 
 from ocikit import _sys
-from ocikit.runtime.plan import CgroupMount, Surroundings, compile_plan
-from ocikit.runtime.steps import ANY, Op
+from ocikit.runtime.plan.compiler import CgroupMount, Surroundings, compile_plan
+from ocikit.runtime.plan.steps import ANY, Op
 from ocikit.spec import Spec
 
 if TYPE_CHECKING:

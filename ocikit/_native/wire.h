@@ -66,7 +66,7 @@ struct wire_message {
 
 /*
  * Every step there is, with the number of strings it takes (WIRE_ANY: one or more). `arg` is named in brackets.
- * ocikit/runtime/steps.py builds them, and is compared with this table by a test.
+ * ocikit/runtime/plan/steps.py builds them, and is compared with this table by a test.
  */
 #define WIRE_ANY 0xffff
 #define WIRE_OPS(OP)                                                                                    \

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ocikit.runtime.creation import create
     from ocikit.runtime.listing import list_containers, load
     from ocikit.runtime.options import CreateOptions
-    from ocikit.runtime.root import default_root
     from ocikit.runtime.running import run
+    from ocikit.runtime.state.root import default_root
     from ocikit.runtime.status import Completed, ContainerState, ExitStatus, Status
     from ocikit.runtime.stopping import Outcome, Report, stop_and_remove
 
@@ -64,7 +64,7 @@ _HOMES = {
     "Report": "stopping",
     "Status": "status",
     "create": "creation",
-    "default_root": "root",
+    "default_root": "state.root",
     "features": "abilities",
     "list_containers": "listing",
     "load": "listing",

@@ -7,12 +7,12 @@ from typing import Final
 
 from ocikit import __version__
 from ocikit.errors import MissingDependencyError, NotSupportedError, UnsupportedFieldError
-from ocikit.runtime import capabilities, mount_options
-from ocikit.runtime.namespaces import NAMESPACES
+from ocikit.runtime.plan import capabilities, mount_options
+from ocikit.runtime.plan.namespace_kinds import NAMESPACES
+from ocikit.runtime.plan.supported import acts_on
 from ocikit.runtime.seccomp import codes
 from ocikit.runtime.seccomp.kernel import supported_flags
 from ocikit.runtime.seccomp.library import library
-from ocikit.runtime.supported import acts_on
 from ocikit.spec import RUNTIME_SPEC_VERSION, vocabulary
 from ocikit.spec.features import (
     AppArmorFeatures,

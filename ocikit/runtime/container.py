@@ -20,8 +20,11 @@ from ocikit.errors import (
     RunningError,
     SetupError,
 )
-from ocikit.runtime import cgroup_tree, fifo, freezer, records, teardown
+from ocikit.runtime import fifo, teardown
+from ocikit.runtime.cgroups import freezer
+from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.handle import Handle
+from ocikit.runtime.state import records
 from ocikit.runtime.status import Status
 from ocikit.runtime.stdio import broken_pipes_raise
 from ocikit.runtime.uninterrupted import Cancellation, Cancelled, uninterrupted
@@ -29,16 +32,16 @@ from ocikit.runtime.uninterrupted import Cancellation, Cancelled, uninterrupted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ocikit.runtime.cgroups import Hierarchies
+    from ocikit.runtime.cgroups.hierarchies import Hierarchies
     from ocikit.runtime.child import ContainerProcess
     from ocikit.runtime.console import Console
     from ocikit.runtime.hook_commands import HookCommand
     from ocikit.runtime.launch import Launch
     from ocikit.runtime.process import Init
-    from ocikit.runtime.root import StateRoot
-    from ocikit.runtime.state import Record
+    from ocikit.runtime.state.documents import Record
+    from ocikit.runtime.state.root import StateRoot
+    from ocikit.runtime.state.template import Template
     from ocikit.runtime.stdio import Stream
-    from ocikit.runtime.template import Template
     from ocikit.spec import LinuxIntelRdt, LinuxResources, Process, User
 
 __all__ = ["Container", "assemble"]
@@ -130,7 +133,7 @@ class Container(Handle):
         report = fifo.outcome(waiting, cancellation)
         error: ContainerError | None = self._exec_error()
         if error is None and report:
-            from ocikit.runtime.plan_hooks import report_failure  # noqa: PLC0415 - only for who did not create it
+            from ocikit.runtime.plan.hooks import report_failure  # noqa: PLC0415 - only for who did not create it
 
             error = report_failure(report)
         if error is not None:

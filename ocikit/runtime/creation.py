@@ -18,34 +18,38 @@ from attrs import evolve
 
 from ocikit import _fs
 from ocikit.errors import BundleError, CgroupError, LimitExceededError, OCIKitError, SystemCallError
-from ocikit.runtime import cgroup_setup, cgroup_tree, fifo, mounted_root, records, surroundings, teardown
+from ocikit.runtime import fifo, mounted_root, teardown
+from ocikit.runtime.cgroups import setup as cgroup_setup
+from ocikit.runtime.cgroups import tree as cgroup_tree
+from ocikit.runtime.cgroups.placement import find_place
 from ocikit.runtime.console import Reception
 from ocikit.runtime.container import assemble
-from ocikit.runtime.idmaps import check_ranges, with_joined_maps
-from ocikit.runtime.libcontainer import Created, state_document
+from ocikit.runtime.host import surroundings
+from ocikit.runtime.host.rootless import check_user_namespaces, explained, this_process
 from ocikit.runtime.limits import ignored
 from ocikit.runtime.listing import root_path
 from ocikit.runtime.options import CreateOptions
-from ocikit.runtime.placement import find_place
 from ocikit.runtime.process import adopt_init
-from ocikit.runtime.root import StateRoot
-from ocikit.runtime.rootless import check_user_namespaces, explained, this_process
-from ocikit.runtime.state import LIFETIMES, STATE_FILE, OwnRecord, format_time, parse_state, validate_id
+from ocikit.runtime.state import records
+from ocikit.runtime.state.documents import LIFETIMES, STATE_FILE, OwnRecord, format_time, parse_state, validate_id
+from ocikit.runtime.state.libcontainer import Created, state_document
+from ocikit.runtime.state.root import StateRoot
 from ocikit.runtime.stdio import Stdio, with_terminal
 from ocikit.runtime.uninterrupted import uninterrupted
+from ocikit.runtime.user_maps import check_ranges, with_joined_maps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Literal
 
-    from ocikit.runtime.caller import Caller
+    from ocikit.runtime.cgroups.placement import Placement
     from ocikit.runtime.container import Container
     from ocikit.runtime.hooks import CreationHooks
+    from ocikit.runtime.host.caller import Caller
     from ocikit.runtime.launch import Launch
-    from ocikit.runtime.placement import Placement
+    from ocikit.runtime.plan.steps import Plan, Sync
     from ocikit.runtime.seccomp import Filter
     from ocikit.runtime.stdio import Stream
-    from ocikit.runtime.steps import Plan, Sync
     from ocikit.runtime.systemd.bus import Variant
     from ocikit.runtime.uninterrupted import Cancellation
     from ocikit.spec import Spec
@@ -238,8 +242,8 @@ class _Creation(NamedTuple):
 
     def _note(self, seccomp: Filter | None) -> dict[str, Any]:
         """Return what further processes start from."""
-        from ocikit.runtime.plan_attributes import memory_policy, personality  # noqa: PLC0415
-        from ocikit.runtime.template import note  # noqa: PLC0415
+        from ocikit.runtime.plan.attributes import memory_policy, personality  # noqa: PLC0415
+        from ocikit.runtime.state.template import note  # noqa: PLC0415
 
         process = self.spec.process
         keyring = not self.options.no_new_keyring
@@ -251,9 +255,9 @@ class _Creation(NamedTuple):
         return note(process, keyring=keyring, personality=domain, memory_policy=policy, seccomp=seccomp)
 
     def _plan(self, places: Placement, seccomp: Filter | None) -> Plan:
-        from ocikit.runtime.labels import find_modules  # noqa: PLC0415
-        from ocikit.runtime.plan import Surroundings, compile_plan  # noqa: PLC0415 - needed here only
-        from ocikit.runtime.procfs import own_capabilities, own_umask  # noqa: PLC0415
+        from ocikit.runtime.host.labels import find_modules  # noqa: PLC0415
+        from ocikit.runtime.host.procfs import own_capabilities, own_umask  # noqa: PLC0415
+        from ocikit.runtime.plan.compiler import Surroundings, compile_plan  # noqa: PLC0415 - needed here only
 
         of_host = surroundings.namespaces_of_host(self.spec)
         users = surroundings.has_users(self.spec) and "user" not in of_host
@@ -295,7 +299,7 @@ class _Creation(NamedTuple):
         from ocikit.runtime.launch import launch  # noqa: PLC0415 - the first container loads the compiled part
         from ocikit.runtime.netdevices import NetDevices  # noqa: PLC0415
         from ocikit.runtime.outside import mounting_for, open_owners  # noqa: PLC0415
-        from ocikit.runtime.steps import Slot, Sync  # noqa: PLC0415
+        from ocikit.runtime.plan.steps import Slot, Sync  # noqa: PLC0415
 
         plan, places, directory, stdio = making[:4]
         own = making.own
@@ -332,7 +336,7 @@ class _Creation(NamedTuple):
 
     def _answers(self, making: _Making) -> dict[Sync, Callable[[Launch, int], None]]:
         """Return what is done for init when it asks."""
-        from ocikit.runtime.steps import Sync  # noqa: PLC0415
+        from ocikit.runtime.plan.steps import Sync  # noqa: PLC0415
 
         def make_unit(started: Launch, _: int) -> None:
             making.places.start_unit(making.made, self.id, started.pid, self._unit_properties())

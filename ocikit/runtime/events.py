@@ -15,8 +15,8 @@ import time
 from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, Self, TypeVar
 
 from ocikit.errors import CgroupError
-from ocikit.runtime.cgroup_files import flat, read_file
-from ocikit.runtime.cgroups import UNIFIED
+from ocikit.runtime.cgroups.files import flat, read_file
+from ocikit.runtime.cgroups.hierarchies import UNIFIED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -25,13 +25,16 @@ from ocikit.errors import (
     SetupError,
     ValidationError,
 )
-from ocikit.runtime import cgroup_ownership, cgroups, freezer, records
+from ocikit.runtime.cgroups import freezer
+from ocikit.runtime.cgroups import hierarchies as cgroups
+from ocikit.runtime.cgroups import ownership as cgroup_ownership
 from ocikit.runtime.child import ContainerProcess, reap_forgotten
 from ocikit.runtime.console import Reception
 from ocikit.runtime.inside import Inside, Places
-from ocikit.runtime.state import OWN_FILE, STATE_FILE
+from ocikit.runtime.state import records
+from ocikit.runtime.state.documents import OWN_FILE, STATE_FILE
+from ocikit.runtime.state.template import Template, derive, read_note
 from ocikit.runtime.stdio import Stdio, with_terminal
-from ocikit.runtime.template import Template, derive, read_note
 from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
@@ -40,8 +43,8 @@ if TYPE_CHECKING:
     from ocikit.runtime.console import Console
     from ocikit.runtime.handle import Handle
     from ocikit.runtime.launch import Launch
+    from ocikit.runtime.plan.steps import Plan, Sync
     from ocikit.runtime.stdio import Stream
-    from ocikit.runtime.steps import Plan, Sync
     from ocikit.runtime.uninterrupted import Cancellation
     from ocikit.spec import Process, User
 
@@ -116,8 +119,8 @@ def template_of(container: Handle) -> Template:
         if own is not None and own.processes:
             return read_note(own.processes, f"{where}/{OWN_FILE}")
         state = found[0].read(found[1], STATE_FILE, container.id) or b"{}"
-    from ocikit.runtime.libcontainer_process import read_config  # noqa: PLC0415 - for containers of others
     from ocikit.runtime.seccomp import filter_for  # noqa: PLC0415
+    from ocikit.runtime.state.libcontainer_process import read_config  # noqa: PLC0415 - for containers of others
 
     kept = read_config(json.loads(state).get("config") or {}, f"{where}/{STATE_FILE}")
     seccomp = filter_for(kept.seccomp)
@@ -181,8 +184,8 @@ class _Execution(NamedTuple):
         return _below(found, self.request.cgroup)
 
     def _plan(self, inside: Inside, places: Places) -> Plan:
-        from ocikit.runtime.labels import find_modules  # noqa: PLC0415
-        from ocikit.runtime.plan_exec import compile_exec  # noqa: PLC0415 - loads what every plan needs
+        from ocikit.runtime.host.labels import find_modules  # noqa: PLC0415
+        from ocikit.runtime.plan.further import compile_exec  # noqa: PLC0415 - loads what every plan needs
 
         enclosure = inside.enclosure(self.container.id, places)._replace(modules=find_modules(self.process))
         home, preserved = inside.home(self.process), len(self.request.preserve_fds)
@@ -192,7 +195,7 @@ class _Execution(NamedTuple):
         return plan
 
     def _launch(self, entering: _Entering, cancellation: Cancellation) -> Launch:
-        from ocikit.runtime.plan_exec import BEGIN  # noqa: PLC0415
+        from ocikit.runtime.plan.further import BEGIN  # noqa: PLC0415
 
         try:
             return self._launch_in(entering.places.begin_in, entering, cancellation)
@@ -204,7 +207,7 @@ class _Execution(NamedTuple):
 
     def _launch_in(self, cgroup: str | None, entering: _Entering, cancellation: Cancellation) -> Launch:
         from ocikit.runtime.launch import launch  # noqa: PLC0415 - the first one loads the compiled part
-        from ocikit.runtime.steps import Slot  # noqa: PLC0415
+        from ocikit.runtime.plan.steps import Slot  # noqa: PLC0415
 
         passed: dict[int, int] = {Slot.PROCESS: entering.pidfd}
         passed |= {Slot.PRESERVED + number: fd for number, fd in enumerate(self.request.preserve_fds)}
@@ -222,7 +225,7 @@ class _Execution(NamedTuple):
 
     def _answers(self, reception: Reception) -> dict[Sync, Callable[[Launch, int], None]]:
         """Return what is done for the process when it asks."""
-        from ocikit.runtime.steps import Sync  # noqa: PLC0415
+        from ocikit.runtime.plan.steps import Sync  # noqa: PLC0415
 
         return {Sync.SECCOMP_LISTENER: self._hand_over, Sync.CONSOLE: reception.take}
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ocikit._fs import Descriptor
 from ocikit.errors import NotRunningError, RunningError, StateError, SystemCallError
-from ocikit.runtime.state import FIFO_FILE
+from ocikit.runtime.state.documents import FIFO_FILE
 
 if TYPE_CHECKING:
     from ocikit.runtime.uninterrupted import Cancellation

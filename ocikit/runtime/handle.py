@@ -11,9 +11,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ocikit.errors import ContainerError, NotExistError, NotRunningError
-from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, fifo, freezer, process, records
-from ocikit.runtime.root import StateRoot
-from ocikit.runtime.state import parse_time
+from ocikit.runtime import fifo, process
+from ocikit.runtime.cgroups import freezer
+from ocikit.runtime.cgroups import hierarchies as cgroups
+from ocikit.runtime.cgroups import ownership as cgroup_ownership
+from ocikit.runtime.cgroups import tree as cgroup_tree
+from ocikit.runtime.state import records
+from ocikit.runtime.state.documents import parse_time
+from ocikit.runtime.state.root import StateRoot
 from ocikit.runtime.status import ContainerState, Status
 from ocikit.runtime.uninterrupted import uninterrupted
 
@@ -21,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Literal
 
-    from ocikit.runtime.cgroup_ownership import Claims
-    from ocikit.runtime.cgroups import Hierarchies
+    from ocikit.runtime.cgroups.hierarchies import Hierarchies
+    from ocikit.runtime.cgroups.ownership import Claims
     from ocikit.runtime.events import OutOfMemoryWatch, StallWatch
     from ocikit.runtime.process import Init
-    from ocikit.runtime.state import OwnRecord, Record
+    from ocikit.runtime.state.documents import OwnRecord, Record
     from ocikit.runtime.stats import Stats
     from ocikit.runtime.status import ExitStatus
     from ocikit.spec import State
@@ -153,7 +158,7 @@ class Handle:
             NotRunningError: It has no cgroups any more in which anything could have been counted.
             CgroupError: The kernel does not tell.
         """
-        from ocikit.runtime.rdt import rdt_stats  # noqa: PLC0415 - for those who ask
+        from ocikit.runtime.cgroups.rdt import rdt_stats  # noqa: PLC0415 - for those who ask
         from ocikit.runtime.stats import collect, interfaces  # noqa: PLC0415
 
         paths = self._readable_cgroups()

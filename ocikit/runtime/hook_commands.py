@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ocikit.errors import StateError, ValidationError
-from ocikit.runtime.steps import MAX_STRINGS
+from ocikit.runtime.plan.steps import MAX_STRINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

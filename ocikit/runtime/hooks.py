@@ -21,16 +21,16 @@ from ocikit import _sys
 from ocikit._fs import Descriptor, no_fork, write_whole
 from ocikit.errors import ContainerError, HookError, SetupError
 from ocikit.runtime.hook_commands import commands, parse_hooks
+from ocikit.runtime.host.procfs import own_umask
 from ocikit.runtime.launch import reap
-from ocikit.runtime.plan_hooks import STOPPABLE, TIED, hook_failure, hook_step, state_text
-from ocikit.runtime.procfs import own_umask
-from ocikit.runtime.steps import Op, Plan, Step
+from ocikit.runtime.plan.hooks import STOPPABLE, TIED, hook_failure, hook_step, state_text
+from ocikit.runtime.plan.steps import Op, Plan, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ocikit.runtime.hook_commands import HookCommand
-    from ocikit.runtime.state import Record
+    from ocikit.runtime.state.documents import Record
     from ocikit.runtime.uninterrupted import Cancellation
     from ocikit.spec import Spec
 
@@ -144,7 +144,7 @@ def run(
         state: What they read.
         bundle: Their working directory; the root of the file system when it is gone.
         cancellation: How they are told to stop.
-        how: What stops them (:mod:`ocikit.runtime.plan_hooks`).
+        how: What stops them (:mod:`ocikit.runtime.plan.hooks`).
         grace: For how many seconds a hook may go on that is told to stop; None stops it at once, and raises.
 
     Raises:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import ValidationError
-from ocikit.runtime.steps import Owners
+from ocikit.runtime.plan.steps import Owners
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ocikit.runtime.mount_options import MountOptions
+    from ocikit.runtime.plan.mount_options import MountOptions
     from ocikit.spec import Linux, LinuxIDMapping, Mount
 
 __all__ = ["owners_of"]

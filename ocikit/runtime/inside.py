@@ -8,15 +8,15 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocikit.errors import SystemCallError
-from ocikit.runtime import cgroups
-from ocikit.runtime.cgroup_files import write_file
-from ocikit.runtime.namespaces import NAMESPACES
+from ocikit.runtime.cgroups import hierarchies as cgroups
+from ocikit.runtime.cgroups.files import write_file
+from ocikit.runtime.plan.namespace_kinds import NAMESPACES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ocikit.runtime.cgroups import Hierarchies
-    from ocikit.runtime.plan_exec import Enclosure
+    from ocikit.runtime.cgroups.hierarchies import Hierarchies
+    from ocikit.runtime.plan.further import Enclosure
     from ocikit.spec import Process
 
 __all__ = ["Inside", "Places"]
@@ -77,8 +77,8 @@ class Inside:
 
     def enclosure(self, container_id: str, places: Places) -> Enclosure:
         """Return what a further process is put into."""
-        from ocikit.runtime.plan_exec import Enclosure  # noqa: PLC0415 - loads what every plan needs
-        from ocikit.runtime.procfs import own_capabilities  # noqa: PLC0415
+        from ocikit.runtime.host.procfs import own_capabilities  # noqa: PLC0415
+        from ocikit.runtime.plan.further import Enclosure  # noqa: PLC0415 - loads what every plan needs
 
         other_users = "user" in self._joined
         enclosure = Enclosure(
@@ -104,7 +104,7 @@ class Inside:
         """Return the home directory of the user, if the process does not say it."""
         if any(entry.startswith("HOME=") for entry in process.env):
             return None
-        from ocikit.runtime.surroundings import home_of  # noqa: PLC0415
+        from ocikit.runtime.host.surroundings import home_of  # noqa: PLC0415
 
         return home_of(process.user.uid, f"/proc/{self._pid}/root")
 

@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Self
 from ocikit import _sys
 from ocikit._fs import Descriptor, no_fork, write_whole
 from ocikit.errors import HookError, SetupError
-from ocikit.runtime.plan_hooks import hook_failure
-from ocikit.runtime.procfs import children, pid_of, start_time
-from ocikit.runtime.steps import Op, Sync
+from ocikit.runtime.host.procfs import children, pid_of, start_time
+from ocikit.runtime.plan.hooks import hook_failure
+from ocikit.runtime.plan.steps import Op, Sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ocikit.runtime.steps import Plan, Step
+    from ocikit.runtime.plan.steps import Plan, Step
     from ocikit.runtime.uninterrupted import Cancellation
 
 __all__ = ["Launch", "launch", "reap"]
@@ -62,7 +62,8 @@ def launch(
     Args:
         plan: What is to be done.
         stdio: Standard input, output and error of the container.
-        passed: Descriptors that the plan works with, by :class:`~ocikit.runtime.steps.Slot`; they stay the caller's.
+        passed: Descriptors that the plan works with, by :class:`~ocikit.runtime.plan.steps.Slot`; they remain the
+            caller's.
         answers: What is done when init asks for something (:class:`Sync`): a function that gets the launch, and the
             descriptor that init hands over, -1 for none. The descriptor is closed when the function returns, unless
             it took a copy. What the function raises ends the launch. Maps of ids are written without being asked for
@@ -405,8 +406,8 @@ class Launch:
             raise SetupError(step.action, error.errno or errno.EIO, step.path, step.remedy) from None
 
     def _map_ids(self, _: int) -> None:
-        from ocikit.runtime.idmaps import write_maps  # noqa: PLC0415 - for containers with users of their own
-        from ocikit.runtime.rootless import this_process  # noqa: PLC0415
+        from ocikit.runtime.host.rootless import this_process  # noqa: PLC0415
+        from ocikit.runtime.user_maps import write_maps  # noqa: PLC0415 - for containers with users of their own
 
         write_maps(self.pid, self._plan.uid_map, self._plan.gid_map, this_process())
 

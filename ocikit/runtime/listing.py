@@ -8,10 +8,10 @@ import os
 from typing import TYPE_CHECKING
 
 from ocikit.errors import ContainerError, NotExistError, OCIKitError, SystemCallError
-from ocikit.runtime import records
 from ocikit.runtime.container import Container
-from ocikit.runtime.root import StateRoot, default_root
-from ocikit.runtime.state import validate_id
+from ocikit.runtime.state import records
+from ocikit.runtime.state.documents import validate_id
+from ocikit.runtime.state.root import StateRoot, default_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

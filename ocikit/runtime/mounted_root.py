@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from ocikit._fs import Descriptor
 from ocikit.errors import OCIKitError
-from ocikit.runtime.state import MountedRoot
-from ocikit.runtime.surroundings import namespaces_of_host
+from ocikit.runtime.host.surroundings import namespaces_of_host
+from ocikit.runtime.state.documents import MountedRoot
 
 if TYPE_CHECKING:
     from ocikit.spec import Spec
@@ -74,7 +74,7 @@ def _mount_at(path: str) -> int:
 
 def _unmount(path: str) -> None:
     from ocikit.runtime.launch import launch  # noqa: PLC0415 - loads the compiled part
-    from ocikit.runtime.steps import NO_SLOT, Op, Plan, Step  # noqa: PLC0415
+    from ocikit.runtime.plan.steps import NO_SLOT, Op, Plan, Step  # noqa: PLC0415
 
     steps = (
         Step(Op.UNMOUNT, "unmount the root file system", (1,), (os.fsencode(path),), path),

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Final
 from ocikit._fs import Descriptor
 from ocikit.errors import SetupError
 from ocikit.runtime.launch import launch
-from ocikit.runtime.namespaces import NAMESPACES
-from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, Sync, ask
+from ocikit.runtime.plan.namespace_kinds import NAMESPACES
+from ocikit.runtime.plan.steps import NO_SLOT, Op, Plan, Slot, Step, Sync, ask
 
 if TYPE_CHECKING:
     import contextlib
     from collections.abc import Callable, Mapping, Sequence
 
     from ocikit.runtime.launch import Launch
-    from ocikit.runtime.steps import Owners
+    from ocikit.runtime.plan.steps import Owners
 
 __all__ = ["mounting_for", "open_owners"]
 

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Final
 
 from ocikit import _sys
 from ocikit.errors import NotRunningError, NotSupportedError, SystemCallError
-from ocikit.runtime.procfs import ancestors, read_stat
+from ocikit.runtime.host.procfs import ancestors, read_stat
 from ocikit.runtime.status import ExitStatus
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterator
 
-    from ocikit.runtime.procfs import Stat
+    from ocikit.runtime.host.procfs import Stat
 
 __all__ = ["Init", "adopt_init", "find_init", "glance", "open_process"]
 

@@ -14,9 +14,14 @@ import signal
 
 from ocikit import _fs
 from ocikit.errors import NotExistError, StateError
-from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, freezer, records, teardown
-from ocikit.runtime.root import StateRoot
-from ocikit.runtime.state import EXIT_FILE, FIFO_FILE, OWN_FILE, STATE_FILE, validate_id
+from ocikit.runtime import teardown
+from ocikit.runtime.cgroups import freezer
+from ocikit.runtime.cgroups import hierarchies as cgroups
+from ocikit.runtime.cgroups import ownership as cgroup_ownership
+from ocikit.runtime.cgroups import tree as cgroup_tree
+from ocikit.runtime.state import records
+from ocikit.runtime.state.documents import EXIT_FILE, FIFO_FILE, OWN_FILE, STATE_FILE, validate_id
+from ocikit.runtime.state.root import StateRoot
 
 __all__ = ["remove"]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ocikit.runtime.container import Container
-    from ocikit.runtime.root import StateRoot
+    from ocikit.runtime.state.root import StateRoot
     from ocikit.runtime.status import ExitStatus
 
 __all__ = ["Outcome", "Report", "stop_and_remove"]
@@ -166,7 +166,7 @@ class _Stopping:
     def _find(self) -> list[Container]:
         from ocikit.runtime.container import Container  # noqa: PLC0415
         from ocikit.runtime.listing import scan  # noqa: PLC0415
-        from ocikit.runtime.root import StateRoot  # noqa: PLC0415
+        from ocikit.runtime.state.root import StateRoot  # noqa: PLC0415
 
         containers = []
         with StateRoot.open(self._root) as root:

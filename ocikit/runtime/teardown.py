@@ -12,15 +12,20 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ocikit.errors import NotRunningError, OCIKitError, PausedError, RunningError, StateError
-from ocikit.runtime import cgroup_ownership, cgroup_tree, cgroups, freezer, mounted_root, rdt, records
-from ocikit.runtime.state import STATE_FILE
+from ocikit.runtime import mounted_root
+from ocikit.runtime.cgroups import freezer, rdt
+from ocikit.runtime.cgroups import hierarchies as cgroups
+from ocikit.runtime.cgroups import ownership as cgroup_ownership
+from ocikit.runtime.cgroups import tree as cgroup_tree
+from ocikit.runtime.state import records
+from ocikit.runtime.state.documents import STATE_FILE
 from ocikit.runtime.status import Status
 
 if TYPE_CHECKING:
-    from ocikit.runtime.cgroups import Hierarchies
+    from ocikit.runtime.cgroups.hierarchies import Hierarchies
     from ocikit.runtime.process import Init
-    from ocikit.runtime.root import StateRoot
-    from ocikit.runtime.state import OwnRecord, Record
+    from ocikit.runtime.state.documents import OwnRecord, Record
+    from ocikit.runtime.state.root import StateRoot
 
 __all__ = ["Remains", "remove_container", "remove_interrupted", "remove_remains"]
 

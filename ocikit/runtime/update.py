@@ -14,12 +14,16 @@ import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ocikit.errors import CgroupError, NotExistError, OCIKitError, SetupError, StateError, UnsupportedFieldError
-from ocikit.runtime import cgroup_limits, cgroup_setup, freezer, rdt, records
-from ocikit.runtime.cgroup_files import read_number
-from ocikit.runtime.cgroups import UNIFIED
-from ocikit.runtime.devices import device_rules
+from ocikit.runtime.cgroups import freezer, rdt
+from ocikit.runtime.cgroups import limiting as cgroup_limits
+from ocikit.runtime.cgroups import setup as cgroup_setup
+from ocikit.runtime.cgroups.device_rules import device_rules
+from ocikit.runtime.cgroups.files import read_number
+from ocikit.runtime.cgroups.hierarchies import UNIFIED
 from ocikit.runtime.limits import ignored, limits
-from ocikit.runtime.resource_state import (
+from ocikit.runtime.state import records
+from ocikit.runtime.state.documents import STATE_FILE, parse_state
+from ocikit.runtime.state.resources import (
     KEYS,
     device_rules_document,
     merged,
@@ -27,15 +31,14 @@ from ocikit.runtime.resource_state import (
     parse_resources,
     resources_document,
 )
-from ocikit.runtime.state import STATE_FILE, parse_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ocikit.runtime.cgroups import Hierarchies
-    from ocikit.runtime.devices import DeviceRule
+    from ocikit.runtime.cgroups.device_rules import DeviceRule
+    from ocikit.runtime.cgroups.hierarchies import Hierarchies
     from ocikit.runtime.limits import Write
-    from ocikit.runtime.root import StateRoot
+    from ocikit.runtime.state.root import StateRoot
     from ocikit.spec import LinuxIntelRdt, LinuxResources
 
 __all__ = ["Target", "change_limits"]

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ocikit.runtime.cgroups import UNIFIED, detect
+from ocikit.runtime.cgroups.hierarchies import UNIFIED, detect
 
 if TYPE_CHECKING:
     from ocikit.runtime import Container

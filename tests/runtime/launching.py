@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
+from ocikit.runtime.host.procfs import own_capabilities
 from ocikit.runtime.launch import launch
 from ocikit.runtime.outside import mounting_for, open_owners
-from ocikit.runtime.plan import Surroundings, compile_plan
-from ocikit.runtime.procfs import own_capabilities
-from ocikit.runtime.steps import Slot, Sync
+from ocikit.runtime.plan.compiler import Surroundings, compile_plan
+from ocikit.runtime.plan.steps import Slot, Sync
 from ocikit.spec import Mount, Spec
 
 if TYPE_CHECKING:

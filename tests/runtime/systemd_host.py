@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ocikit.runtime import cgroups
+from ocikit.runtime.cgroups import hierarchies as cgroups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import Any
 from ocikit import runtime
 from ocikit.errors import CgroupError, ValidationError
 from ocikit.runtime import CreateOptions
-from ocikit.runtime.cgroups import detect
+from ocikit.runtime.cgroups.hierarchies import detect
 from ocikit.spec import LinuxCPU, LinuxMemory, LinuxPids, LinuxResources, Spec
 
 OPTIONS = CreateOptions(systemd_cgroup=True)

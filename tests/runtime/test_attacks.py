@@ -23,7 +23,7 @@ from launching import default_spec, make_rootfs, run_plan
 from ocikit import _sys, runtime
 from ocikit.errors import OCIKitError, SetupError
 from ocikit.runtime.launch import launch
-from ocikit.runtime.steps import NO_SLOT, Op, Plan, Step, Sync
+from ocikit.runtime.plan.steps import NO_SLOT, Op, Plan, Step, Sync
 from ocikit.spec import LinuxCapabilities, LinuxIDMapping, LinuxNamespace, Root, Spec
 
 if TYPE_CHECKING:

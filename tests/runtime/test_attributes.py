@@ -15,7 +15,7 @@ from executing import output
 
 from ocikit import runtime
 from ocikit.errors import SetupError, ValidationError
-from ocikit.runtime.cgroups import detect
+from ocikit.runtime.cgroups.hierarchies import detect
 from ocikit.spec import (
     CPUAffinity,
     LinuxCPU,

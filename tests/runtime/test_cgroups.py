@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ocikit.errors import CgroupError, ValidationError
-from ocikit.runtime import cgroup_limits, cgroup_setup, cgroup_tree, freezer
-from ocikit.runtime.cgroup_ownership import judge, members
-from ocikit.runtime.cgroups import UNIFIED, Hierarchies, Hierarchy, detect, parse, place
+from ocikit.runtime.cgroups import freezer
+from ocikit.runtime.cgroups import limiting as cgroup_limits
+from ocikit.runtime.cgroups import setup as cgroup_setup
+from ocikit.runtime.cgroups import tree as cgroup_tree
+from ocikit.runtime.cgroups.hierarchies import UNIFIED, Hierarchies, Hierarchy, detect, parse, place
+from ocikit.runtime.cgroups.ownership import judge, members
 from ocikit.runtime.limits import Write
 
 if TYPE_CHECKING:

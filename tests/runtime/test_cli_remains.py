@@ -29,7 +29,7 @@ def ocikit(root: Path) -> CommandLine:
 
 def cgroups_of(pid: int) -> set[Path]:
     """Return the directories of the cgroups that a process is in, other than ours."""
-    from ocikit.runtime.cgroup_ownership import members  # noqa: PLC0415
+    from ocikit.runtime.cgroups.ownership import members  # noqa: PLC0415
 
     return {Path(path) for path in members(pid).values()} - {Path(path) for path in members(os.getpid()).values()}
 

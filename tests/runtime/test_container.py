@@ -27,7 +27,7 @@ from ocikit.errors import (
     ValidationError,
 )
 from ocikit.runtime import Status
-from ocikit.runtime.cgroups import detect, place
+from ocikit.runtime.cgroups.hierarchies import detect, place
 from ocikit.spec import LinuxNamespace, LinuxResources
 
 if TYPE_CHECKING:

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from ocikit import runtime
 from ocikit.errors import CgroupError
-from ocikit.runtime import cgroup_limits, cgroup_setup, cgroup_tree
-from ocikit.runtime.cgroups import UNIFIED, detect, place
-from ocikit.runtime.device_filter import device_program
-from ocikit.runtime.devices import WILDCARD, DeviceRule, device_rules
+from ocikit.runtime.cgroups import limiting as cgroup_limits
+from ocikit.runtime.cgroups import setup as cgroup_setup
+from ocikit.runtime.cgroups import tree as cgroup_tree
+from ocikit.runtime.cgroups.device_filter import device_program
+from ocikit.runtime.cgroups.device_rules import WILDCARD, DeviceRule, device_rules
+from ocikit.runtime.cgroups.hierarchies import UNIFIED, detect, place
 from ocikit.spec import LinuxCapabilities, LinuxDeviceCgroup, LinuxResources
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from cgroup_host import HOST, V2
 
 from ocikit import runtime
 from ocikit.errors import CgroupError
-from ocikit.runtime.cgroups import UNIFIED
+from ocikit.runtime.cgroups.hierarchies import UNIFIED
 from ocikit.runtime.events import MemoryLevelWatch, OutOfMemoryWatch, StallWatch
 from ocikit.spec import LinuxResources, Mount, Spec
 

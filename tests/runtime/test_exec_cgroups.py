@@ -12,8 +12,8 @@ from executing import output
 
 from ocikit import runtime
 from ocikit.errors import CgroupError, SetupError, ValidationError
-from ocikit.runtime import cgroup_ownership
-from ocikit.runtime.cgroups import UNIFIED
+from ocikit.runtime.cgroups import ownership as cgroup_ownership
+from ocikit.runtime.cgroups.hierarchies import UNIFIED
 from ocikit.spec import LinuxPids, LinuxResources
 
 if TYPE_CHECKING:

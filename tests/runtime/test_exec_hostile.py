@@ -14,7 +14,7 @@ from watcher import add_watcher
 
 from ocikit import _sys, runtime
 from ocikit.errors import OCIKitError, SetupError
-from ocikit.runtime import capabilities
+from ocikit.runtime.plan import capabilities
 from ocikit.spec import LinuxCapabilities, LinuxNamespace, Process, Root, Spec
 
 if TYPE_CHECKING:

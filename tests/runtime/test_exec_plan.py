@@ -8,14 +8,14 @@ import attrs
 import pytest
 
 from ocikit.errors import BundleError, NotSupportedError, StateError, UnsupportedFieldError, ValidationError
-from ocikit.runtime import cpulist
-from ocikit.runtime.libcontainer_process import read_config
-from ocikit.runtime.plan_exec import Enclosure, compile_exec
+from ocikit.runtime.plan import cpulist
+from ocikit.runtime.plan.further import Enclosure, compile_exec
+from ocikit.runtime.plan.steps import NO_SLOT, Op, Plan, Slot, Step
 from ocikit.runtime.seccomp import Filter
 from ocikit.runtime.seccomp.compile import Listener
 from ocikit.runtime.seccomp.profile import HandOver
-from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step
-from ocikit.runtime.template import Template, derive, note, read_note
+from ocikit.runtime.state.libcontainer_process import read_config
+from ocikit.runtime.state.template import Template, derive, note, read_note
 from ocikit.spec import CPUAffinity, LinuxCapabilities, POSIXRlimit, Process, User
 
 NAMES = ("CAP_KILL", "CAP_CHOWN")

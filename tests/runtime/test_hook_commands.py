@@ -10,8 +10,8 @@ import pytest
 
 from ocikit.errors import HookError, SetupError, StateError
 from ocikit.runtime.hook_commands import HookCommand, commands, hooks_document, parse_hooks
-from ocikit.runtime.plan_hooks import hook_failure, hook_step, report_failure, state_text
-from ocikit.runtime.steps import Op
+from ocikit.runtime.plan.hooks import hook_failure, hook_step, report_failure, state_text
+from ocikit.runtime.plan.steps import Op
 from ocikit.spec import Hook, Hooks
 
 

@@ -19,7 +19,7 @@ from mounting import bind, make_open_bundle, mounted, tmpfs, with_users
 from test_hostile_rootfs import snapshot
 
 from ocikit.errors import SetupError
-from ocikit.runtime.plan import CgroupMount
+from ocikit.runtime.plan.compiler import CgroupMount
 from ocikit.spec import LinuxDevice, LinuxIDMapping, Mount
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from mounting import IDS, bind, make_open_bundle, mounted, tmpfs, with_users
 from ocikit import runtime
 from ocikit.errors import SetupError, UnsupportedFieldError, ValidationError
 from ocikit.runtime.idmap import owners_of
-from ocikit.runtime.mount_options import parse
-from ocikit.runtime.plan import Surroundings, compile_plan
-from ocikit.runtime.steps import Owners
+from ocikit.runtime.plan.compiler import Surroundings, compile_plan
+from ocikit.runtime.plan.mount_options import parse
+from ocikit.runtime.plan.steps import Owners
 from ocikit.spec import Linux, LinuxIDMapping, LinuxNamespace, Mount
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 
 from ocikit import runtime
 from ocikit.runtime import Status
-from ocikit.runtime.cgroups import detect, place
+from ocikit.runtime.cgroups.hierarchies import detect, place
 from ocikit.runtime.uninterrupted import Cancellation, uninterrupted
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from launching import default_spec
 
 from ocikit import runtime
 from ocikit.errors import UnsupportedFieldError
-from ocikit.runtime import labels
+from ocikit.runtime.host import labels
 from ocikit.runtime.launch import Launch, launch
-from ocikit.runtime.plan import Surroundings, compile_plan
-from ocikit.runtime.plan_attributes import Modules
-from ocikit.runtime.plan_exec import Enclosure, compile_exec
-from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, Sync, ask
-from ocikit.runtime.template import Template
+from ocikit.runtime.plan.attributes import Modules
+from ocikit.runtime.plan.compiler import Surroundings, compile_plan
+from ocikit.runtime.plan.further import Enclosure, compile_exec
+from ocikit.runtime.plan.steps import NO_SLOT, Op, Plan, Slot, Step, Sync, ask
+from ocikit.runtime.state.template import Template
 from ocikit.spec import Hook, Hooks, Process, Spec
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def test_a_label_reaches_the_root_of_a_file_system() -> None:
 
 def test_labels_are_kept_for_runc() -> None:
     """The state names them, for whoever executes further processes."""
-    from ocikit.runtime.attribute_records import linux_record, process_record  # noqa: PLC0415
+    from ocikit.runtime.state.attributes import linux_record, process_record  # noqa: PLC0415
 
     spec = labelled(FILES, apparmor_profile="confined", selinux_label=LABEL)
     assert spec.process is not None

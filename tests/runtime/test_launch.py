@@ -13,8 +13,8 @@ from launching import MOUNTS, default_spec, make_rootfs, run_plan
 
 from ocikit.errors import SetupError
 from ocikit.runtime.launch import launch
-from ocikit.runtime.plan import Surroundings, compile_plan
-from ocikit.runtime.steps import Slot
+from ocikit.runtime.plan.compiler import Surroundings, compile_plan
+from ocikit.runtime.plan.steps import Slot
 from ocikit.spec import (
     LinuxCapabilities,
     LinuxDevice,

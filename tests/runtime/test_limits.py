@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
-from ocikit.runtime.cgroups import UNIFIED, Hierarchies, Hierarchy
-from ocikit.runtime.devices import ALWAYS_ALLOWED, device_rules
+from ocikit.runtime.cgroups.device_rules import ALWAYS_ALLOWED, device_rules
+from ocikit.runtime.cgroups.hierarchies import UNIFIED, Hierarchies, Hierarchy
 from ocikit.runtime.limits import Write, cpu_weight, ignored, limits
 from ocikit.spec import LinuxDeviceCgroup, LinuxResources
 

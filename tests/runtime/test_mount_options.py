@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ocikit.errors import ValidationError
-from ocikit.runtime import mount_options
-from ocikit.runtime.mount_options import NODEV, NOEXEC, NOSUID, READ_ONLY
+from ocikit.runtime.plan import mount_options
+from ocikit.runtime.plan.mount_options import NODEV, NOEXEC, NOSUID, READ_ONLY
 
 ATIME_FIELD = 0x70
 

@@ -12,8 +12,8 @@ from launching import MOUNTS, default_spec, run_plan
 from mounting import bind, make_open_bundle, mounted, tmpfs, with_rights, with_users
 
 from ocikit.errors import SetupError, UnsupportedFieldError, ValidationError
-from ocikit.runtime.caller import Caller
-from ocikit.runtime.plan import Surroundings, compile_plan
+from ocikit.runtime.host.caller import Caller
+from ocikit.runtime.plan.compiler import Surroundings, compile_plan
 from ocikit.spec import Mount, Root
 
 if TYPE_CHECKING:

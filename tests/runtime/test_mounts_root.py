@@ -14,9 +14,9 @@ from mounting import bind, make_open_bundle, mounted, tmpfs, with_rights, with_u
 
 from ocikit import runtime
 from ocikit.errors import SetupError, ValidationError
-from ocikit.runtime import surroundings
+from ocikit.runtime.host import surroundings
 from ocikit.runtime.options import CreateOptions
-from ocikit.runtime.plan import Surroundings, compile_plan
+from ocikit.runtime.plan.compiler import Surroundings, compile_plan
 from ocikit.spec import Root
 
 if TYPE_CHECKING:

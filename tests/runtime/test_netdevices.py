@@ -19,7 +19,7 @@ from mounting import with_users
 
 from ocikit.errors import LimitExceededError, ValidationError
 from ocikit.runtime import netlink
-from ocikit.runtime.plan import Surroundings, compile_plan
+from ocikit.runtime.plan.compiler import Surroundings, compile_plan
 from ocikit.spec import LinuxNamespace, LinuxNetDevice, Root
 
 if TYPE_CHECKING:

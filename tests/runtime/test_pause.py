@@ -14,8 +14,11 @@ from cgroup_host import HOST, limit
 
 from ocikit import runtime
 from ocikit.errors import CgroupError, NotExistError, NotPausedError, NotRunningError, PausedError
-from ocikit.runtime import Status, cgroup_setup, cgroup_tree, freezer
-from ocikit.runtime.cgroups import UNIFIED, place
+from ocikit.runtime import Status
+from ocikit.runtime.cgroups import freezer
+from ocikit.runtime.cgroups import setup as cgroup_setup
+from ocikit.runtime.cgroups import tree as cgroup_tree
+from ocikit.runtime.cgroups.hierarchies import UNIFIED, place
 from ocikit.spec import Mount, Spec
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import attrs
 import pytest
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
-from ocikit.runtime import supported
-from ocikit.runtime.caller import Caller
-from ocikit.runtime.capabilities import NAMES, names_of, to_mask
-from ocikit.runtime.plan import CgroupMount, Surroundings, compile_plan
-from ocikit.runtime.steps import NO_SLOT, Op, Plan, Slot, Step, Sync
+from ocikit.runtime.host.caller import Caller
+from ocikit.runtime.plan import supported
+from ocikit.runtime.plan.capabilities import NAMES, names_of, to_mask
+from ocikit.runtime.plan.compiler import CgroupMount, Surroundings, compile_plan
+from ocikit.runtime.plan.steps import NO_SLOT, Op, Plan, Slot, Step, Sync
 from ocikit.spec import (
     Box,
     Hooks,

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ocikit import _sys, runtime
-from ocikit.runtime.cgroups import detect, place
+from ocikit.runtime.cgroups.hierarchies import detect, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,9 @@ import pytest
 
 from ocikit import runtime
 from ocikit.errors import SetupError, UnsupportedFieldError, ValidationError
-from ocikit.runtime import rdt
+from ocikit.runtime.cgroups import rdt
+from ocikit.runtime.cgroups.placement import find_place
 from ocikit.runtime.limits import limits as limits_of
-from ocikit.runtime.placement import find_place
 from ocikit.runtime.stats import Stats, collect, runc_json
 from ocikit.spec import LinuxIntelRdt, LinuxResources
 

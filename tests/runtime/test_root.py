@@ -10,8 +10,8 @@ import pytest
 
 from ocikit import runtime
 from ocikit.errors import ExistError, InvalidIDError, NotExistError, StateError, SystemCallError
-from ocikit.runtime.root import StateRoot, default_root
-from ocikit.runtime.state import MAX_STATE_BYTES
+from ocikit.runtime.state.documents import MAX_STATE_BYTES
+from ocikit.runtime.state.root import StateRoot, default_root
 
 NOBODY = 65534
 

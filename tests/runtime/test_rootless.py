@@ -14,7 +14,8 @@ import pytest
 from rootless_calls import GIVEN, elsewhere, failure, output, ranges, spec_of
 
 from ocikit import errors, runtime
-from ocikit.runtime import idmaps, rootless
+from ocikit.runtime import user_maps as idmaps
+from ocikit.runtime.host import rootless
 from ocikit.spec import LinuxIDMapping, LinuxNamespace, Mount, Root
 
 if TYPE_CHECKING:

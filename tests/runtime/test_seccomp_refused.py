@@ -14,11 +14,11 @@ import pytest
 from seccomp_profiles import NOTIFIED, SUB, arg, call, profile, program
 
 from ocikit.errors import LimitExceededError, UnsupportedFieldError, ValidationError
-from ocikit.runtime.plan import Surroundings, compile_plan
+from ocikit.runtime.plan.compiler import Surroundings, compile_plan
+from ocikit.runtime.plan.steps import Op
 from ocikit.runtime.seccomp import filter_for, supported_flags
 from ocikit.runtime.seccomp.profile import HandOver
 from ocikit.runtime.seccomp.record import profile_of, seccomp_record
-from ocikit.runtime.steps import Op
 from ocikit.spec import LinuxSeccomp, Spec
 
 WIRE = Path(__file__).parents[2] / "ocikit/_native/wire.h"

@@ -13,10 +13,10 @@ from seccomp_profiles import call, profile
 
 from ocikit import runtime
 from ocikit.errors import SetupError
-from ocikit.runtime.capabilities import to_mask
-from ocikit.runtime.plan import Surroundings, compile_plan
+from ocikit.runtime.plan.capabilities import to_mask
+from ocikit.runtime.plan.compiler import Surroundings, compile_plan
+from ocikit.runtime.plan.steps import Op, Step
 from ocikit.runtime.seccomp import filter_for
-from ocikit.runtime.steps import Op, Step
 from ocikit.spec import LinuxCapabilities, LinuxIDMapping, LinuxNamespace, Root, Spec, User
 
 if TYPE_CHECKING:

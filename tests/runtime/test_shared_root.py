@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import attrs
 import pytest
 from cgroup_host import HOST, V2
+from executing import output
 from probing import add_probe
 from seccomp_profiles import number
 from sharing import (
@@ -30,7 +31,7 @@ from sharing import (
 
 from ocikit import runtime
 from ocikit.runtime.state.resources import parse_resources
-from ocikit.spec import LinuxResources, Spec
+from ocikit.spec import LinuxResources, Process, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -329,5 +330,23 @@ def test_lack_of_memory(
                 assert json.loads(telling.stdout.readline()) == {"type": "oom", "id": container_id}
             finally:
                 telling.kill()
+    finally:
+        programs.library.remove(container_id)
+
+
+@pytest.mark.parametrize("maker", ["runc", "library"])
+def test_a_process_that_says_nothing_of_rights(
+    programs: Programs, make_bundle: Callable[..., Path], around: Surroundings, new_id: Callable[[], str], maker: str
+) -> None:
+    """It gets those of the configuration, whoever made the container: its limits are in no state of runc."""
+    container_id = new_id()
+    bundle = make_bundle(container_id, **configuration("confined", around))
+    try:
+        getattr(programs, maker).create(container_id, bundle)
+        process = Process(args=("sh", "-c", LOOK), env=("PATH=/bin",), cwd="/")
+        seen = output(runtime.load(programs.root, container_id), process=process)
+        found = {" ".join(line.split()) for line in seen.splitlines()}
+        assert {"0027", "Max open files 300 300 files", "321", "NoNewPrivs: 1", "Uid: 0 0 0 0"} <= found
+        assert {f"CapBnd: {0x2021:016x}", f"CapEff: {0x20:016x}", f"CapInh: {0x21:016x}"} <= found
     finally:
         programs.library.remove(container_id)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocikit.errors import InvalidIDError, StateError
-from ocikit.runtime.state import (
+from ocikit.runtime.state.documents import (
     MAX_STATE_BYTES,
     OwnRecord,
     format_time,

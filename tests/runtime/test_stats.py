@@ -10,7 +10,7 @@ from cgroup_host import HOST, V2
 
 from ocikit import runtime
 from ocikit.errors import NotRunningError
-from ocikit.runtime.cgroups import UNIFIED
+from ocikit.runtime.cgroups.hierarchies import UNIFIED
 from ocikit.runtime.stats import collect, interfaces, runc_json, stats_event
 from ocikit.runtime.stats.network import parse_interfaces
 from ocikit.runtime.stats.pressure import parse_pressure

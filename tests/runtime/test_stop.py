@@ -16,8 +16,11 @@ import pytest
 
 from ocikit import runtime
 from ocikit.errors import CgroupError, NotRunningError, StateError
-from ocikit.runtime import Status, cgroup_setup, cgroup_tree, process, procfs, stopping
-from ocikit.runtime.cgroups import detect, place
+from ocikit.runtime import Status, process, stopping
+from ocikit.runtime.cgroups import setup as cgroup_setup
+from ocikit.runtime.cgroups import tree as cgroup_tree
+from ocikit.runtime.cgroups.hierarchies import detect, place
+from ocikit.runtime.host import procfs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

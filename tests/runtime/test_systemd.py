@@ -13,7 +13,7 @@ from systemd_host import Systemd, systemd
 from ocikit import runtime
 from ocikit.errors import NotSupportedError, ValidationError
 from ocikit.runtime import CreateOptions
-from ocikit.runtime.devices import device_rules
+from ocikit.runtime.cgroups.device_rules import device_rules
 from ocikit.runtime.systemd import names, properties
 from ocikit.runtime.systemd.bus import Variant
 from ocikit.spec import LinuxCPU, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources

@@ -19,10 +19,14 @@ from ocikit.errors import (
     UnsupportedFieldError,
     ValidationError,
 )
-from ocikit.runtime import Status, cgroup_limits, cgroup_setup, cgroup_tree, records
-from ocikit.runtime.cgroups import UNIFIED, place
+from ocikit.runtime import Status
+from ocikit.runtime.cgroups import limiting as cgroup_limits
+from ocikit.runtime.cgroups import setup as cgroup_setup
+from ocikit.runtime.cgroups import tree as cgroup_tree
+from ocikit.runtime.cgroups.hierarchies import UNIFIED, place
 from ocikit.runtime.limits import Write, limits
-from ocikit.runtime.resource_state import merged, parse_resources, resources_document
+from ocikit.runtime.state import records
+from ocikit.runtime.state.resources import merged, parse_resources, resources_document
 from ocikit.spec import LinuxDevice, LinuxIntelRdt, LinuxResources
 
 if TYPE_CHECKING:

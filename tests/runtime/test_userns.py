@@ -19,8 +19,8 @@ import pytest
 
 from ocikit import runtime
 from ocikit.errors import SetupError, ValidationError
-from ocikit.runtime.capabilities import to_mask
-from ocikit.runtime.procfs import own_capabilities
+from ocikit.runtime.host.procfs import own_capabilities
+from ocikit.runtime.plan.capabilities import to_mask
 from ocikit.spec import LinuxIDMapping, LinuxNamespace, LinuxTimeOffset, Mount, POSIXRlimit, Root, Spec, User
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ def spec(call: Call) -> None:
 
 def _v2_only() -> bool:
     """Tell whether a cgroup namespace is worth having: with cgroup v1 it would be in the way of the mounts."""
-    from ocikit.runtime import cgroups  # noqa: PLC0415
+    from ocikit.runtime.cgroups import hierarchies as cgroups  # noqa: PLC0415
 
     return cgroups.detect().v2_only
 

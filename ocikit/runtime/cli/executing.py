@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.cli.arguments import Options
     from ocikit.runtime.cli.dispatch import Call
     from ocikit.runtime.console import Console
-    from ocikit.runtime.template import Template
+    from ocikit.runtime.state.template import Template
     from ocikit.spec import LinuxCapabilities, Process, User
 
 __all__ = ["changed_user", "execute_in", "sub_cgroups", "user_id"]

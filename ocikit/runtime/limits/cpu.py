@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
-from ocikit.runtime.cgroups import UNIFIED
+from ocikit.runtime.cgroups.hierarchies import UNIFIED
 from ocikit.runtime.limits.write import PATH, Write
 
 if TYPE_CHECKING:

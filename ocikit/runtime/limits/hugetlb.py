@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import ValidationError
-from ocikit.runtime.cgroups import UNIFIED
+from ocikit.runtime.cgroups.hierarchies import UNIFIED
 from ocikit.runtime.limits.write import PATH, Write
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
-from ocikit.runtime.cgroups import UNIFIED
+from ocikit.runtime.cgroups.hierarchies import UNIFIED
 from ocikit.runtime.limits.write import PATH, Write, amount
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ocikit.runtime.cgroups import UNIFIED
+from ocikit.runtime.cgroups.hierarchies import UNIFIED
 from ocikit.runtime.limits.blkio import blkio_v1, blkio_v2
 from ocikit.runtime.limits.cpu import cpu_v1, cpu_v2, cpuset
 from ocikit.runtime.limits.hugetlb import hugetlb
@@ -23,8 +23,8 @@ from ocikit.runtime.limits.write import PATH, Write
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ocikit.runtime.cgroups import Hierarchies
-    from ocikit.runtime.devices import DeviceRule
+    from ocikit.runtime.cgroups.device_rules import DeviceRule
+    from ocikit.runtime.cgroups.hierarchies import Hierarchies
     from ocikit.spec import LinuxCPU, LinuxNetwork, LinuxPids, LinuxResources
 
 __all__ = ["device_writes", "ignored", "limits"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ocikit.runtime.cgroup_files import nested, number, read_file
+from ocikit.runtime.cgroups.files import nested, number, read_file
 from ocikit.runtime.stats.types import BlockIOEntry, BlockIOStats
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import Final
 
-from ocikit.runtime.cgroup_files import flat, nested, number, read_file, read_number
+from ocikit.runtime.cgroups.files import flat, nested, number, read_file, read_number
 from ocikit.runtime.stats.types import Counter, HugetlbStats, PidsStats, RdmaStats
 
 __all__ = ["hugetlb", "pids", "rdma"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from ocikit.runtime.cgroup_files import flat, read_file, read_number
+from ocikit.runtime.cgroups.files import flat, read_file, read_number
 from ocikit.runtime.stats.types import CPUSetStats, CPUStats
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ocikit.runtime.cgroup_files import flat, read_file, read_number
+from ocikit.runtime.cgroups.files import flat, read_file, read_number
 from ocikit.runtime.stats.types import Counter, MemoryStats
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocikit.runtime.cgroup_files import nested, read_file
+from ocikit.runtime.cgroups.files import nested, read_file
 from ocikit.runtime.stats.types import Pressure, PressureStats
 
 __all__ = ["parse_pressure", "read_pressure"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from ocikit.runtime.cgroups import UNIFIED
+from ocikit.runtime.cgroups.hierarchies import UNIFIED
 from ocikit.runtime.stats.block_io import block_io_v1, block_io_v2
 from ocikit.runtime.stats.counters import hugetlb, pids, rdma
 from ocikit.runtime.stats.cpu import cpu_v1, cpu_v2, cpuset

@@ -10,14 +10,14 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import ValidationError
-from ocikit.runtime.devices import WILDCARD
+from ocikit.runtime.cgroups.device_rules import WILDCARD
 from ocikit.runtime.limits import cpu_weight
 from ocikit.runtime.systemd.bus import Variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ocikit.runtime.devices import DeviceRule
+    from ocikit.runtime.cgroups.device_rules import DeviceRule
     from ocikit.runtime.systemd.names import Unit
     from ocikit.spec import LinuxCPU, LinuxMemory, LinuxResources
 

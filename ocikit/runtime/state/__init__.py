@@ -1,0 +1,1 @@
+"""What is written down about containers, in the format of runc: the state root, its files, what is in them."""
