@@ -9,7 +9,6 @@ from ocikit import __version__
 from ocikit.errors import MissingDependencyError, NotSupportedError, UnsupportedFieldError
 from ocikit.runtime.plan import capabilities, mount_options
 from ocikit.runtime.plan.namespace_kinds import NAMESPACES
-from ocikit.runtime.plan.supported import acts_on
 from ocikit.runtime.seccomp import codes
 from ocikit.runtime.seccomp.kernel import supported_flags
 from ocikit.runtime.seccomp.library import library
@@ -42,19 +41,21 @@ def features() -> Features:
     return Features(
         oci_version_min=_OLDEST,
         oci_version_max=RUNTIME_SPEC_VERSION,
-        hooks=tuple(name for name in vocabulary.HOOK_NAMES if acts_on("hooks", name)),
+        hooks=vocabulary.HOOK_NAMES,
         mount_options=_mount_options(),
         linux=LinuxFeatures(
             namespaces=tuple(sorted(NAMESPACES)),
             capabilities=capabilities.NAMES,
             cgroup=CgroupFeatures(v1=True, v2=True, systemd=True, systemd_user=True, rdma=True),
             seccomp=_seccomp(),
-            apparmor=AppArmorFeatures(enabled=acts_on("process", "apparmorProfile")),
-            selinux=SELinuxFeatures(enabled=acts_on("process", "selinuxLabel")),
-            intel_rdt=_intel_rdt(enabled=acts_on("linux", "intelRdt")),
-            memory_policy=_memory_policy(),
+            apparmor=AppArmorFeatures(enabled=True),
+            selinux=SELinuxFeatures(enabled=True),
+            intel_rdt=IntelRdtFeatures(enabled=True, schemata=True, monitoring=True),
+            memory_policy=MemoryPolicyFeatures(
+                modes=vocabulary.MEMORY_POLICY_MODES, flags=vocabulary.MEMORY_POLICY_FLAGS
+            ),
             mount_extensions=MountExtensions(idmap=IDMapFeatures(enabled=_takes("idmap"))),
-            net_devices=NetDevicesFeatures(enabled=acts_on("linux", "netDevices")),
+            net_devices=NetDevicesFeatures(enabled=True),
         ),
         annotations={"ocikit.version": __version__} | _libraries(),
         # What a caller must not pass on from somebody that it does not trust.
@@ -81,8 +82,6 @@ def _takes(option: str) -> bool:
 
 
 def _seccomp() -> SeccompFeatures:
-    if not acts_on("linux", "seccomp"):
-        return SeccompFeatures(enabled=False)
     return SeccompFeatures(
         enabled=True,
         actions=tuple(sorted(codes.ACTIONS)),
@@ -91,13 +90,3 @@ def _seccomp() -> SeccompFeatures:
         known_flags=tuple(sorted(codes.FLAGS)),
         supported_flags=tuple(sorted(supported_flags())),
     )
-
-
-def _intel_rdt(*, enabled: bool) -> IntelRdtFeatures:
-    return IntelRdtFeatures(enabled=enabled, schemata=enabled, monitoring=enabled)
-
-
-def _memory_policy() -> MemoryPolicyFeatures | None:
-    if not acts_on("linux", "memoryPolicy"):
-        return None
-    return MemoryPolicyFeatures(modes=vocabulary.MEMORY_POLICY_MODES, flags=vocabulary.MEMORY_POLICY_FLAGS)

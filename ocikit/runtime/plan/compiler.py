@@ -34,7 +34,6 @@ from ocikit.runtime.plan.namespace_kinds import NAMESPACES
 from ocikit.runtime.plan.process import environment, filtering, identity, program, resource_limits
 from ocikit.runtime.plan.root import root_filesystem
 from ocikit.runtime.plan.steps import NO_SLOT, Op, Plan, Slot, Step, Sync, ask, check_strings, close
-from ocikit.runtime.plan.supported import refuse_unsupported
 from ocikit.runtime.plan.users import check_users, ranges_of
 
 if TYPE_CHECKING:
@@ -104,7 +103,6 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
     if spec.root is None or spec.linux is None:
         missing = "root" if spec.root is None else "linux"
         raise ValidationError((f"$.{missing}: a container on Linux needs this section",))
-    refuse_unsupported(spec)
     if spec.linux.seccomp is not None and around.seccomp is None:
         raise UnsupportedFieldError("$.linux.seccomp", "a plan takes a filter that was compiled from it before")
     namespaces = _namespaces(spec.linux, around.of_host)
