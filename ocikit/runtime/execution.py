@@ -123,9 +123,18 @@ def template_of(container: Handle) -> Template:
     from ocikit.runtime.state.libcontainer_process import read_config  # noqa: PLC0415 - for containers of others
 
     kept = read_config(json.loads(state).get("config") or {}, f"{where}/{STATE_FILE}")
+    configured = _of_bundle(container)
+    defaults = kept.process if configured is None else _with_limits(kept.process, configured)
     seccomp = filter_for(kept.seccomp)
     policy = kept.memory_policy
-    return Template(_of_bundle(container), kept.process, kept.keyring, kept.personality, seccomp, policy)
+    return Template(configured, defaults, kept.keyring, kept.personality, seccomp, policy)
+
+
+def _with_limits(process: Process, configured: Process) -> Process:
+    """Add the resource limits of the configuration: runc takes them from there alone, and notes none."""
+    import attrs  # noqa: PLC0415
+
+    return process if process.rlimits else attrs.evolve(process, rlimits=configured.rlimits)
 
 
 def _of_bundle(container: Handle) -> Process | None:

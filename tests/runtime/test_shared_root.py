@@ -347,6 +347,6 @@ def test_a_process_that_says_nothing_of_rights(
         seen = output(runtime.load(programs.root, container_id), process=process)
         found = {" ".join(line.split()) for line in seen.splitlines()}
         assert {"0027", "Max open files 300 300 files", "321", "NoNewPrivs: 1", "Uid: 0 0 0 0"} <= found
-        assert {f"CapBnd: {0x2021:016x}", f"CapEff: {0x20:016x}", f"CapInh: {0x21:016x}"} <= found
+        assert {f"CapBnd: {0x2021:016x}", f"CapInh: {0x21:016x}", f"CapPrm: {0x21:016x}"} <= found
     finally:
         programs.library.remove(container_id)
