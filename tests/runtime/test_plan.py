@@ -10,13 +10,11 @@ import pytest
 
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime.host.caller import Caller
-from ocikit.runtime.plan import supported
 from ocikit.runtime.plan.capabilities import NAMES, names_of, to_mask
 from ocikit.runtime.plan.compiler import CgroupMount, Surroundings, compile_plan
 from ocikit.runtime.plan.steps import NO_SLOT, Op, Plan, Slot, Step, Sync
 from ocikit.spec import (
     Box,
-    Hooks,
     LinuxCapabilities,
     LinuxDevice,
     LinuxIDMapping,
@@ -431,12 +429,3 @@ def test_namespaces_of_the_host_are_not_the_containers() -> None:
         "$.hostname",
         "$.linux.sysctl['net.ipv4.ip_forward']",
     ]
-
-
-def test_every_refused_field_is_one_of_the_specification() -> None:
-    """The table of fields that are not acted on names attributes and keys that there are."""
-    whole = Spec.default()
-    sections = {"process": whole.process, "linux": whole.linux, "hooks": Hooks()}
-    for name, fields in supported._REFUSED.items():
-        for attribute, _ in fields.values():
-            assert hasattr(sections[name], attribute)
