@@ -87,6 +87,9 @@ class Program(Protocol):
     def delete(self, container_id: str) -> None:
         """Delete it."""
 
+    def remove(self, container_id: str) -> None:
+        """Remove it, whatever it is doing."""
+
 
 class Commands:
     """A program with the command line of runc."""
@@ -186,6 +189,10 @@ class Commands:
     def delete(self, container_id: str) -> None:
         """Delete it."""
         self._works("delete", container_id)
+
+    def remove(self, container_id: str) -> None:
+        """Remove it, whatever it is doing."""
+        self._works("delete", "--force", container_id)
 
     def events(self, container_id: str) -> subprocess.Popen[str]:
         """Give the process that tells what happens to it."""

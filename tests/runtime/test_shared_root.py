@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sharing import Program
+
+    NewCase = Callable[..., contextlib.AbstractContextManager["Case"]]
 
 MB = 1 << 20
 
@@ -154,34 +157,43 @@ def programs(place: Path, peer: Callable[[str], str]) -> Programs:
     return Programs(root, Commands(root, peer("runc")), Library(root), ocikit_command(root))
 
 
+@pytest.fixture(scope="module")
+def new_case(
+    programs: Programs, make_bundle: Callable[..., Path], around: Surroundings, new_id: Callable[[], str]
+) -> NewCase:
+    """Create containers: by one program, for another one, in a configuration, and with more changes to that."""
+
+    @contextlib.contextmanager
+    def new(maker: str, user: str, name: str, **changed: Any) -> Iterator[Case]:
+        container_id = new_id()
+        bundle = make_bundle(container_id, **configuration(name, around) | changed)
+        made = Case(container_id, programs, getattr(programs, maker), getattr(programs, user), name)
+        try:
+            made.maker.create(container_id, bundle)
+            yield made
+        finally:
+            programs.library.remove(container_id)
+
+    return new
+
+
 @pytest.fixture(scope="module", params=MATRIX, ids="-".join)
-def case(
-    request: pytest.FixtureRequest,
-    make_bundle: Callable[..., Path],
-    around: Surroundings,
-    programs: Programs,
-    new_id: Callable[[], str],
-) -> Iterator[Case]:
+def case(request: pytest.FixtureRequest, new_case: NewCase) -> Iterator[Case]:
     """Give a container that one program created and the other one started."""
-    maker, user, name = request.param
-    container_id = new_id()
-    bundle = make_bundle(container_id, **configuration(name, around))
-    found = Case(container_id, programs, getattr(programs, maker), getattr(programs, user), name)
-    try:
-        found.maker.create(container_id, bundle)
-        told = found.user.execute(container_id, "cat", "/proc/1/comm")
+    with new_case(*request.param) as found:
+        told = found.user.execute(found.id, "cat", "/proc/1/comm")
         assert told[0] == 0, told
         assert_agreed(found, "created")
-        found.user.start(container_id)
+        found.user.start(found.id)
         yield found
-    finally:
-        programs.library.remove(container_id)
 
 
 def assert_agreed(case: Case, status: str) -> None:
     """Compare what the two tell of a container."""
     one, other = case.maker.state(case.id), case.user.state(case.id)
     assert one["status"] == other["status"] == status
+    if isinstance(case.maker, Commands) and isinstance(case.user, Commands):
+        assert one | {"owner": "root"} == other | {"owner": "root"}  # which runc tells in its list only
     for key in ("id", "pid", "bundle", "annotations"):
         assert (one.get(key) or None) == (other.get(key) or None), key  # runc tells the pid 0, too
 
@@ -312,41 +324,48 @@ def test_the_end(case: Case, around: Surroundings) -> None:
         assert (state["status"], state.get("pid", 0)) == ("stopped", 0)
 
 
-@pytest.mark.parametrize(("maker", "user"), [("runc", "command"), ("library", "runc")])
-def test_lack_of_memory(
-    programs: Programs, make_bundle: Callable[..., Path], new_id: Callable[[], str], maker: str, user: str
-) -> None:
+BOTH_WAYS = pytest.mark.parametrize(("maker", "user"), [("runc", "command"), ("library", "runc")])
+
+
+@BOTH_WAYS
+def test_lack_of_memory(new_case: NewCase, maker: str, user: str) -> None:
     """Who waits for events of the other's container is told that its memory was used up."""
-    container_id, limits = new_id(), {"memory": {"limit": 16 * MB, "swap": 16 * MB}}
     script = "sleep 0.3; sh -c 'a=x; while :; do a=$a$a; done'; exec sleep 1000"
-    linux = {"resources": LinuxResources.from_dict(limits)}
-    bundle = make_bundle(container_id, process={"args": ("sh", "-c", script)}, linux=linux)
-    try:
-        getattr(programs, maker).create(container_id, bundle)
-        with getattr(programs, user).events(container_id) as telling:
-            try:
-                getattr(programs, user).start(container_id)
-                assert telling.stdout is not None
-                assert json.loads(telling.stdout.readline()) == {"type": "oom", "id": container_id}
-            finally:
-                telling.kill()
-    finally:
-        programs.library.remove(container_id)
+    limits = LinuxResources.from_dict({"memory": {"limit": 16 * MB, "swap": 16 * MB}})
+    changed = {"process": {"args": ("sh", "-c", script)}, "linux": {"resources": limits}}
+    with new_case(maker, user, "limited", **changed) as case, getattr(case.programs, user).events(case.id) as telling:
+        try:
+            case.user.start(case.id)
+            assert telling.stdout is not None
+            assert json.loads(telling.stdout.readline()) == {"type": "oom", "id": case.id}
+        finally:
+            telling.kill()
 
 
 @pytest.mark.parametrize("maker", ["runc", "library"])
-def test_a_process_that_says_nothing_of_rights(
-    programs: Programs, make_bundle: Callable[..., Path], around: Surroundings, new_id: Callable[[], str], maker: str
-) -> None:
+def test_a_process_that_says_nothing_of_rights(new_case: NewCase, maker: str) -> None:
     """It gets those of the configuration, whoever made the container: its limits are in no state of runc."""
-    container_id = new_id()
-    bundle = make_bundle(container_id, **configuration("confined", around))
-    try:
-        getattr(programs, maker).create(container_id, bundle)
+    with new_case(maker, "library", "confined") as case:
         process = Process(args=("sh", "-c", LOOK), env=("PATH=/bin",), cwd="/")
-        seen = output(runtime.load(programs.root, container_id), process=process)
+        seen = output(runtime.load(case.programs.root, case.id), process=process)
         found = {" ".join(line.split()) for line in seen.splitlines()}
         assert {"0027", "Max open files 300 300 files", "321", "NoNewPrivs: 1", "Uid: 0 0 0 0"} <= found
         assert {f"CapBnd: {0x2021:016x}", f"CapInh: {0x21:016x}", f"CapPrm: {0x21:016x}"} <= found
-    finally:
-        programs.library.remove(container_id)
+
+
+@pytest.mark.parametrize("name", ["sharing", "mapped"])
+@BOTH_WAYS
+def test_forced_removal(new_case: NewCase, maker: str, user: str, name: str) -> None:
+    """Even a paused container goes at once, with what outlives its first process."""
+    with new_case(maker, user, name) as case:
+        case.maker.start(case.id)
+        while len(processes := case.maker.processes(case.id)) < 2:
+            os.sched_yield()
+        case.user.pause(case.id)
+        paths = case.stored()["cgroup_paths"].values()
+        container = runtime.load(case.programs.root, case.id)
+        case.user.remove(case.id)
+        assert not (case.programs.root / case.id).exists()
+        container.wait(60)
+        assert not any(map(os.path.exists, paths))
+        assert not any(Path(f"/proc/{pid}/root/bin/probe").exists() for pid in processes)
