@@ -47,7 +47,10 @@ def shell(script: str, **more: Any) -> Hook:
 
 def hooks_of(**kinds: Hook | tuple[Hook, ...]) -> Hooks:
     """Return the hooks of some kinds, by the names of the specification."""
-    return Hooks(**{KINDS[kind]: hooks if isinstance(hooks, tuple) else (hooks,) for kind, hooks in kinds.items()})
+    lists: dict[str, Any] = {
+        KINDS[kind]: hooks if isinstance(hooks, tuple) else (hooks,) for kind, hooks in kinds.items()
+    }
+    return Hooks(**lists)
 
 
 class Case:
@@ -153,7 +156,10 @@ def test_where_they_run(case: Case) -> None:
 def test_what_they_inherit(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment and the arguments of the configuration, three descriptors, and nothing of the host's secrets."""
     monkeypatch.setenv("SECRET", "of the host")
-    environments = dict.fromkeys(KINDS, ("ONE=1", "TWO=a b")) | {"prestart": (), "startContainer": ()}
+    environments: dict[str, tuple[str, ...]] = dict.fromkeys(KINDS, ("ONE=1", "TWO=a b")) | {
+        "prestart": (),
+        "startContainer": (),
+    }
     hooks = {}
     for kind, environment in environments.items():
         file = f"{case.place(kind)}/{kind}"
@@ -189,7 +195,7 @@ def test_mounts_of_hooks_are_in_the_container(case: Case, rootfs: Path) -> None:
 @pytest.mark.parametrize("kind", FATAL_KINDS)
 def test_a_hook_that_fails_ends_the_container(case: Case, kind: str) -> None:
     """The error says which hook it was, how it ended and what it wrote; no other is run, and the container is gone."""
-    hooks = {
+    hooks: dict[str, Hook | tuple[Hook, ...]] = {
         kind: (shell("true"), shell("echo out; echo oops >&2; exit 3"), shell(f"touch {case.path}/third")),
         "poststop": shell(f"cat > {case.path}/poststop"),
     }
