@@ -13,7 +13,7 @@ from attrs import evolve
 from ocikit.errors import ValidationError
 from ocikit.spec import annotation_keys
 from ocikit.spec.default import DEFAULT_PATH
-from ocikit.spec.runtime import LinuxCapabilities, Mount, Process, Root, Spec, User
+from ocikit.spec.runtime import Mount, Process, Root, Spec, User
 from ocikit.spec.users import PasswdEntry, UserDatabase, parse_id
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def image_to_runtime(
         users: Where user and group names are looked up; None knows no names, so that only ids work.
         rootfs: The root file system, as config.json names it: absolute or relative to the bundle.
         base: What everything that the image does not decide is taken from. None is
-            ``Spec.default()`` with a writable root, no terminal, no command and no ambient capabilities.
+            ``Spec.default()`` with a writable root, no terminal and no command.
         args: The whole command, instead of the image's entrypoint and command.
         env: ``NAME=value`` entries that replace those of the same name, or are added.
         volume: Makes the mount for each directory that the image declares a volume, such as
@@ -146,18 +146,16 @@ def tmpfs_volume(destination: str) -> Mount:
 def library_base(*, rootless: bool = False) -> Spec:
     """The configuration for a program that is run by a program: ``Spec.default()``, adjusted.
 
-    The root is writable; there is no terminal, no command, and nothing ambient.
+    The root is writable; there is no terminal and no command.
 
     Args:
         rootless: As for :meth:`Spec.default`.
     """
     spec = Spec.default(rootless=rootless)
     process = spec.process or Process(cwd="/")
-    # What `runc spec` asks for as ambient is not inheritable, and therefore never granted: each start would warn.
-    capabilities = evolve(process.capabilities or LinuxCapabilities(), ambient=())
     return evolve(
         spec,
-        process=evolve(process, terminal=False, args=(), env=(DEFAULT_PATH,), capabilities=capabilities),
+        process=evolve(process, terminal=False, args=(), env=(DEFAULT_PATH,)),
         root=Root(path="rootfs"),
     )
 

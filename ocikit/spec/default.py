@@ -89,7 +89,6 @@ def default_spec(
             bounding=DEFAULT_CAPABILITIES,
             effective=DEFAULT_CAPABILITIES,
             permitted=DEFAULT_CAPABILITIES,
-            ambient=DEFAULT_CAPABILITIES,
         ),
         rlimits=(POSIXRlimit(type="RLIMIT_NOFILE", hard=1024, soft=1024),),
         no_new_privileges=True,

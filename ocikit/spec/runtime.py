@@ -286,7 +286,7 @@ class Spec(Document):
         uid: int | None = None,
         gid: int | None = None,
     ) -> Self:
-        """The configuration that ``runc spec`` writes, a good start for one's own.
+        """The configuration that ``runc spec`` writes (runc 1.2: nothing is ambient), a good start for one's own.
 
         Args:
             rootless: For a user without privileges, as ``runc spec --rootless``: with a user

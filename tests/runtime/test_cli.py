@@ -374,7 +374,7 @@ def test_socket_activation(
 
 
 def test_spec(ocikit: CommandLine, runc: Runc, tmp_path: Path) -> None:
-    """The configuration is that of runc, but for the version; what is there is not written over."""
+    """The configuration is that of runc, but for version and ambient capabilities; no file is written over."""
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     for options in ((), ("--rootless",)):
         for path in (ours, theirs):
@@ -385,6 +385,7 @@ def test_spec(ocikit: CommandLine, runc: Runc, tmp_path: Path) -> None:
         documents = [json.loads((path / "config.json").read_text()) for path in (ours, theirs)]
         for document in documents:
             del document["ociVersion"]
+        documents[1]["process"]["capabilities"].pop("ambient", None)  # not from runc 1.2 on: see Spec.default()
         assert documents[0] == documents[1]
     done = ocikit("spec", "-b", str(ours))
     assert (done.returncode, message(done.stderr)) == (1, "File config.json exists. Remove it first")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -176,12 +177,14 @@ def _permissive(directory: Path) -> Path:
 
 @pytest.mark.parametrize("rootless", [False, True])
 def test_the_default_is_what_runc_writes(rootless: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter of the test
-    """Spec.default() is, byte for byte, what runc spec writes, but for the version of the specification."""
+    """Spec.default() is, byte for byte, what runc spec writes, but for the version and what older ones have ambient."""
     _run("runc", "spec", *(["--rootless"] if rootless else []), cwd=tmp_path)
     raw = (tmp_path / "config.json").read_bytes()
     ours = Spec.default(rootless=rootless, cgroup_namespace=Path("/sys/fs/cgroup/cgroup.controllers").exists())
+    # Not one of them is inheritable, so none is granted: asked for in vain up to runc 1.1, and not at all from 1.2 on.
+    expected = re.sub(r',\s*"ambient": \[[^]]*\]', "", raw.decode().rstrip("\n"))
     version = json.loads(raw)["ociVersion"]
-    assert ours.to_json(indent="\t").decode().replace('"1.3.0"', json.dumps(version), 1) == raw.decode().rstrip("\n")
+    assert ours.to_json(indent="\t").decode().replace('"1.3.0"', json.dumps(version), 1) == expected
     _read(Spec, raw)
 
 
