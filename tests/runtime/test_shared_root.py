@@ -242,12 +242,11 @@ def test_paused(case: Case) -> None:
         code, text = one.execute(case.id, "true")
         assert code is None
         assert "cannot exec in a paused container" in text
-    case.user.resume(case.id)
-    assert_agreed(case, "running")
+    case.maker.resume(case.id)
     assert case.user.execute(case.id, "true") == (0, "")
     case.maker.pause(case.id)
-    assert_agreed(case, "paused")
     case.user.resume(case.id)
+    assert_agreed(case, "running")
 
 
 def test_other_limits(case: Case) -> None:
@@ -353,8 +352,11 @@ def test_a_process_that_says_nothing_of_rights(new_case: NewCase, maker: str) ->
         assert {f"CapBnd: {0x2021:016x}", f"CapInh: {0x21:016x}", f"CapPrm: {0x21:016x}"} <= found
 
 
-@pytest.mark.parametrize("name", ["sharing", "mapped"])
-@BOTH_WAYS
+# Not by runc where processes outlive the first one: 1.1 gives up on their cgroup if they take their time to end.
+@pytest.mark.parametrize(
+    ("maker", "user", "name"),
+    [("runc", "command", "sharing"), ("runc", "command", "mapped"), ("library", "runc", "mapped")],
+)
 def test_forced_removal(new_case: NewCase, maker: str, user: str, name: str) -> None:
     """Even a paused container goes at once, with what outlives its first process."""
     with new_case(maker, user, name) as case:
