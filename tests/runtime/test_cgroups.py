@@ -229,9 +229,9 @@ def test_a_cgroup_in_use_is_nobody_elses(paths: dict[str, str]) -> None:
     cgroup_setup.make(paths, detect(), [])
     process = sleeper(*set(paths.values()))
     try:
-        with pytest.raises(CgroupError, match="in use"):
+        with pytest.raises(CgroupError, match="container's cgroup is not empty"):
             cgroup_setup.check_free(paths)
-        with pytest.raises(CgroupError, match="in use"):
+        with pytest.raises(CgroupError, match="container's cgroup is not empty"):
             cgroup_setup.make(paths, detect(), [])
     finally:
         end(process)

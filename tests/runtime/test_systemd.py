@@ -56,7 +56,7 @@ def test_scope(inside: Callable[[str], dict[str, Any]]) -> None:
     assert all(line.endswith(found["ControlGroup"]) for line in found["members"])
     expected = {"memory.limit_in_bytes": str(64 << 20), "cpu.cfs_quota_us": "20000", "pids.max": "20"}
     assert found["limits"] in (expected, {"memory.max": str(64 << 20), "cpu.max": "20000 100000", "pids.max": "20"})
-    assert "inside-one.scope" in found["again"][0] or "in use" in found["again"][0]
+    assert "inside-one.scope" in found["again"][0] or "not empty" in found["again"][0]
     assert found["status"] == "running"
     assert found["updated"] == {"TasksMax": "30"}
     expected |= {"memory.limit_in_bytes": str(32 << 20), "pids.max": "30"}

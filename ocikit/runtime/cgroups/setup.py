@@ -42,9 +42,9 @@ def check_free(paths: Mapping[str, str]) -> None:
     """
     for key, path in paths.items():
         if os.path.isdir(path):
-            in_use = "frozen" if frozen({key: path}) else "in use" if populated(path) else ""
+            in_use = "unexpectedly frozen" if frozen({key: path}) else "is not empty" if populated(path) else ""
             if in_use:
-                remedy = f"it is {in_use}; end what is in it, or choose another linux.cgroupsPath"
+                remedy = f"container's cgroup {in_use}; end what is in it, or choose another linux.cgroupsPath"
                 raise CgroupError("make cgroup", errno.EBUSY, path, remedy)
     above = frozen_above(paths)
     if above is not None:

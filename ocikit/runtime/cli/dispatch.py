@@ -109,7 +109,7 @@ def _carry_out(name: str, words: Sequence[str], root: str | None, command: Optio
 
 
 def _call(verb: Verb, call: Call) -> int:
-    from ocikit.errors import OCIKitError  # noqa: PLC0415 - help and version need none of it
+    from ocikit.errors import OCIKitError, UnsupportedFieldError, ValidationError  # noqa: PLC0415 - not for help
 
     module, _, function = verb.home.partition(":")
     try:
@@ -119,6 +119,9 @@ def _call(verb: Verb, call: Call) -> int:
         if call.command.flag("debug"):
             call.messages.say("debug", f"{verb.home} {' '.join(call.arguments)}")
         return int(carry_out(call) or 0)
+    except (ValidationError, UnsupportedFieldError) as error:
+        call.messages.failed(f"{verb.prefix}invalid configuration: {error}")
+        return verb.failure
     except (OCIKitError, CommandError, OSError, ValueError) as error:
         call.messages.failed(f"{verb.prefix}{error}")
         return verb.failure
