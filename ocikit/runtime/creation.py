@@ -127,8 +127,12 @@ def create(
     )
 
 
-def read_spec(bundle: str) -> Spec:
+def read_spec(bundle: str, name: str = "config.json") -> Spec:
     """Read the configuration of a bundle.
+
+    Args:
+        bundle: Its directory.
+        name: The file, below the bundle or absolute.
 
     Raises:
         BundleError: There is none.
@@ -138,14 +142,14 @@ def read_spec(bundle: str) -> Spec:
     """
     from ocikit.spec import Spec  # noqa: PLC0415 - the classes of the specification are many
 
-    path = os.path.join(bundle, "config.json")
+    path = os.path.join(bundle, name)
     try:
         with open(path, "rb") as file:
             data = file.read(_MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
-        raise BundleError(f"{bundle}: expected a bundle, but there is no config.json in it") from None
+        raise BundleError(f"{bundle}: expected a bundle, but there is no {name} in it") from None
     except OSError as error:
-        raise SystemCallError("read config.json", error.errno or errno.EIO, path) from error
+        raise SystemCallError("read the configuration", error.errno or errno.EIO, path) from error
     if len(data) > _MAX_CONFIG_BYTES:
         raise LimitExceededError(f"{path}: bytes", _MAX_CONFIG_BYTES)
     return Spec.from_json(data)
@@ -316,6 +320,8 @@ class _Creation(NamedTuple):
                 NetDevices(self.spec.linux.net_devices if self.spec.linux is not None else {})
             )
             answers = self._answers(making) | {Sync.MOUNT: mounting_for(passed), Sync.NET_DEVICES: devices.move}
+            if self.options.give_streams:
+                stdio.give()
             started = stack.enter_context(launch(plan, stdio=stdio.fds, passed=passed, answers=answers))
             with cancellation.waking(lambda: _kill(started)):
                 started.ready()

@@ -71,6 +71,8 @@ class Request(NamedTuple):
     console_socket: str | None = None
     preserve_fds: tuple[int, ...] = ()
     ignore_paused: bool = False
+    #: Give streams that are passed on to the user of the process; see :attr:`CreateOptions.give_streams`.
+    give_streams: bool = False
     #: What is done with a terminal that is kept, before the program is executed.
     prepare_console: Callable[[Console], None] | None = None
     #: Leave it to whoever takes the orphans of this process, and waits for them: nobody else learns how it ends.
@@ -175,6 +177,8 @@ class _Execution(NamedTuple):
                 Stdio(streams, inside.owner(self.process)) as stdio,
                 Reception(self.request.console_socket, self.request.prepare_console) as reception,
             ):
+                if self.request.give_streams:
+                    stdio.give()
                 entering = _Entering(plan, places, lived_in.get(cgroups.UNIFIED), pidfd, stdio, reception)
                 with self._launch(entering, cancellation) as started:
                     return self._finish(started, entering, cancellation)

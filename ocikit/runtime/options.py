@@ -29,5 +29,8 @@ class CreateOptions:
     #: Let annotations set properties of systemd's unit (``org.systemd.property.…``): only for configurations that are
     #: trusted like their caller, because there are properties that run programs on the host.
     systemd_properties: bool = False
+    #: Give the standard streams that this process passes on to the user of the container's process, unless they are
+    #: terminals or devices: a program of another user can open ``/dev/stdout`` then. Pipes made here are always given.
+    give_streams: bool = False
     #: Whether refusals of cgroups that no limit needs are overlooked; None when this process is not root.
     rootless: bool | None = None

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import signal
+import stat
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Protocol, Self
 
 from ocikit._fs import Descriptor, above_standard_streams, no_fork
@@ -86,6 +87,19 @@ class Stdio:
     def descriptors(self) -> tuple[str, ...]:
         """Return what the container's ends are, as ``readlink`` shows them."""
         return tuple(os.readlink(f"/proc/self/fd/{fd}") for fd in self._fds)
+
+    def give(self) -> None:
+        """Give to the owner what was opened by others, too: files, pipes and sockets; no terminal and no device.
+
+        Other OCI runtimes do so for whoever calls them. What cannot be given away stays whose it is.
+        """
+        if self._owner is None:
+            return
+        for fd in self.fds:
+            kind = stat.S_IFMT(os.fstat(fd).st_mode)
+            if kind not in {stat.S_IFCHR, stat.S_IFBLK}:
+                with contextlib.suppress(OSError):
+                    os.fchown(fd, *self._owner)
 
     def __enter__(self) -> Self:
         return self

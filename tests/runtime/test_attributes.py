@@ -191,6 +191,18 @@ def test_policies_that_no_kernel_has(make: Callable[..., runtime.Container]) -> 
         ),
         ({"scheduler": Scheduler(policy="SCHED_RR")}, r"scheduler.priority: expected a number from 1 to 99"),
         ({"scheduler": Scheduler(policy="SCHED_FIFO", priority=5, period=1)}, r"scheduler.period: only SCHED_DEADLINE"),
+        ({"scheduler": attrs.evolve(DEADLINE, runtime=0)}, r"scheduler.runtime: SCHED_DEADLINE needs one"),
+        ({"scheduler": attrs.evolve(DEADLINE, deadline=0)}, r"scheduler.deadline: SCHED_DEADLINE needs one"),
+        ({"scheduler": attrs.evolve(DEADLINE, runtime=1023)}, r"scheduler.runtime: expected at least 1024 nanoseconds"),
+        (
+            {"scheduler": attrs.evolve(DEADLINE, runtime=1_000_001)},
+            r"scheduler.runtime: must not exceed deadline, which is 1000000; found 1000001",
+        ),
+        ({"scheduler": attrs.evolve(DEADLINE, period=999_999)}, r"scheduler.deadline: must not exceed period"),
+        (
+            {"scheduler": attrs.evolve(DEADLINE, runtime=2**63, deadline=2**63, period=2**63)},
+            r"scheduler.deadline: expected at most 9223372036854775807 nanoseconds",
+        ),
         ({"scheduler": Scheduler(policy="SCHED_NONE")}, r"scheduler.policy"),
         ({"scheduler": Scheduler(policy="SCHED_OTHER", flags=("x",))}, r"scheduler.flags"),
         ({"io_priority": LinuxIOPriority(class_="IOPRIO_CLASS_BE", priority=8)}, r"ioPriority.priority"),

@@ -11,6 +11,7 @@ from ocikit.runtime.cli.dispatch import CommandError
 from ocikit.runtime.options import CreateOptions
 
 if TYPE_CHECKING:
+    from ocikit.runtime.cli.arguments import Options
     from ocikit.runtime.cli.dispatch import Call
     from ocikit.runtime.container import Container
     from ocikit.spec import Spec
@@ -54,7 +55,7 @@ def _start(container: Container) -> None:
 
 def _create(call: Call, *, detached: bool) -> Container:
     bundle = os.path.abspath(call.options.text("bundle") or ".")
-    spec = creation.read_spec(bundle)
+    spec = creation.read_spec(bundle, call.options.text("config") or "config.json")
     console = call.options.text("console-socket")
     handover.check_terminal(spec.process is not None and spec.process.terminal, console, detached=detached)
     listening, fds = handover.descriptors(call.options.number("preserve-fds"), activation=True)
@@ -68,9 +69,10 @@ def _create(call: Call, *, detached: bool) -> Container:
             options=CreateOptions(
                 console_socket=console or None,
                 preserve_fds=fds,
+                give_streams=True,
                 no_pivot=call.options.flag("no-pivot"),
                 no_new_keyring=call.options.flag("no-new-keyring"),
-                systemd_cgroup=call.command.flag("systemd-cgroup"),
+                systemd_cgroup=_systemd(call.command),
                 systemd_properties=call.command.flag("systemd-properties"),
                 rootless=_rootless(call.command.text("rootless")),
             ),
@@ -89,6 +91,18 @@ def _listening(spec: Spec, count: int) -> Spec:
     if not count or spec.process is None:
         return spec
     return spec.with_process(env=(*spec.process.env, f"LISTEN_FDS={count}", "LISTEN_PID=1"))
+
+
+def _systemd(command: Options) -> bool:
+    manager = command.text("cgroup-manager")
+    if manager == "disabled":
+        raise CommandError(
+            "--cgroup-manager: without cgroups a container could neither be limited nor be ended whole; "
+            "expected cgroupfs or systemd, found disabled"
+        )
+    if manager not in {"", "cgroupfs", "systemd"}:
+        raise CommandError(f'--cgroup-manager: expected cgroupfs or systemd, found "{manager}"')
+    return manager == "systemd" if manager else command.flag("systemd-cgroup")
 
 
 def _rootless(text: str) -> bool | None:

@@ -62,6 +62,7 @@ def _start(call: Call, prepare: Callable[[Console], None] | None = None) -> Cont
             console_socket=console or None,
             preserve_fds=fds,
             ignore_paused=options.flag("ignore-paused"),
+            give_streams=True,
             prepare_console=prepare,
             # Engines are waiting for it, and for nothing between it and them.
             orphaned=prepare is None,

@@ -46,6 +46,7 @@ GLOBAL_OPTIONS: Final = (
     Option(("log-format",), "form of the messages in that file: text or json", "text", "text"),
     Option(("root",), "the state root (default /run/runc; for other users than root $XDG_RUNTIME_DIR/runc)"),
     Option(("systemd-cgroup",), "let systemd make cgroups; cgroupsPath is then slice:prefix:name", "flag"),
+    Option(("cgroup-manager",), "who makes cgroups: cgroupfs or systemd; the same choice, as crun has it"),
     Option(("systemd-properties",), "let annotations set properties of systemd's unit (trusted bundles only)", "flag"),
     Option(("rootless",), "ignore that cgroups cannot be changed: true, false or auto", "text", "auto"),
     Option(("criu",), "", "text"),
@@ -63,6 +64,7 @@ _FORMAT = Option(("format", "f"), "table or json", "text", "table")
 
 _CREATION = (
     _BUNDLE,
+    Option(("config", "f"), "file with the configuration, below the bundle (default: config.json)"),
     _CONSOLE,
     _PID_FILE,
     _PIDFD_SOCKET,

@@ -66,6 +66,10 @@ _WITH_PRIORITY: Final = frozenset({"SCHED_FIFO", "SCHED_RR"})
 _NICE: Final = range(-20, 20)
 _PRIORITIES: Final = range(1, 100)
 
+#: What sched(7) wants of SCHED_DEADLINE: no less than the kernel's precision, and no more than its times hold.
+_LEAST_RUNTIME: Final = 1024
+_MOST_TIME: Final = 2**63 - 1
+
 #: struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period, and two limits of utilisation.
 _ATTRIBUTES: Final = struct.Struct("=IIQiIQQQII")
 
@@ -127,6 +131,23 @@ def _scheduler_violations(asked: Scheduler) -> Iterator[str]:
     for name in ("runtime", "deadline", "period"):
         if asked.policy != "SCHED_DEADLINE" and getattr(asked, name):
             yield f"{path}.{name}: only SCHED_DEADLINE has one, found {getattr(asked, name)} for {asked.policy}"
+    if asked.policy == "SCHED_DEADLINE":
+        yield from _times_violations(asked, path)
+
+
+def _times_violations(asked: Scheduler, path: str) -> Iterator[str]:
+    """Yield what sched(7) does not allow, which the kernel tells only as EINVAL; times are in nanoseconds."""
+    for name in ("runtime", "deadline"):
+        if not getattr(asked, name):
+            yield f"{path}.{name}: SCHED_DEADLINE needs one, in nanoseconds"
+        if getattr(asked, name) > _MOST_TIME:
+            yield f"{path}.{name}: expected at most {_MOST_TIME} nanoseconds, found {getattr(asked, name)}"
+    if 0 < asked.runtime < _LEAST_RUNTIME:
+        yield f"{path}.runtime: expected at least {_LEAST_RUNTIME} nanoseconds, found {asked.runtime}"
+    if 0 < asked.deadline < asked.runtime:
+        yield f"{path}.runtime: must not exceed deadline, which is {asked.deadline}; found {asked.runtime}"
+    if 0 < asked.period < asked.deadline:
+        yield f"{path}.deadline: must not exceed period, which is {asked.period}; found {asked.deadline}"
 
 
 def scheduler(process: Process) -> bytes:
