@@ -228,6 +228,8 @@ class _Reading:
         self.own = _Attributes()
         self.below = _Attributes()
         self.result = MountOptions()
+        #: The options of the file system.
+        self.data: list[str] = []
 
     def read(self, name: str, option: Option, text: str = "") -> None:
         """Read one option of the table."""
@@ -258,10 +260,6 @@ class _Reading:
             case Kind.NOTHING:
                 pass
 
-    def read_data(self, option: str) -> None:
-        """Read an option of the file system."""
-        self.result = self.result._replace(data=(*self.result.data, *split(option)))
-
 
 def parse(options: Sequence[str], path: str) -> MountOptions:
     """Sort the options of a mount into what each of them changes.
@@ -283,8 +281,8 @@ def parse(options: Sequence[str], path: str) -> MountOptions:
         elif name in {"idmap", "ridmap"}:
             reading.read(name, OPTIONS[name], text)
         else:
-            reading.read_data(option)
-    return reading.result
+            reading.data += split(option)
+    return reading.result._replace(data=tuple(reading.data))
 
 
 def split(option: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ import enum
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from ocikit.errors import ValidationError
+from ocikit.errors import LimitExceededError, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ANY",
     "BINARY",
+    "MAX_BYTES",
     "MAX_STRINGS",
     "NO_SLOT",
     "PASSED",
@@ -38,6 +39,9 @@ ANY = 0xFFFF
 
 #: How many strings a step can have.
 MAX_STRINGS = 0xFFFF
+
+#: How long a plan can be: 64 MiB, in bytes.
+MAX_BYTES = 64 << 20
 
 #: No slot: the step works on paths of the host.
 NO_SLOT = 0xFFFF_FFFF_FFFF_FFFF
@@ -261,6 +265,13 @@ class Plan(NamedTuple):
 
         Args:
             passed: Slots from the first up to here may have been filled by the launcher.
+
+        Raises:
+            LimitExceededError: It is more than the helper takes.
         """
         body = b"".join(step.encode() for step in self.steps)
-        return _HEAD.pack(_MAGIC, _VERSION, len(self.steps), _HEAD.size + len(body), passed, 0) + body
+        length = _HEAD.size + len(body)
+        if length > MAX_BYTES:
+            remedy = "no program takes that many arguments and variables, and no container has that many mounts"
+            raise LimitExceededError("what is to be done for one process, in bytes", MAX_BYTES, length, remedy)
+        return _HEAD.pack(_MAGIC, _VERSION, len(self.steps), length, passed, 0) + body

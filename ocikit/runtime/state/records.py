@@ -7,8 +7,16 @@ import json
 from typing import TYPE_CHECKING
 
 from ocikit import _fs
-from ocikit.errors import NotExistError, StateError
-from ocikit.runtime.state.documents import EXIT_FILE, OWN_FILE, STATE_FILE, parse_exit, parse_own, parse_state
+from ocikit.errors import LimitExceededError, NotExistError, StateError
+from ocikit.runtime.state.documents import (
+    EXIT_FILE,
+    MAX_STATE_BYTES,
+    OWN_FILE,
+    STATE_FILE,
+    parse_exit,
+    parse_own,
+    parse_state,
+)
 
 if TYPE_CHECKING:
     from ocikit.runtime.state.documents import OwnRecord, Record
@@ -55,8 +63,16 @@ def read_exit(root: StateRoot, fd: int, container_id: str) -> ExitStatus | None:
 
 
 def write_own(fd: int, own: OwnRecord) -> None:
-    """Write down what only ocikit knows of a container."""
-    write_file(fd, OWN_FILE, own.to_json())
+    """Write down what only ocikit knows of a container.
+
+    Raises:
+        LimitExceededError: It is more than would be read.
+    """
+    data = own.to_json()
+    if len(data) > MAX_STATE_BYTES:
+        remedy = "the arguments and the environment of the process are the most of it"
+        raise LimitExceededError(f"{OWN_FILE}, in bytes", MAX_STATE_BYTES, len(data), remedy)
+    write_file(fd, OWN_FILE, data)
 
 
 def write_exit(fd: int, status: ExitStatus) -> None:
