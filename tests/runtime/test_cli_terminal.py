@@ -118,6 +118,17 @@ def test_everything_that_was_written_is_shown(
     assert done.stdout.splitlines() == [b"line %d" % number for number in range(2000)]
 
 
+def test_what_ends_at_once_is_shown(ocikit: CommandLine, bundle: Path, container_id: str) -> None:
+    """A further process that has ended before anybody looked is shown all the same, every time."""
+    ocikit.works("run", "-d", "-b", str(bundle), container_id)
+    for number in range(8):
+        done = subprocess.run(
+            ocikit.words("exec", "-t", container_id, "sh", "-c", f"echo said {number}; exit 5"),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (5, b"said %d\n" % number)
+
+
 def test_a_further_process(ocikit: CommandLine, bundle: Path, container_id: str) -> None:
     """It can have a terminal where the container has none, and ends with its own code."""
     ocikit.works("run", "-d", "-b", str(bundle), container_id)

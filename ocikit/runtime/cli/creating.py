@@ -39,7 +39,8 @@ def run(call: Call) -> int:
                 foreground.prepare(container.console)
             with foreground.terminal_of(container.console) as terminal:
                 container.start()
-                return foreground.attend(container, signals, terminal)
+                held = container._init().held()  # noqa: SLF001 - this module is a part of the runtime
+                return foreground.attend(container, held, signals, terminal)
         finally:
             if not call.options.flag("keep"):
                 container.destroy(force=True)

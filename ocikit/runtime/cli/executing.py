@@ -41,7 +41,7 @@ def execute_in(call: Call) -> int:
     with foreground.Signals() as signals:
         process = _start(call, foreground.prepare)
         with foreground.terminal_of(process.console) as terminal:
-            return foreground.attend(process, signals, terminal)
+            return foreground.attend(process, process.held(), signals, terminal)
 
 
 def _start(call: Call, prepare: Callable[[Console], None] | None = None) -> ContainerProcess:

@@ -13,6 +13,7 @@ from ocikit.runtime.cli.aside import put_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from types import FrameType
 
     from ocikit.runtime.cli.terminal import Terminal
@@ -29,11 +30,6 @@ _NOBODY_KNOWS: Final = 255
 
 class Attended(Protocol):
     """A process that can be attended to: a container, or a further process in one."""
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        ...
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
@@ -105,16 +101,23 @@ def prepare(console: Console) -> None:
     terminal.prepare(console)
 
 
-def attend(process: Attended, signals: Signals, terminal: Terminal | None) -> int:
-    """Wait for the end of a process, passing on signals; return its exit code, 128 and more for a signal."""
-    try:
-        ending = os.pidfd_open(process.pid)  # it is a child of ours: until it is waited for, the number is its own
-    except ProcessLookupError:
-        return _exit_code(process.wait())
-    try:
-        _pass_on(process, ending, signals, terminal)
-    finally:
-        os.close(ending)
+def attend(
+    process: Attended, held: AbstractContextManager[int | None], signals: Signals, terminal: Terminal | None
+) -> int:
+    """Wait for the end of a process, passing on signals.
+
+    Args:
+        process: The process.
+        held: Gives a descriptor that is readable when it has ended; its number may be somebody else's by then.
+        signals: What is passed on.
+        terminal: Its terminal, if it has one.
+
+    Returns:
+        Its exit code, 128 and more for a signal.
+    """
+    with held as ending:
+        if ending is not None:
+            _pass_on(process, ending, signals, terminal)
     if terminal is not None:
         terminal.finish()
     return _exit_code(process.wait())
