@@ -73,10 +73,10 @@ def read_note(data: Mapping[str, Any], where: str) -> Template:
     try:
         process = Process.from_dict(data["process"])
         keyring, personality = bool(data["keyring"]), data.get("personality")
-        personality = None if personality is None else int(personality)
+        personality = None if personality is None else _word(personality)
         seccomp = _filter(data["seccomp"]) if "seccomp" in data else None
         mode, nodes = data.get("memory_policy") or (None, "")
-        memory_policy = None if mode is None else (int(mode), bytes.fromhex(nodes))
+        memory_policy = None if mode is None else (_word(mode), bytes.fromhex(nodes))
     except (KeyError, TypeError, ValueError) as error:
         raise StateError(f"{where}: damaged: what is kept for further processes cannot be read ({error})") from error
     return Template(process, process, keyring, personality, seccomp, memory_policy)
@@ -91,9 +91,15 @@ def _filter(data: Mapping[str, Any]) -> Filter:
         path, metadata, how = data["listener"]
         listener = Listener(path, metadata, HandOver(how))
     program = base64.b64decode(data["program"], validate=True)
-    if not program or len(program) % 8 or not isinstance(data["flags"], int):
+    if not program or len(program) % 8:
         raise ValueError("the filter")
-    return Filter(program, data["flags"], listener)
+    return Filter(program, _word(data["flags"]), listener)
+
+
+def _word(value: Any) -> int:  # noqa: ANN401 - whatever the file holds
+    if not isinstance(value, int) or not 0 <= value < 1 << 32:
+        raise ValueError(f"expected 32 bits, found {value!r}")
+    return value
 
 
 def derive(
