@@ -294,10 +294,10 @@ def _below(paths: dict[str, str], wanted: str | Mapping[str, str] | None) -> dic
     found = dict(paths)
     for key, name in names.items():
         if key not in paths:
-            raise ValidationError((f"cgroup: unknown controller {key!r}; expected {', '.join(sorted(paths))}",))
+            raise ValidationError((f"unknown controller {key!r} of cgroup; expected {', '.join(sorted(paths))}",))
         found[key] = posixpath.normpath(f"{paths[key]}/{name}")
         if found[key] != paths[key] and not cgroups.is_below(found[key], paths[key]):
-            raise ValidationError((f"cgroup: {name} is not a sub cgroup path",))
+            raise ValidationError((f"bad sub cgroup path: {name} is not a sub cgroup path of {paths[key]}",))
     return found
 
 
@@ -305,4 +305,6 @@ def _open_cgroup(path: str) -> _fs.Descriptor:
     try:
         return _fs.Descriptor(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
     except OSError as error:
-        raise CgroupError("join cgroup", error.errno or errno.EIO, path, "is there such a cgroup?") from error
+        from ocikit.runtime.plan.further import JOINING  # noqa: PLC0415
+
+        raise CgroupError(JOINING, error.errno or errno.EIO, path, "is there such a cgroup?") from error

@@ -9,7 +9,7 @@ import pytest
 
 from ocikit.errors import BundleError, NotSupportedError, StateError, UnsupportedFieldError, ValidationError
 from ocikit.runtime.plan import cpulist
-from ocikit.runtime.plan.further import Enclosure, compile_exec
+from ocikit.runtime.plan.further import JOINING, Enclosure, compile_exec
 from ocikit.runtime.plan.steps import NO_SLOT, Op, Plan, Slot, Step
 from ocikit.runtime.seccomp import Filter
 from ocikit.runtime.seccomp.compile import Listener
@@ -70,7 +70,7 @@ def test_what_is_of_the_host_is_done_on_the_host() -> None:
     assert {Op.WRITE, Op.AFFINITY} <= set(order[:enter])
     assert {Op.WRITE, Op.AFFINITY}.isdisjoint(order[enter:])
     affinities = [number for number, op in enumerate(order) if op == Op.AFFINITY]
-    joining = next(number for number, step in enumerate(plan.steps) if step.action == "join cgroup")
+    joining = next(number for number, step in enumerate(plan.steps) if step.action == JOINING)
     assert affinities[0] < joining < affinities[1]
 
 

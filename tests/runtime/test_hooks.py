@@ -239,7 +239,7 @@ def is_gone(pid: int) -> bool:
 @pytest.mark.parametrize("kind", FATAL_KINDS)
 def test_how_hooks_end(case: Case, kind: str) -> None:
     """A signal, and a program that cannot be executed, are told apart from an exit code."""
-    with pytest.raises(HookError, match=r"was killed \(signal 15\)") as caught:
+    with pytest.raises(HookError, match=r"was killed: terminated \(signal 15\)") as caught:
         case.run(hooks=hooks_of(**{kind: shell("kill -TERM $$")}))
     assert (caught.value.exit_code, caught.value.signal) == (None, signal.SIGTERM)
     with pytest.raises(HookError, match="/no/such hook could not be executed: No such file or directory") as caught:

@@ -212,7 +212,7 @@ def test_agents_that_are_not_there(run: Callable[..., runtime.Completed], root: 
     """No socket, a file, and a socket that nobody listens at: each is said, with the path."""
     error = refused(run, root)
     assert (error.errno, error.filename) == (errno.ENOENT, str(path))
-    assert "hand the listener of the seccomp filter to its agent at" in str(error)
+    assert "failed to connect with seccomp agent at" in str(error)
     path.touch()
     assert refused(run, root).errno == errno.ECONNREFUSED
     path.unlink()

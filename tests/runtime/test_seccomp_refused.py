@@ -52,7 +52,7 @@ def refused(seccomp: LinuxSeccomp) -> str:
         (profile("SCMP_ACT_ALLOW", flags=["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]), r"which no system call has"),
         (profile("SCMP_ACT_ALLOW", call("read", **NOTIFIED)), r"listenerPath: needed by SCMP_ACT_NOTIFY"),
         (profile("SCMP_ACT_ALLOW", listenerMetadata="x"), r"listenerMetadata: must not be set without listenerPath"),
-        (profile("SCMP_ACT_ALLOW", call("write", **NOTIFIED), listenerPath="/x"), r"cannot be used for write"),
+        (profile("SCMP_ACT_ALLOW", call("write", **NOTIFIED), listenerPath="/x"), r"cannot be used for the write"),
         (
             profile("SCMP_ACT_ALLOW", call("sendmsg", "sendmmsg", **NOTIFIED), listenerPath="/x"),
             r"handed over with sendmsg or sendmmsg: one of them must be allowed",

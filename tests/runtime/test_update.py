@@ -117,6 +117,13 @@ def test_no_limits_any_more(limited: runtime.Container) -> None:
     assert limit(limited, MEMORY) == limit(limited, BOTH)
 
 
+def test_no_limit_of_memory_any_more(limited: runtime.Container) -> None:
+    """That of memory and swap together goes with it, unless another one is asked for."""
+    limited.update(resources(memory={"limit": -1}))
+    assert limit(limited, MEMORY) == limit(limited, BOTH)
+    assert "memory_swap" not in state(limited)["config"]["cgroups"]
+
+
 def test_all_or_nothing(limited: runtime.Container) -> None:
     """What was written before the kernel refused is what it was, and so is the state."""
     before, text = memory(limited), state(limited)

@@ -109,7 +109,7 @@ def _carry_out(name: str, words: Sequence[str], root: str | None, command: Optio
 
 
 def _call(verb: Verb, call: Call) -> int:
-    from ocikit.errors import OCIKitError, UnsupportedFieldError, ValidationError  # noqa: PLC0415 - not for help
+    from ocikit.errors import OCIKitError  # noqa: PLC0415 - help and version need none of it
 
     module, _, function = verb.home.partition(":")
     try:
@@ -119,11 +119,10 @@ def _call(verb: Verb, call: Call) -> int:
         if call.command.flag("debug"):
             call.messages.say("debug", f"{verb.home} {' '.join(call.arguments)}")
         return int(carry_out(call) or 0)
-    except (ValidationError, UnsupportedFieldError) as error:
-        call.messages.failed(f"{verb.prefix}invalid configuration: {error}")
-        return verb.failure
     except (OCIKitError, CommandError, OSError, ValueError) as error:
-        call.messages.failed(f"{verb.prefix}{error}")
+        # What begins with the path of a field was found in a configuration.
+        blamed = "invalid configuration: " if str(error).startswith("$.") else ""
+        call.messages.failed(f"{verb.prefix}{blamed}{error}")
         return verb.failure
     except Exception as error:
         # A fault of ours: callers that read nothing but the log learn of it, too.

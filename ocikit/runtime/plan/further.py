@@ -41,10 +41,13 @@ if TYPE_CHECKING:
     from ocikit.runtime.state.template import Template
     from ocikit.spec import Process
 
-__all__ = ["BEGIN", "Enclosure", "compile_exec"]
+__all__ = ["BEGIN", "JOINING", "Enclosure", "compile_exec"]
 
 #: The action that fails when the v2 cgroup of the container takes no processes.
 BEGIN: Final = "begin in the cgroup of the container"
+
+#: The step that puts the process into a cgroup, in the words of runc.
+JOINING: Final = "adding pid of the process to cgroups"
 
 _RAISE: Final = 1  # of Op.RLIMIT: raise a hard limit that is too low, and change nothing else
 _OOM_FILE: Final = "/proc/self/oom_score_adj"
@@ -159,7 +162,7 @@ def _on_host(process: Process, enclosure: Enclosure, limits: list[Step]) -> Iter
     if initial:
         yield _affinity("initial", initial)
     for path in enclosure.cgroup_files:
-        yield Step(Op.WRITE, "join cgroup", (NO_SLOT, 0), (path.encode(), b"0"), path)
+        yield Step(Op.WRITE, JOINING, (NO_SLOT, 0), (path.encode(), b"0"), path)
     if final:
         yield _affinity("final", final)
     elif not initial:

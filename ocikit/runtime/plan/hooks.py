@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from signal import strsignal
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import ContainerError, HookError, SetupError
@@ -176,8 +177,9 @@ def hook_failure(value: int, words: bytes) -> HookError:
         return HookError(
             path, program, f"could not be executed: {os.strerror(value)} (errno {value})", None, None, output
         )
-    if signal := status & 0x7F:
-        return HookError(path, program, "was killed", None, signal, output)
+    if number := status & 0x7F:
+        what = (strsignal(number) or "no signal of this host").lower()
+        return HookError(path, program, f"was killed: {what}", None, number, output)
     return HookError(path, program, "failed", status >> 8, None, output)
 
 

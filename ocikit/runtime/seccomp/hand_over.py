@@ -21,7 +21,7 @@ __all__ = ["send_listener"]
 #: How long an agent may take to accept the connection, and to take what it is sent, in seconds.
 _TIMEOUT: Final = 10
 
-_ACTION = "hand the listener of the seccomp filter to its agent"
+_ACTION = "hand the listener of the seccomp filter over: failed to connect with seccomp agent"
 _MAX_PATH: Final = 107  # bytes of sun_path (unix(7)), and the NUL behind them
 
 

@@ -121,7 +121,7 @@ def _violations(seccomp: LinuxSeccomp) -> Iterator[str]:
                 yield f"{path}.args[{position}].index: {expected}, found {argument.index}"
         if call.action == "SCMP_ACT_NOTIFY" and "write" in call.names:
             # A runtime that hands the listener over by its number (runc) would wait for an agent that has not got it.
-            yield f"{path}.names: SCMP_ACT_NOTIFY cannot be used for write: runtimes need it before the agent listens"
+            yield f"{path}.names: SCMP_ACT_NOTIFY cannot be used for the write syscall: runtimes need it"
 
 
 def _number(action: str, number: int | None, path: str) -> Iterator[str]:

@@ -290,6 +290,9 @@ def _evolved(section: str, before: Any, after: Any) -> Any:  # noqa: ANN401 - an
     if section == "cpu" and values.get("idle"):
         # A cgroup that runs only when nobody else does has no weight any more.
         values.setdefault("shares", None)
+    if section == "memory" and values.get("limit", 0) < 0:
+        # Of memory and swap together there is no limit either, where that of memory alone is gone.
+        values.setdefault("swap", None)
     return attrs.evolve(before, **values)
 
 
