@@ -345,7 +345,7 @@ class _Mounting:
         how = _ATTACH_PLAIN if plain else _ATTACH_IN_PROC if target in _REPLACEABLE_IN_PROC else 0
         remedy = "it must not lie in a procfs; only a procfs can be at /proc, and a file goes over a file only"
         if plain:
-            remedy = "it must be mounted on ordinary directory: not in a procfs, and with no symbolic link on the way"
+            remedy = "it must be mounted on ordinary directory: it must not lie in a procfs, nor behind a symbolic link"
         arguments = (Slot.ROOT, self.slot if slot is None else slot, how)
         return Step(Op.ATTACH, action, arguments, _strings(target), target, remedy)
 
