@@ -275,6 +275,16 @@ def test_what_a_profile_does_not_allow(
     assert list(root.iterdir()) == []
 
 
+@pytest.mark.parametrize("errno_ret", [0, 1])
+def test_a_profile_that_allows_nothing_at_all(
+    run: Callable[..., runtime.Completed], root: Path, errno_ret: int
+) -> None:
+    """Not even the end of a process: creation fails all the same, and nothing goes round in circles."""
+    with pytest.raises(SetupError, match=r"set up the container: .*its seccomp filter ended it: the profile has to"):
+        run(profile("SCMP_ACT_ERRNO", defaultErrnoRet=errno_ret), "true")
+    assert list(root.iterdir()) == []
+
+
 def test_refused_before_anything_is_made(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
     """A profile that cannot be kept leaves no trace."""
     bundle = make_bundle(linux={"seccomp": profile("SCMP_ACT_ALLOW", call("read", args=[arg(6, "EQ", 1)]))})
