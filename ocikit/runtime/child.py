@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal as signals
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from ocikit.errors import LimitExceededError, NotRunningError, RunTimeoutError
+from ocikit.runtime import forgotten
 from ocikit.runtime.host.procfs import start_time
 from ocikit.runtime.pipes import OUTPUT_LIMIT, Pipes
 from ocikit.runtime.process import Init, adopt_init
@@ -22,20 +23,13 @@ if TYPE_CHECKING:
     from ocikit.runtime.console import Console
     from ocikit.runtime.status import ExitStatus
 
-__all__ = ["ContainerProcess", "reap_forgotten"]
-
-# The attendants of processes whose objects were forgotten before they ended: they are reaped with the next one.
-_forgotten: set[Init] = set()
-_forgetting = threading.Lock()
+__all__ = ["ContainerProcess"]
 
 _held: weakref.WeakSet[Init] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
-    """Forget locks that threads held which do not exist here, and children that are somebody else's."""
-    global _forgetting  # noqa: PLW0603 - the old lock may be held for ever
-    _forgetting = threading.Lock()
-    _forgotten.clear()
+    """Forget locks that threads held which do not exist here."""
     for process in list(_held):
         process.renew_locks()
 
@@ -69,7 +63,8 @@ class ContainerProcess:
         self.stderr: BinaryIO | None = None
         #: Our side of its terminal; None when it has none, or a console socket got it.
         self.console: Console | None = None
-        weakref.finalize(self, _forget, self._attendant).atexit = False
+        collect = functools.partial(_collect, self._attendant)
+        weakref.finalize(self, forgotten.remember, self._attendant, collect).atexit = False
 
     def __repr__(self) -> str:
         return f"<ContainerProcess {self.pid} in {self._container_id}>"
@@ -203,20 +198,3 @@ class ContainerProcess:
 
 def _collect(attendant: Init) -> ExitStatus:
     return attendant.collect(lambda: None, lambda _: None)
-
-
-def _forget(attendant: Init) -> None:
-    if attendant.exit_status is None:
-        with _forgetting:
-            _forgotten.add(attendant)
-
-
-def reap_forgotten() -> None:
-    """Reap those whose objects were forgotten before they ended."""
-    if not _forgotten:
-        return
-    with _forgetting:
-        ended = {attendant for attendant in _forgotten if attendant.wait(0)}
-        _forgotten.difference_update(ended)
-    for attendant in ended:
-        _collect(attendant)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal as signals
@@ -20,7 +21,7 @@ from ocikit.errors import (
     RunningError,
     SetupError,
 )
-from ocikit.runtime import fifo, teardown
+from ocikit.runtime import fifo, forgotten, teardown
 from ocikit.runtime.cgroups import freezer
 from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.handle import Handle
@@ -424,7 +425,14 @@ def assemble(
     if scope:
         owner = container._owner = os.getpid()  # noqa: SLF001
         container._finalizer = weakref.finalize(container, _forgotten, root, record, owner)  # noqa: SLF001
+    else:
+        collect = functools.partial(_collect, root, record, init)
+        weakref.finalize(container, forgotten.remember, init, collect).atexit = False
     return container
+
+
+def _collect(root: str, record: Record, init: Init) -> None:
+    Container(root, record, init=init)._collect()  # noqa: SLF001 - this module's own
 
 
 def _forgotten(root: str, record: Record, owner: int) -> None:

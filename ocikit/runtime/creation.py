@@ -18,7 +18,7 @@ from attrs import evolve
 
 from ocikit import _fs
 from ocikit.errors import BundleError, CgroupError, LimitExceededError, OCIKitError, SystemCallError
-from ocikit.runtime import fifo, mounted_root, teardown
+from ocikit.runtime import fifo, forgotten, mounted_root, teardown
 from ocikit.runtime.cgroups import setup as cgroup_setup
 from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.cgroups.placement import find_place
@@ -191,6 +191,7 @@ class _Creation(NamedTuple):
         """Make the container."""
         from ocikit.runtime.hooks import CreationHooks  # noqa: PLC0415 - with all that launches
 
+        forgotten.reap()
         rootless = bool(self.options.rootless)
         places = find_place(self.spec, self.id, systemd=self.options.systemd_cgroup, rootless=rootless)
         seccomp = self._filter()

@@ -25,10 +25,11 @@ from ocikit.errors import (
     SetupError,
     ValidationError,
 )
+from ocikit.runtime import forgotten
 from ocikit.runtime.cgroups import freezer
 from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups import ownership as cgroup_ownership
-from ocikit.runtime.child import ContainerProcess, reap_forgotten
+from ocikit.runtime.child import ContainerProcess
 from ocikit.runtime.console import Reception
 from ocikit.runtime.inside import Inside, Places
 from ocikit.runtime.state import records
@@ -102,7 +103,7 @@ def execute(container: Handle, template: Template, request: Request) -> Containe
     )
     if request.console_socket is not None and not process.terminal:
         raise ValueError("console_socket: the process has no terminal; set terminal, or leave the socket out")
-    reap_forgotten()
+    forgotten.reap()
     return uninterrupted(_Execution(container, template, process, request).carry_out, ContainerProcess.end)
 
 

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import platform
+import select
 import signal
 import subprocess
 import threading
@@ -122,3 +123,24 @@ def test_fifty_containers_from_eight_threads(root: Path, make_bundle: Callable[.
     assert Path("/proc/self/mountinfo").read_text() == mounts
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_forgotten_container_is_no_zombie_for_long(
+    root: Path, make_bundle: Callable[..., Path], container_id: str
+) -> None:
+    """A detached container whose object is gone is reaped with the next creation, and how it ended is written down."""
+    bundle = make_bundle("sh", "-c", "exit 5")
+    container = runtime.create(root, container_id, bundle, lifetime="detached", stdin="null")
+    pid = container.pid
+    container.start()
+    pidfd = os.pidfd_open(pid)
+    assert select.select([pidfd], [], [], 30)[0]
+    os.close(pidfd)
+    del container
+    gc.collect()
+    assert Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    runtime.run(root, f"{container_id}-next", bundle)
+    assert not Path(f"/proc/{pid}").exists()
+    with runtime.load(root, container_id) as again:
+        assert again.wait(0).exit_code == 5
+        again.destroy()
