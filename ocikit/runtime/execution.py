@@ -205,7 +205,8 @@ class _Execution(NamedTuple):
         home, preserved = inside.home(self.process), len(self.request.preserve_fds)
         plan = compile_exec(self.process, enclosure, self.template, home=home, preserved=preserved)
         for warning in plan.warnings:
-            _log.warning("process in container %s: %s", self.container.id, warning)
+            # A note: whoever made the container was warned, and an exec comes again and again.
+            _log.info("process in container %s: %s", self.container.id, warning)
         return plan
 
     def _launch(self, entering: _Entering, cancellation: Cancellation) -> Launch:
