@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import posixpath
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,8 @@ from ocikit.runtime.state.documents import STATE_FILE
 from ocikit.runtime.status import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ocikit.runtime.cgroups.hierarchies import Hierarchies
     from ocikit.runtime.process import Init
     from ocikit.runtime.state.documents import OwnRecord, Record
@@ -67,13 +70,7 @@ def remove_container(remains: Remains, status: Status, *, force: bool) -> None:
         message = f"cannot delete container {record.id} that is not stopped: {status}"
         raise PausedError(message) if status is Status.PAUSED else RunningError(message)
     own = _own(root, fd, record.id)
-    claims = cgroup_ownership.judge(
-        dict(own.cgroup_paths if own is not None else {}) | dict(record.cgroup_paths),
-        hierarchies,
-        container_id=record.id,
-        planned=own.cgroup_paths if own is not None else {},
-        lived_in=cgroup_ownership.members(init.pid) if alive else {},
-    )
+    claims = _claims(record, own, hierarchies, cgroup_ownership.members(init.pid) if alive else {})
     if alive:
         _end(init, claims, record.id)
     init.collect(lambda: records.read_exit(root, fd, record.id), lambda _: None)
@@ -136,6 +133,22 @@ def remove_remains(root: StateRoot, container_id: str, stale_seconds: float) -> 
                 f"{root.path}/{container_id}: no {STATE_FILE}; another program is making this container, or failed to"
             )
         return time.time() - os.fstat(fd).st_mtime > stale_seconds and root.remove_empty(container_id)
+
+
+def _claims(
+    record: Record, own: OwnRecord | None, hierarchies: Hierarchies, lived_in: Mapping[str, str]
+) -> cgroup_ownership.Claims:
+    """Return which cgroups are the container's: those of its state, and where that names others, those it must have."""
+    known = {key: path for key, path in lived_in.items() if posixpath.basename(path) == record.id}
+    planned = dict(own.cgroup_paths) if own is not None else {}
+
+    def judge(paths: Mapping[str, str]) -> cgroup_ownership.Claims:
+        return cgroup_ownership.judge(paths, hierarchies, container_id=record.id, planned=planned, lived_in=lived_in)
+
+    claims = judge(planned | dict(record.cgroup_paths))
+    known |= planned
+    claims.proven.update(judge({key: path for key, path in known.items() if key not in claims.proven}).proven)
+    return claims
 
 
 def _own(root: StateRoot, fd: int, container_id: str) -> OwnRecord | None:
