@@ -28,7 +28,7 @@ from ocikit.runtime.host import surroundings
 from ocikit.runtime.host.rootless import check_user_namespaces, explained, this_process
 from ocikit.runtime.limits import ignored
 from ocikit.runtime.listing import root_path
-from ocikit.runtime.options import CreateOptions
+from ocikit.runtime.options import NOTIFY_DIRECTORY, CreateOptions
 from ocikit.runtime.process import adopt_init
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import LIFETIMES, STATE_FILE, OwnRecord, format_time, parse_state, validate_id
@@ -214,6 +214,9 @@ class _Creation(NamedTuple):
                 # Only now is there nothing left of a creation before.
                 own = own._replace(mounted_root=mounted_root.expect(self.spec, self.bundle))
                 records.write_own(directory, own)
+                if self.options.notify:
+                    os.mkdir(NOTIFY_DIRECTORY, dir_fd=directory)
+                    os.chmod(NOTIFY_DIRECTORY, 0o755, dir_fd=directory)  # noqa: S103 - whatever the umask; seen in there
                 if places.unit is None:
                     places.make(made)
                 making = _Making(plan, places, directory, stdio, reception, made, hooks, own)

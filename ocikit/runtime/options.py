@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from attrs import frozen
 
-__all__ = ["CreateOptions"]
+__all__ = ["NOTIFY_DIRECTORY", "CreateOptions"]
+
+#: What :attr:`CreateOptions.notify` is about, in the directory of the container's state; runc has it there, too.
+NOTIFY_DIRECTORY = "notify"
 
 
 @frozen(kw_only=True)
@@ -32,5 +35,8 @@ class CreateOptions:
     #: Give the standard streams that this process passes on to the user of the container's process, unless they are
     #: terminals or devices: a program of another user can open ``/dev/stdout`` then. Pipes made here are always given.
     give_streams: bool = False
+    #: Make an empty directory ``notify`` beside the state of the container, which is removed with it: for a socket that
+    #: whoever starts the container listens at, and that the configuration mounts.
+    notify: bool = False
     #: Whether refusals of cgroups that no limit needs are overlooked; None when this process is not root.
     rootless: bool | None = None

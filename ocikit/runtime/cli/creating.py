@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from ocikit.runtime import creation
 from ocikit.runtime.cli import handover
 from ocikit.runtime.cli.dispatch import CommandError
+from ocikit.runtime.cli.starting import start_notified
+from ocikit.runtime.listing import root_path
 from ocikit.runtime.options import CreateOptions
 
 if TYPE_CHECKING:
@@ -28,7 +30,11 @@ def run(call: Call) -> int:
     """Create and start a container; unless it is detached, wait for its end and delete it."""
     if call.options.flag("detach"):
         container = _create(call, detached=True)
-        _start(container)
+        try:
+            start_notified(container, call)
+        except BaseException:
+            container.destroy(force=True)
+            raise
         return 0
     from ocikit.runtime.cli import foreground  # noqa: PLC0415 - who does not wait does not need it
 
@@ -38,20 +44,12 @@ def run(call: Call) -> int:
             if container.console is not None:
                 foreground.prepare(container.console)
             with foreground.terminal_of(container.console) as terminal:
-                container.start()
+                start_notified(container, call, attended=True)
                 held = container._init().held()  # noqa: SLF001 - this module is a part of the runtime
                 return foreground.attend(container, held, signals, terminal)
         finally:
             if not call.options.flag("keep"):
                 container.destroy(force=True)
-
-
-def _start(container: Container) -> None:
-    try:
-        container.start()
-    except BaseException:
-        container.destroy(force=True)
-        raise
 
 
 def _create(call: Call, *, detached: bool) -> Container:
@@ -65,13 +63,14 @@ def _create(call: Call, *, detached: bool) -> Container:
             call.root,
             call.id,
             bundle,
-            spec=_listening(spec, listening),
+            spec=_notifying(_listening(spec, listening), call),
             lifetime="detached",
             options=CreateOptions(
                 console_socket=console or None,
                 preserve_fds=fds,
                 give_streams=True,
                 no_pivot=call.options.flag("no-pivot"),
+                notify=bool(os.environ.get("NOTIFY_SOCKET")),
                 no_new_keyring=call.options.flag("no-new-keyring"),
                 systemd_cgroup=_systemd(call.command),
                 systemd_properties=call.command.flag("systemd-properties"),
@@ -92,6 +91,15 @@ def _listening(spec: Spec, count: int) -> Spec:
     if not count or spec.process is None:
         return spec
     return spec.with_process(env=(*spec.process.env, f"LISTEN_FDS={count}", "LISTEN_PID=1"))
+
+
+def _notifying(spec: Spec, call: Call) -> Spec:
+    """Tell the program of a socket where systemd waits for a word of it."""
+    if not os.environ.get("NOTIFY_SOCKET"):
+        return spec
+    from ocikit.runtime.cli.notifying import told_where  # noqa: PLC0415 - few callers are services
+
+    return told_where(spec, root_path(call.root), call.id)
 
 
 def _systemd(command: Options) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ocikit.errors import NotExistError, NotRunningError, StateError
 from ocikit.runtime import remains
 from ocikit.runtime.cli.dispatch import CommandError
+from ocikit.runtime.cli.starting import start_notified
 from ocikit.runtime.listing import load, root_path
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["delete", "kill", "pause", "resume", "start"]
 
 def start(call: Call) -> None:
     """Let the program of a created container run."""
-    load(call.root, call.id).start()
+    start_notified(load(call.root, call.id), call)
 
 
 def kill(call: Call) -> None:
