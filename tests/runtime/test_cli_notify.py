@@ -102,7 +102,7 @@ def test_a_service_is_ready_when_its_program_is(
         ocikit.works("create", "-b", str(bundle), container_id)
         assert nothing_heard(systemd)
         systemd.settimeout(30)
-        words = ("start", container_id)
+        words: tuple[str, ...] = ("start", container_id)
     else:
         words = ("run", "--detach", "-b", str(bundle), container_id)
     with begin(ocikit, *words) as command:
