@@ -279,6 +279,7 @@ class Container(Handle):
             status = self._status(directory)
             if status not in {Status.CREATED, Status.RUNNING}:
                 raise NotRunningError(f"container not running: {self.id} is {status}")
+            self._ask_for_cgroup("pause the container")
             freezer.freeze(self._claims().proven)
 
     def resume(self) -> None:
@@ -322,6 +323,8 @@ class Container(Handle):
         with self._locked() as (root, directory):
             if self._status(directory) is Status.STOPPED:
                 raise NotRunningError(f"container not running: {self.id} is stopped")
+            if resources.to_dict():
+                self._ask_for_cgroup("change limits")
             target = Target(self.id, root, directory, self._detect(), self._claims().proven, self._record.unit)
             change_limits(target, resources, intel_rdt)
 

@@ -195,6 +195,8 @@ class _Execution(NamedTuple):
         for key, lives in lived_in.items():
             path = stated.get(key, lives)
             found[key] = path if lives == path or cgroups.is_below(lives, path) else lives
+        if self.request.cgroup is not None:
+            self.container._ask_for_cgroup("find the cgroup of a further process")  # noqa: SLF001
         return _below(found, self.request.cgroup)
 
     def _plan(self, inside: Inside, places: Places) -> Plan:

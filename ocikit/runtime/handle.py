@@ -7,10 +7,11 @@ and is looked up each time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from typing import TYPE_CHECKING, Any
 
-from ocikit.errors import ContainerError, NotExistError, NotRunningError
+from ocikit.errors import CgroupError, ContainerError, NotExistError, NotRunningError
 from ocikit.runtime import fifo, process
 from ocikit.runtime.cgroups import freezer
 from ocikit.runtime.cgroups import hierarchies as cgroups
@@ -156,13 +157,15 @@ class Handle:
 
         Raises:
             NotRunningError: It has no cgroups any more in which anything could have been counted.
-            CgroupError: The kernel does not tell.
+            CgroupError: The kernel does not tell, or the container never had a cgroup of its own.
         """
         from ocikit.runtime.cgroups.rdt import rdt_stats  # noqa: PLC0415 - for those who ask
         from ocikit.runtime.stats import collect, interfaces  # noqa: PLC0415
 
         paths = self._readable_cgroups()
         if not any(os.path.isdir(path) for path in paths.values()):
+            if self._alive():
+                self._ask_for_cgroup("read statistics")
             raise NotRunningError(f"container not running: {self.id} has no cgroups")
         network = interfaces(self.pid) if self._alive() else None
         # Another process with this id would have to be newer than the container.
@@ -180,6 +183,7 @@ class Handle:
         """
         from ocikit.runtime.events import OutOfMemoryWatch  # noqa: PLC0415 - for those who ask
 
+        self._ask_for_cgroup("watch memory")
         with self._init().held() as process_fd, OutOfMemoryWatch(self._readable_cgroups(), process_fd) as watch:
             yield watch
 
@@ -202,6 +206,7 @@ class Handle:
         """
         from ocikit.runtime.events import StallWatch  # noqa: PLC0415 - for those who ask
 
+        self._ask_for_cgroup("watch for stalls")
         paths = self._readable_cgroups()
         with (
             self._init().held() as process_fd,
@@ -226,6 +231,13 @@ class Handle:
         if self._hierarchies is None:
             self._hierarchies = cgroups.detect()
         return self._hierarchies
+
+    def _ask_for_cgroup(self, action: str) -> None:
+        """Refuse what takes a cgroup of the container's own, if it never had one."""
+        if not self._record.cgroup_paths:
+            why = "users without privileges get one only where cgroups are delegated to them"
+            remedy = f"container {self.id} has no cgroup of its own: {why}; run it as root, or where they are"
+            raise CgroupError(action, errno.EOPNOTSUPP, remedy=remedy)
 
     def _readable_cgroups(self) -> dict[str, str]:
         """Return those cgroups of the state that are cgroups at all."""

@@ -37,7 +37,7 @@ def run(
     """Run a container to its end; nothing of it is left, whatever happens.
 
     If the configuration gives its process a terminal, that takes the place of the three streams: what the process
-    writes to it is its standard output here, and the input is typed, with Ctrl-D at its end.
+    writes to it is its standard output here, and the input, if there is any, is typed, with Ctrl-D at its end.
 
     Args:
         root: The state root, made if there is none; None for :func:`default_root`.
@@ -48,7 +48,8 @@ def run(
         stdin: Its standard input, as for :func:`create`, other than a pipe.
         stdout: Its standard output, as for :func:`create`.
         stderr: Its standard error, as for :func:`create`.
-        timeout: How long it may take from its start, in seconds; then it is killed.
+        timeout: How long it may take from its start, in seconds; then it is killed. What comes before, hooks among
+            it, is not counted.
         output_limit: How much it may write to each pipe, in bytes; then it is killed.
 
     Raises:
@@ -64,6 +65,7 @@ def run(
     streams = "pipe" if data is not None else stdin, stdout, stderr
     if spec.process is not None and spec.process.terminal and (stdin, stdout, stderr) == _USUAL:
         streams = "inherit", "inherit", "inherit"  # the terminal takes their place
+        data = data or memoryview(b"")  # nobody else could ever type: without input, that is at its end at once
     container = create(root, container_id, bundle, spec=spec, stdin=streams[0], stdout=streams[1], stderr=streams[2])
     with container:
         container.start()

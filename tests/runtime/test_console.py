@@ -208,6 +208,14 @@ def test_a_run_with_a_terminal(root: Path, make_bundle: Callable[..., Path], con
     assert runtime.run(root, container_id, make_bundle("sh", "-c", "tty", process=TERMINAL)).stdout == b"/dev/pts/0\r\n"
 
 
+def test_a_run_with_a_terminal_where_nobody_types(
+    root: Path, make_bundle: Callable[..., Path], container_id: str
+) -> None:
+    """Without input a shell finds the end of it, rather than wait for ever."""
+    bundle = make_bundle("sh", "-c", "cat; echo over", process=TERMINAL)
+    assert runtime.run(root, container_id, bundle, timeout=60).stdout == b"over\r\n"
+
+
 def test_communicating_by_terminal(started: runtime.Container) -> None:
     """A further process that has a terminal is fed and read by it."""
     with started.exec(["sh", "-c", "stty -echo; cat; exit 2"], terminal=True) as process:

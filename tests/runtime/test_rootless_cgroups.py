@@ -12,6 +12,7 @@ import pytest
 from rootless_calls import UNIFIED, V2_ONLY, failure, output, spec_of
 
 from ocikit import runtime
+from ocikit.errors import CgroupError
 from ocikit.spec import LinuxResources
 
 if TYPE_CHECKING:
@@ -39,6 +40,36 @@ def test_without_delegation_there_is_no_cgroup(user: User, container_id: str) ->
         assert "run this program in a cgroup that is delegated to the user" in refused[1]
     else:
         assert "for the controller 'memory' of cgroup v1, which is not delegated" in refused[1]
+
+
+def ask_without_cgroup(container_id: str) -> list[str]:
+    """Ask a container without a cgroup for all that would take one; return what the answers are."""
+    answers = []
+    with runtime.create(None, container_id, Path.home() / "bundle", spec=spec_of()) as container:
+        container.start()
+        container.update(LinuxResources())  # nothing is asked for
+        for ask in (
+            container.stats,
+            container.pause,
+            lambda: container.update(LinuxResources.from_dict({"memory": {"limit": 64 << 20}})),
+            lambda: container.watch_memory().__enter__(),
+            lambda: container.watch_stalls().__enter__(),
+            lambda: container.exec(["true"], cgroup="below"),
+        ):
+            try:
+                ask()
+            except CgroupError as error:
+                answers.append(str(error))
+        assert container.status() == "running"
+    return answers
+
+
+def test_what_takes_a_cgroup_says_that_there_is_none(user: User, container_id: str) -> None:
+    """Statistics, pauses, limits, watches and places of further processes: the error is not about the host."""
+    answers = user.call(ask_without_cgroup, container_id)
+    assert len(answers) == 6
+    for answer in answers:
+        assert f"container {container_id} has no cgroup of its own: users without privileges" in answer
 
 
 def test_a_cgroup_that_is_named_has_to_be_made(user: User, container_id: str) -> None:
