@@ -112,6 +112,12 @@ def test_no_container_is_put_where_we_are(path: str) -> None:
         place(parse(HYBRID, HYBRID_OWN), path, "id")
 
 
+def test_what_is_no_path_is_no_place() -> None:
+    """It is refused with its place in the configuration, before the kernel would see half of it."""
+    with pytest.raises(ValidationError, match=r"^\$.linux.cgroupsPath: no path has a NUL character in it, found '/a"):
+        place(parse(PURE, "0::/\n"), "/a\0b", "id")
+
+
 # ---------------------------------------------------------------------------------------------------------- ownership
 
 MEMORY = "/sys/fs/cgroup/memory"

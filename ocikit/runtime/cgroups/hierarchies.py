@@ -160,8 +160,10 @@ def place(hierarchies: Hierarchies, cgroups_path: str, container_id: str) -> dic
         A directory for each hierarchy, by controller.
 
     Raises:
-        ValidationError: The path is the root of a hierarchy, this process's own cgroup, or one above it.
+        ValidationError: The path is none, the root of a hierarchy, this process's own cgroup, or one above it.
     """
+    if "\0" in cgroups_path:
+        raise ValidationError((f"{_CGROUPS_PATH}: no path has a NUL character in it, found {cgroups_path!r}",))
     inner = posixpath.normpath("/" + cgroups_path).lstrip("/") if cgroups_path else container_id
     places = {}
     for key, hierarchy in hierarchies.by_key.items():
