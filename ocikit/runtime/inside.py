@@ -102,7 +102,9 @@ class Inside:
 
     def home(self, process: Process) -> str | None:
         """Return the home directory of the user, if the process does not say it."""
-        if any(entry.startswith("HOME=") for entry in process.env):
+        from ocikit.runtime.plan.environment import names_home  # noqa: PLC0415
+
+        if names_home(process.env):
             return None
         from ocikit.runtime.host.surroundings import home_of  # noqa: PLC0415
 

@@ -162,6 +162,22 @@ def test_home_is_added_only_when_missing() -> None:
     assert own.strings == (b"sh", b"HOME=/x")
 
 
+@pytest.mark.parametrize(
+    ("configured", "expected"),
+    [
+        ("A=1 B=2 A=3", "B=2 A=3 HOME=/home/u"),
+        ("HOME= A=1", "A=1 HOME=/home/u"),
+        ("HOME=/x HOME= A=1", "A=1 HOME=/home/u"),
+        ("HOME= A= HOME=/x", "A= HOME=/x"),
+    ],
+)
+def test_each_variable_is_there_once(configured: str, expected: str) -> None:
+    """The last of several entries counts, and an empty HOME is none."""
+    around = AROUND._replace(home="/home/u")
+    plan = compile_plan(spec(process={"env": tuple(configured.split())}), around)
+    assert plan.steps[-1].strings[1:] == tuple(expected.encode().split())
+
+
 def test_capabilities_beyond_reach_are_warnings() -> None:
     """What cannot be granted is left out and said, as the specification asks; the rest is granted."""
     wanted = ("CAP_KILL", "CAP_SYS_ADMIN", "CAP_WHATEVER")
@@ -290,7 +306,7 @@ def test_more_arguments_than_a_plan_holds() -> None:
     """They are counted before they are packed, arguments and variables together."""
     assert compile_plan(spec(process={"args": ("a",) * 65_000, "env": ()}), AROUND)
     with pytest.raises(ValidationError, match=r"process: execute 'a': 65,536 arguments and variables; .* 65,535"):
-        compile_plan(spec(process={"args": ("a",) * 65_530, "env": ("B=c",) * 6}), AROUND)
+        compile_plan(spec(process={"args": ("a",) * 65_530, "env": tuple(f"{name}=x" for name in "BCDEFG")}), AROUND)
 
 
 def test_options_that_the_kernel_would_not_take() -> None:

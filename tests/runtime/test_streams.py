@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from executing import output
 
 from ocikit import runtime
 from ocikit.spec import User
@@ -59,6 +60,11 @@ def test_the_home_of_the_user(root: Path, make_bundle: Callable[..., Path], cont
     assert runtime.run(root, container_id, spec).stdout == b"/root\n"
     spec = make_bundle("sh", "-c", "echo $HOME", process={"env": ("HOME=/else", "PATH=/bin")})
     assert runtime.run(root, container_id, spec).stdout == b"/else\n"
+    spec = make_bundle("busybox", "env", process={"env": ("HOME=/else", "ONE=1", "PATH=/bin", "HOME=", "ONE=")})
+    assert runtime.run(root, container_id, spec).stdout == b"PATH=/bin\nONE=\nHOME=/root\n"
+    with runtime.create(root, container_id, make_bundle(process={"env": ("HOME=", "PATH=/bin")})) as container:
+        container.start()
+        assert output(container, "busybox", "env").split() == ["PATH=/bin", "HOME=/root"]
 
 
 HOST_WITHOUT_STREAMS = """

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ocikit import _fs
+from ocikit.runtime.plan.environment import names_home
 from ocikit.runtime.plan.namespace_kinds import NAMESPACES
 from ocikit.runtime.plan.users import ranges_of, to_host
 
@@ -86,7 +87,7 @@ def owner(spec: Spec) -> tuple[int, int] | None:
 def home(spec: Spec, bundle: str) -> str | None:
     """Return the home directory of the container's user; None when the configuration says it, or has no process."""
     process, root = spec.process, spec.root
-    if process is None or root is None or any(entry.startswith("HOME=") for entry in process.env):
+    if process is None or root is None or names_home(process.env):
         return None
     return home_of(process.user.uid, os.path.join(bundle, root.path))
 

@@ -28,10 +28,11 @@ from ocikit.runtime.plan.attributes import (
     scheduling,
 )
 from ocikit.runtime.plan.coherence import check_coherence
+from ocikit.runtime.plan.environment import environment
 from ocikit.runtime.plan.hooks import creation_hooks, start_hooks
 from ocikit.runtime.plan.mounts import CgroupMount
 from ocikit.runtime.plan.namespace_kinds import NAMESPACES
-from ocikit.runtime.plan.process import environment, filtering, identity, program, resource_limits
+from ocikit.runtime.plan.process import filtering, identity, program, resource_limits
 from ocikit.runtime.plan.root import root_filesystem
 from ocikit.runtime.plan.steps import NO_SLOT, Op, Plan, Slot, Step, Sync, ask, check_strings, close
 from ocikit.runtime.plan.users import check_users, ranges_of
@@ -133,7 +134,7 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
     steps += [*_attributes(process, spec.linux, around.modules), *resource_limits(process)]
     steps += [*rights, *plan_namespaces.let_in(namespaces, around.caller)]
     last = filtering(process, around.capabilities, around.seccomp)
-    starting = tuple(start_hooks(spec, around.id, around.bundle, environment(process, around.home)))
+    starting = tuple(start_hooks(spec, around.id, around.bundle, environment(process.env, around.home)))
     steps += program(process, around.home, around.preserved, last, starting)
     check_strings(steps)
     new_user = "user" in namespaces and not namespaces["user"].path

@@ -30,8 +30,9 @@ from ocikit.runtime.plan.attributes import (
     scheduler,
     scheduling,
 )
+from ocikit.runtime.plan.environment import environment
 from ocikit.runtime.plan.namespace_kinds import NAMESPACES
-from ocikit.runtime.plan.process import environment, execute, filtering, find, identity, resource_limits
+from ocikit.runtime.plan.process import execute, filtering, find, identity, resource_limits
 from ocikit.runtime.plan.steps import NO_SLOT, Op, Plan, Slot, Step, check_strings, close
 from ocikit.runtime.plan.terminal import control, terminal
 
@@ -102,7 +103,7 @@ def compile_exec(
     if enclosure.groups != "set":
         rights = [step for step in rights if step.op != Op.GROUPS]
     limits = list(resource_limits(process))
-    variables = environment(process, home)
+    variables = environment(process.env, home)
     steps = [
         _attend(enclosure),
         *_on_host(process, enclosure, limits),

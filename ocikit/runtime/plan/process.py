@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ocikit.errors import ValidationError
 from ocikit.runtime.plan import capabilities
+from ocikit.runtime.plan.environment import environment
 from ocikit.runtime.plan.seccomp import CAP_SYS_ADMIN, load_filter
 from ocikit.runtime.plan.steps import Op, Slot, Step
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_PATH",
     "RLIMITS",
-    "environment",
     "execute",
     "filtering",
     "find",
@@ -166,7 +166,7 @@ def program(
         last: What is done when nothing but waiting is left, such as :func:`filtering`.
         started: What is done when the container was started.
     """
-    variables = environment(process, home)
+    variables = environment(process.env, home)
     # Now, as the user that will execute it and with its rights: what is not found fails create, not start.
     if process.args:
         yield find(process, variables)
@@ -182,13 +182,6 @@ def program(
     if preserved:
         yield Step(Op.INHERIT, "hand descriptors to the program", (Slot.PRESERVED, preserved))
     yield execute(process, variables)
-
-
-def environment(process: Process, home: str | None) -> list[str]:
-    """Return the environment of the program, with a home directory unless it names one itself."""
-    if home is None or any(entry.startswith("HOME=") for entry in process.env):
-        return list(process.env)
-    return [*process.env, f"HOME={home}"]
 
 
 def find(process: Process, variables: Sequence[str]) -> Step:
