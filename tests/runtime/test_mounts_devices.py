@@ -114,6 +114,16 @@ def test_devices_of_the_host_in_a_user_namespace(bundle: Path) -> None:
             run_plan(bundle, with_users(with_devices(wrong, script="true")))
 
 
+def test_shown_devices_are_nothing_but_devices(bundle: Path) -> None:
+    """What is shown of the host cannot be executed, and gives nobody another user's rights."""
+    script = "while read -r _ _ _ _ at how _; do case $at in /dev/null|/dev/zero|/dev/tty) echo $at $how;; esac; done"
+    spec = with_users(with_devices(script=f"{script} < /proc/self/mountinfo"))
+    shown = dict(line.split() for line in run_plan(bundle, spec).out.splitlines())
+    assert set(shown) == {"/dev/null", "/dev/zero", "/dev/tty"}
+    for how in shown.values():
+        assert {"nosuid", "noexec", "rw"} <= set(how.split(",")), shown
+
+
 def test_fifos_in_a_user_namespace(bundle: Path) -> None:
     """A fifo is nobody's device, and made like everywhere."""
     fifo = LinuxDevice(path="/dev/fifo", type="p", file_mode=0o600, uid=7, gid=7)

@@ -90,7 +90,10 @@ static long show_node(int parent, const char *name, const char *path, const unsi
 
 	if (mount < 0)
 		return mount;
-	result = show_at(parent, name, (int)mount);
+	/* Whatever stands there one day: it is shown as a device, and as nothing that could be executed. */
+	result = sys_mount_setattr((int)mount, "", AT_EMPTY_PATH, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, 0);
+	if (result >= 0)
+		result = show_at(parent, name, (int)mount);
 	sys_close((int)mount);
 	return result;
 }
