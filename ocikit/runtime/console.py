@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from ocikit._fs import Descriptor
 from ocikit.errors import SetupError
+from ocikit.runtime.host.listener import refuse_stranger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -197,6 +198,7 @@ def _connect(path: str) -> socket.socket:
             connection.connect(name)
         except OSError as error:
             raise _refused(action, error, path) from error
+        refuse_stranger(connection, path, action)
         stack.pop_all()
     return connection
 

@@ -9,6 +9,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import SetupError
+from ocikit.runtime.host.listener import refuse_stranger
 from ocikit.spec import ContainerProcessState
 from ocikit.spec.state import SECCOMP_FD_NAME
 
@@ -47,7 +48,10 @@ def send_listener(listener: Listener, fd: int, pid: int, state: State) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _TIMEOUT, 0))
         try:
             connection.connect(path)
+            refuse_stranger(connection, listener.path, _ACTION)
             _send(connection, message.to_json(), fd)
+        except SetupError:
+            raise
         except OSError as error:
             timed_out = error.errno == errno.EAGAIN
             number = errno.ETIMEDOUT if timed_out else error.errno or errno.EIO
