@@ -162,6 +162,11 @@ long step_PIVOT(struct step *step)
 	int new_root = slot_get(step->arg[0]);
 	long result = SYS1(fchdir, new_root);
 
+	if (empty != NO_FD) {
+		/* Everything is hidden. A container that waits to be started has no descriptor that it needs not. */
+		sys_close(empty);
+		empty = NO_FD;
+	}
 	if (old < 0)
 		return old;
 	if (result >= 0 && step->arg[1] == WIRE_PIVOT_CHROOT)
