@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,7 @@ import ocikit
 from ocikit import image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -148,3 +150,45 @@ def test_warden_of_containers_that_runc_made(
     finally:
         for name in asked:
             subprocess.run([*command, "delete", "--force", name], check=False, stderr=subprocess.DEVNULL)
+
+
+def test_work_inside_a_container(archive: Path) -> None:
+    """A command is fed and read, another is read line by line, and a shell has a terminal of the size asked for."""
+    printed = run("inside.py", f"oci-archive:{archive}").splitlines()
+    assert printed[0] == "lines: 2, exit code 0"
+    assert printed[1:5] == ["counted: 1", "counted: 2", "counted: 3", "ended: 0"]
+    assert "| 40 120" in printed
+    assert any(line.startswith("| /dev/pts/") for line in printed)
+    assert printed[-1] == "the shell: 3"
+
+
+def test_an_agent_decides(archive: Path) -> None:
+    """It is told of the container, refuses one call and makes up the result of another."""
+    printed = run("seccomp_agent.py", f"oci-archive:{archive}")
+    assert "with the metadata 'example'" in printed
+    assert "refused\nbelieved\nocikit\n" in printed
+
+
+def without_root(reference: str) -> str:
+    """Run the example for users without privileges; called in a process of such a user."""
+    return run("rootless.py", reference)
+
+
+@pytest.fixture
+def home(new_id: Callable[[], str]) -> Iterator[Path]:
+    """Give a directory that others may reach, unlike those of pytest."""
+    with tempfile.TemporaryDirectory(prefix=f"{new_id()}-") as directory:
+        yield Path(directory)
+
+
+def test_without_root(archive: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without privileges runs an image, and is root in there and nowhere else."""
+    for path in (EXAMPLES, Path(__file__).parent, Path(__file__).parent / "runtime"):
+        monkeypatch.syspath_prepend(str(path))
+    user = importlib.import_module("as_user").User(home).make()
+    policy = image.Policy.insecure_accept_anything()
+    image.copy.image(policy, dest=f"oci:{home}/images:busybox", src=f"oci-archive:{archive}")
+    for path in (home / "images", *(home / "images").rglob("*")):
+        os.chown(path, user.uid, user.gid)
+    monkeypatch.setenv("TMPDIR", str(home))
+    assert user.call(without_root, f"oci:{home}/images:busybox") == f"uid 0\nis {user.uid} outside, one of 1\n"
