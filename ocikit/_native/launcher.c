@@ -244,14 +244,9 @@ int ocikit_spawn(int executable, const int *fds, int count, int *pid, int *pidfd
 	return -spawn.error;
 }
 
-int ocikit_receive(int channel, unsigned int *said, unsigned int *step, int *value, int *fd, char *words,
-		   unsigned int *count)
+/* Look at the next message. A descriptor that comes along is opened, if this process may have one more. */
+static ssize_t look(int channel, struct iovec *parts, int *fd, int *truncated)
 {
-	struct wire_message message;
-	struct iovec parts[] = {
-		{.iov_base = &message, .iov_len = sizeof(message)},
-		{.iov_base = words, .iov_len = *count},
-	};
 	union {
 		struct cmsghdr head;
 		char space[CMSG_SPACE(sizeof(int))];
@@ -264,17 +259,36 @@ int ocikit_receive(int channel, unsigned int *said, unsigned int *step, int *val
 		.msg_controllen = CMSG_LEN(sizeof(int)),
 	};
 	struct cmsghdr *extra;
-	ssize_t got = recvmsg(channel, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	ssize_t got = recvmsg(channel, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT | MSG_PEEK);
 
-	*count = 0;
 	if (got < 0)
 		return -errno;
 	/* It may come with nothing, or with too little. */
 	extra = CMSG_FIRSTHDR(&header);
 	if (extra && extra->cmsg_level == SOL_SOCKET && extra->cmsg_type == SCM_RIGHTS)
 		memcpy(fd, CMSG_DATA(extra), sizeof(*fd));
-	if (got == 0)
-		return 0;
+	*truncated = header.msg_flags & MSG_CTRUNC;
+	return got;
+}
+
+int ocikit_receive(int channel, unsigned int *said, unsigned int *step, int *value, int *fd, char *words,
+		   unsigned int *count)
+{
+	struct wire_message message;
+	struct iovec parts[] = {
+		{.iov_base = &message, .iov_len = sizeof(message)},
+		{.iov_base = words, .iov_len = *count},
+	};
+	int truncated = 0;
+	ssize_t got = look(channel, parts, fd, &truncated);
+
+	*count = 0;
+	if (got <= 0)
+		return (int)got;
+	/* It stays where it is: with it would go the only descriptor of init that there ever is. */
+	if (truncated && *fd < 0)
+		return -EMFILE;
+	recv(channel, NULL, 0, MSG_DONTWAIT);
 	if (got < (ssize_t)sizeof(message))
 		return -EPROTO;
 	*count = (unsigned int)((size_t)got - sizeof(message));

@@ -262,7 +262,7 @@ class Container(Handle):
                 raise
         if whole_cgroup or not self._record.private_pids:
             cgroup_tree.kill(claims.proven)
-        freezer.thaw(claims.proven)
+        cgroup_tree.release(claims.proven)
 
     def pause(self) -> None:
         """Freeze every process of the container; one that was created and not started, too.

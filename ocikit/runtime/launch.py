@@ -286,10 +286,15 @@ class Launch:
 
     def abort(self) -> None:
         """Kill and reap whatever there is; doing so twice is nothing."""
+        if not self._attended:
+            self._end_helper()
+            self._hear_late()
         self.close_channel()
-        if self._kill_attended():
-            # So that nobody else has to wait for them, who may not.
-            _wait(self._helper.pidfd, _LAST_MOMENTS)
+        # Without a descriptor to look for them, they end with the channel, and others have to wait for them.
+        with contextlib.suppress(OSError):
+            if self._kill_attended():
+                # So that nobody else has to wait for them, who may not.
+                _wait(self._helper.pidfd, _LAST_MOMENTS)
         self._end_helper()
         if self.pidfd >= 0:
             self._kill(self.pid, self.pidfd)
@@ -299,6 +304,18 @@ class Launch:
         for box in (self._early, self._inbox):
             if box is not None and box.fd >= 0:
                 os.close(box.take_fd())
+
+    def _hear_late(self) -> None:
+        """Hear of an init that was introduced to nobody who listened: interrupted, or without a free descriptor."""
+        while self.pidfd < 0 and self._channel is not None:
+            _drop(self._introduction)
+            try:
+                if not self._introduction.receive(self._channel.fd):
+                    return
+            except OSError:
+                return
+            if self._introduction.said != _SAID_PID or not _is_child(self.pidfd):
+                _drop(self._introduction)
 
     def _end_helper(self) -> None:
         """Reap the helper; when it is not needed any more, it is gone or about to go."""
@@ -426,6 +443,14 @@ def _drop(message: _sys.Inbox) -> None:
 
 def _strange(action: str) -> SetupError:
     return SetupError(action, errno.EPROTO, remedy=_STRANGE)
+
+
+def _is_child(pidfd: int) -> bool:
+    try:
+        os.waitid(_P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+    except OSError:
+        return False
+    return True
 
 
 def reap(pidfd: int) -> None:

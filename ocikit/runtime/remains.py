@@ -15,7 +15,6 @@ import signal
 from ocikit import _fs
 from ocikit.errors import NotExistError, StateError
 from ocikit.runtime import teardown
-from ocikit.runtime.cgroups import freezer
 from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups import ownership as cgroup_ownership
 from ocikit.runtime.cgroups import tree as cgroup_tree
@@ -87,7 +86,7 @@ def _end_processes(root: StateRoot, directory: int, container_id: str) -> None:
     found += _end_whoever_waits(directory)
     for paths in found:
         claims = cgroup_ownership.judge(paths, hierarchies, container_id=container_id, planned={}, lived_in={})
-        freezer.thaw(claims.proven)
+        cgroup_tree.release(claims.proven)
         cgroup_tree.kill(claims.proven)
         cgroup_tree.remove(claims.proven.values())
         cgroup_tree.remove_empty(claims.unproven.values())

@@ -12,11 +12,11 @@ import posixpath
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from ocikit.errors import NotRunningError, OCIKitError, PausedError, RunningError, StateError
+from ocikit.errors import CgroupError, NotRunningError, OCIKitError, PausedError, RunningError, StateError
 from ocikit.runtime import mounted_root
-from ocikit.runtime.cgroups import freezer, rdt
 from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups import ownership as cgroup_ownership
+from ocikit.runtime.cgroups import rdt
 from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import STATE_FILE
@@ -36,6 +36,7 @@ _log = logging.getLogger("ocikit.runtime")
 
 # How long a process may take to die of SIGKILL. It takes longer only when the kernel is waiting for a device.
 _DEATH_SECONDS = 10.0
+_USUAL_SECONDS = 1.0
 
 _SIGKILL = 9
 
@@ -97,7 +98,7 @@ def remove_interrupted(root: StateRoot, fd: int, container_id: str) -> None:
     claims = cgroup_ownership.judge(
         own.cgroup_paths, cgroups.detect(), container_id=container_id, planned=own.cgroup_paths, lived_in={}
     )
-    freezer.thaw(claims.proven)
+    cgroup_tree.release(claims.proven)
     cgroup_tree.kill(claims.proven)
     _remove_cgroups(claims, own, container_id)
     mounted_root.remove(own.mounted_root, container_id)
@@ -162,8 +163,12 @@ def _own(root: StateRoot, fd: int, container_id: str) -> OwnRecord | None:
 def _end(init: Init, claims: cgroup_ownership.Claims, container_id: str) -> None:
     with contextlib.suppress(NotRunningError):
         init.signal(_SIGKILL)
-    # A frozen process of v1 dies when it is thawed.
-    freezer.thaw(claims.proven)
+    cgroup_tree.release(claims.proven)
+    if init.wait(_USUAL_SECONDS):
+        return
+    with contextlib.suppress(CgroupError):
+        # Somebody in it may go on freezing it.
+        cgroup_tree.kill(claims.proven)
     if not init.wait(_DEATH_SECONDS):
         raise RunningError(
             f"container {container_id} was killed, and process {init.pid} has not ended after {_DEATH_SECONDS:.0f} "

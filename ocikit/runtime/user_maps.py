@@ -217,7 +217,7 @@ def _mappings(ranges: Ranges) -> tuple[LinuxIDMapping, ...]:
 def _is_own(path: str) -> bool:
     try:
         return os.path.samefile(path, "/proc/self/ns/user")
-    except OSError:
+    except (OSError, ValueError):
         return False  # whoever enters it says what is wrong with it
 
 

@@ -217,7 +217,7 @@ def test_an_interrupt_leaves_it_running(root: Path, bundle: Path, container_id: 
     script = (
         "import os, signal, sys, threading, time\n"
         "from ocikit import runtime\n"
-        "from ocikit.runtime import freezer\n"
+        "from ocikit.runtime.cgroups import freezer\n"
         "freezer._Freezer.done = lambda self: False\n"
         "freezer._FREEZE_TIME = 0.5\n"
         "container = runtime.load(sys.argv[1], sys.argv[2])\n"

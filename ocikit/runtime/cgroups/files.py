@@ -37,13 +37,13 @@ def read_file(path: str, *, dir_fd: int | None = None) -> str | None:
         raise CgroupError("read", error.errno or errno.EIO, path) from error
 
 
-def write_file(path: str, value: str) -> None:
+def write_file(path: str, value: str, *, dir_fd: int | None = None) -> None:
     """Write a value into an existing file of a cgroup.
 
     Raises:
         OSError: As the kernel gives it.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
     try:
         os.write(fd, value.encode())
     finally:

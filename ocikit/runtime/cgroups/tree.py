@@ -21,7 +21,7 @@ from ocikit.runtime.cgroups.hierarchies import UNIFIED
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["kill", "populated", "processes", "remove", "remove_empty"]
+__all__ = ["kill", "populated", "processes", "release", "remove", "remove_empty"]
 
 # Bounds of what the kernel does in its own time, in seconds.
 _KILL_TIME: Final = 10.0
@@ -132,8 +132,7 @@ def _kill_v2(paths: Mapping[str, str]) -> bool:
         write_file(f"{paths[UNIFIED]}/cgroup.kill", "1")
     except OSError:
         return False
-    # A process that is frozen by a v1 freezer dies when it is thawed.
-    thaw(paths)
+    release(paths)
     return True
 
 
@@ -144,7 +143,22 @@ def _kill_each(paths: Mapping[str, str], left: Sequence[str]) -> None:
             for pid in processes(path):
                 _kill_member(pid, path)
     finally:
-        thaw(paths)
+        release(paths)
+
+
+def release(paths: Mapping[str, str]) -> None:
+    """Thaw everything in the freezer of a container that is to end, what was frozen from inside, too.
+
+    A process that is frozen by a v1 freezer dies of SIGKILL when it is thawed; on v2 it dies as it is.
+
+    Raises:
+        CgroupError: The kernel refuses.
+    """
+    thaw(paths)
+    if "freezer" in paths:
+        for parent, name in _subtree(paths["freezer"]):
+            with contextlib.suppress(OSError):
+                write_file(f"{name}/freezer.state", "THAWED", dir_fd=parent)
 
 
 def _kill_member(pid: int, path: str) -> None:
