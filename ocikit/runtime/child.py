@@ -14,7 +14,7 @@ from ocikit.errors import LimitExceededError, NotRunningError, RunTimeoutError
 from ocikit.runtime import forgotten
 from ocikit.runtime.host.procfs import start_time
 from ocikit.runtime.pipes import OUTPUT_LIMIT, Pipes
-from ocikit.runtime.process import Init, adopt_init
+from ocikit.runtime.process import Init, adopt_init, check_signal
 from ocikit.runtime.status import Completed
 from ocikit.runtime.stdio import broken_pipes_raise
 from ocikit.runtime.uninterrupted import uninterrupted
@@ -133,7 +133,10 @@ class ContainerProcess:
         Raises:
             RunTimeoutError: It took too long; the error, which is a TimeoutError, has what it wrote so far.
             LimitExceededError: It wrote too much.
+            ValueError: There is input, and neither a pipe nor a terminal to give it to.
         """
+        if input and self.stdin is None and self.console is None:
+            raise ValueError('input: nothing would read it; start the process with stdin="pipe", or a terminal')
         who = f"process {self.pid} in container {self._container_id}"
         pipes = Pipes(self, who, None if input is None else memoryview(input), output_limit)
         try:
@@ -159,8 +162,7 @@ class ContainerProcess:
             ValueError: There is no such signal.
             SystemCallError: The kernel refused.
         """
-        if not 0 <= number < signals.NSIG:
-            raise ValueError(f"signal {number}: expected a number from 0 to {signals.NSIG - 1}")
+        check_signal(number)
         try:
             self._process.signal(number)
         except NotRunningError:

@@ -25,6 +25,7 @@ from ocikit.runtime import fifo, forgotten, teardown
 from ocikit.runtime.cgroups import freezer
 from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.handle import Handle
+from ocikit.runtime.process import check_signal
 from ocikit.runtime.state import records
 from ocikit.runtime.status import Status
 from ocikit.runtime.stdio import broken_pipes_raise
@@ -236,8 +237,7 @@ class Container(Handle):
             ValueError: There is no such signal.
             SystemCallError: The kernel refused.
         """
-        if not 0 <= number < signals.NSIG:
-            raise ValueError(f"signal {number}: expected a number from 0 to {signals.NSIG - 1}")
+        check_signal(number)
         if number == signals.SIGKILL:
             self.kill()
         else:
@@ -319,6 +319,10 @@ class Container(Handle):
 
     def _update(self, resources: LinuxResources, intel_rdt: LinuxIntelRdt | None) -> None:
         from ocikit.runtime.update import Target, change_limits  # noqa: PLC0415 - with the classes of all limits
+        from ocikit.spec import LinuxResources  # noqa: PLC0415
+
+        if not isinstance(resources, LinuxResources):
+            raise TypeError(f"resources: expected a LinuxResources (it has from_dict), found {resources!r}")
 
         with self._locked() as (root, directory):
             if self._status(directory) is Status.STOPPED:

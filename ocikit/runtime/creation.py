@@ -34,7 +34,7 @@ from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import LIFETIMES, STATE_FILE, OwnRecord, format_time, parse_state, validate_id
 from ocikit.runtime.state.libcontainer import Created, state_document
 from ocikit.runtime.state.root import StateRoot
-from ocikit.runtime.stdio import Stdio, with_terminal
+from ocikit.runtime.stdio import Stdio, check_open, with_terminal
 from ocikit.runtime.uninterrupted import uninterrupted
 from ocikit.runtime.user_maps import check_ranges, with_joined_maps
 
@@ -104,6 +104,7 @@ def create(
     validate_id(container_id)
     if lifetime not in LIFETIMES:
         raise ValueError(f"lifetime: expected one of {', '.join(LIFETIMES)}, found {lifetime!r}")
+    _check_kinds(spec, options)
     caller = this_process()
     options = options or CreateOptions()
     if options.rootless is None:
@@ -125,6 +126,17 @@ def create(
         lambda cancellation: creation.with_maps().carry_out(cancellation),
         lambda container: container._destroy(force=True),  # noqa: SLF001
     )
+
+
+def _check_kinds(spec: Spec | None, options: CreateOptions | None) -> None:
+    from ocikit.spec import Spec  # noqa: PLC0415 - there as soon as somebody has one
+
+    if spec is not None and not isinstance(spec, Spec):
+        raise TypeError(f"spec: expected a Spec (it has from_dict and from_json), found {type(spec).__name__}")
+    if options is not None and not isinstance(options, CreateOptions):
+        raise TypeError(f"options: expected CreateOptions, found {type(options).__name__}")
+    for fd in options.preserve_fds if options is not None else ():
+        check_open(fd)
 
 
 def read_spec(bundle: str, name: str = "config.json") -> Spec:

@@ -35,7 +35,7 @@ from ocikit.runtime.inside import Inside, Places
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import OWN_FILE, STATE_FILE
 from ocikit.runtime.state.template import Template, derive, read_note
-from ocikit.runtime.stdio import Stdio, with_terminal
+from ocikit.runtime.stdio import Stdio, check_open, with_terminal
 from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def execute(container: Handle, template: Template, request: Request) -> Containe
     """
     if len(request.preserve_fds) > _MAX_PRESERVED:
         raise ValueError(f"preserve_fds: expected at most {_MAX_PRESERVED}, found {len(request.preserve_fds)}")
+    for fd in request.preserve_fds:
+        check_open(fd)
     process = derive(
         template, request.process, env=request.env, cwd=request.cwd, user=request.user, terminal=request.terminal
     )

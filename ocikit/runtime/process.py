@@ -28,13 +28,26 @@ if TYPE_CHECKING:
 
     from ocikit.runtime.host.procfs import Stat
 
-__all__ = ["Init", "adopt_init", "find_init", "glance", "open_process"]
+__all__ = ["Init", "adopt_init", "check_signal", "find_init", "glance", "open_process"]
 
 _P_PIDFD: Final = 3
 _WALL: Final = 0x4000_0000  # __WALL: wait for the child whatever its exit signal is
 
 # A process that ends shows as ended a moment before the kernel can say how; only when somebody else reaps it.
 _KERNEL_PAUSES: Final = (0.0, 0.001, 0.004, 0.015, 0.05)
+
+
+def check_signal(number: int, lowest: int = 0) -> None:
+    """Refuse what is no number of a signal.
+
+    Raises:
+        TypeError: It is no number at all.
+        ValueError: There is no such signal.
+    """
+    if not isinstance(number, int):
+        raise TypeError(f"signal: expected a number, such as signal.SIGTERM, found {number!r}")
+    if not lowest <= number < signal.NSIG:
+        raise ValueError(f"signal {number}: expected a number from {lowest} to {signal.NSIG - 1}")
 
 
 def open_process(pid: int, start_time: int) -> int | None:

@@ -15,7 +15,7 @@ from ocikit._fs import Descriptor, above_standard_streams, no_fork
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["HasFileno", "Stdio", "Stream", "broken_pipes_raise", "with_terminal"]
+__all__ = ["HasFileno", "Stdio", "Stream", "broken_pipes_raise", "check_open", "with_terminal"]
 
 
 class HasFileno(Protocol):
@@ -33,6 +33,18 @@ Stream = Literal["inherit", "null", "pipe", "stdout"] | int | HasFileno
 _NAMES: Final = ("stdin", "stdout", "stderr")
 _STDERR: Final = 2
 _EVERYBODY: Final = 0o666
+
+
+def check_open(fd: int) -> None:
+    """Refuse a descriptor for a program that is not open here.
+
+    Raises:
+        ValueError: It is not.
+    """
+    try:
+        os.fstat(fd)
+    except OSError as error:
+        raise ValueError(f"preserve_fds: expected open descriptors, found {fd}: {error.strerror}") from None
 
 
 def with_terminal(streams: tuple[Stream, Stream, Stream]) -> tuple[Stream, Stream, Stream]:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, overload
 
 from ocikit.errors import NotExistError, NotRunningError, OCIKitError
+from ocikit.runtime.process import check_signal
 from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
@@ -122,8 +123,7 @@ def stop_and_remove(
     Raises:
         ValueError: The prefix is empty, and ``all`` is not set; or there is no such signal.
     """
-    if not 0 < signal < signals.NSIG:
-        raise ValueError(f"signal {signal}: expected a number from 1 to {signals.NSIG - 1}")
+    check_signal(signal, lowest=1)
     if not prefix and not all:
         raise ValueError("prefix: an empty prefix is that of every container; give all=True if you mean it")
     if sys.platform != "linux":

@@ -124,11 +124,11 @@ def derive(
 
     Raises:
         BundleError: Arguments cannot be completed, because the configuration of the container is gone.
-        TypeError: That is neither a process nor arguments.
+        TypeError: That is neither a process nor arguments; the user has no ids, or the environment no names.
     """
     import attrs  # noqa: PLC0415 - a pure module that is imported with every container
 
-    from ocikit.spec import Process  # noqa: PLC0415
+    from ocikit.spec import Process, User  # noqa: PLC0415
 
     changed: dict[str, Any]
     if isinstance(wanted, Process):
@@ -142,11 +142,15 @@ def derive(
         changed = {"args": tuple(wanted), "terminal": False, "console_size": None}
         changed["no_new_privileges"] = process.no_new_privileges or template.defaults.no_new_privileges
     if user is not None:
+        if not isinstance(user, User):
+            raise TypeError(f"user: expected a User with ids (names: spec.resolve_user), found {user!r}")
         changed["user"] = user
     asked = changed.get("user", process.user)
     if asked.umask is None and template.defaults.user.umask is not None:
         changed["user"] = attrs.evolve(asked, umask=template.defaults.user.umask)
     if env:
+        if not hasattr(env, "items"):
+            raise TypeError(f"env: expected names and values (a mapping), found {env!r}")
         kept = (entry for entry in process.env if entry.partition("=")[0] not in env)
         changed["env"] = (*kept, *(f"{name}={value}" for name, value in env.items()))
     if cwd is not None:
