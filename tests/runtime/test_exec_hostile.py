@@ -46,7 +46,8 @@ def running(created: runtime.Container) -> Iterator[runtime.Container]:
 
 def helper_digest() -> str:
     """Return what the helper is that this process starts."""
-    with open(f"/proc/self/fd/{_sys.helper_executable()}", "rb") as file:
+    with open(_sys.helper_executable(), "rb") as file:
+        file.seek(0)
         return hashlib.sha256(file.read()).hexdigest()
 
 
