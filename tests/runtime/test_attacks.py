@@ -21,7 +21,7 @@ from attacking import HUNTER, add_program
 from launching import default_spec, make_rootfs, run_plan
 
 from ocikit import _sys, runtime
-from ocikit.errors import OCIKitError, SetupError
+from ocikit.errors import NotRunningError, OCIKitError, SetupError
 from ocikit.runtime.launch import launch
 from ocikit.runtime.plan.steps import NO_SLOT, Op, Plan, Step, Sync
 from ocikit.spec import LinuxCapabilities, LinuxIDMapping, LinuxNamespace, Root, Spec
@@ -86,7 +86,8 @@ def hunted(root: Path, container_id: str, bundle: Path, spec: Spec) -> Iterator[
         assert container.stdout is not None
         assert container.stdout.readline() == b"ready\n"
         yield container, got
-        container.kill()
+        with contextlib.suppress(NotRunningError):
+            container.kill()
         got.update(container.stdout.read().decode().split())
 
 

@@ -82,7 +82,7 @@ OBSTACLES: dict[str, Callable[[Path, Path], object]] = {
     "a memory device": lambda at, _: os.mknod(at, stat.S_IFCHR | 0o666, os.makedev(1, 1)),
     "a disk": lambda at, _: os.mknod(at, stat.S_IFBLK | 0o666, os.makedev(7, 255)),
     "an endless device": lambda at, _: os.mknod(at, stat.S_IFCHR | 0o666, os.makedev(1, 5)),
-    "an endless file": lambda at, _: (at.touch(), os.truncate(at, 1 << 42)),
+    "an endless file": lambda at, _: endless(at),
     "a directory": lambda at, _: (at / "deep").mkdir(parents=True),
     "a read-only file": lambda at, _: at.touch(0o000),
 }
@@ -91,6 +91,12 @@ PLACES = (
     "dev", "dev/null", "dev/console", "dev/pts", "dev/ptmx", "dev/fd", "dev/shm",
     "proc", "proc/self", "proc/sys", "sys", "sys/fs", "etc", "etc/passwd", "work",
 )  # fmt: skip
+
+
+def endless(at: Path) -> None:
+    """Make a file without anything in it, and without an end."""
+    at.touch()
+    os.truncate(at, 1 << 42)
 
 
 def bind(at: Path) -> None:
@@ -206,7 +212,7 @@ def test_parameters_of_the_host(name: str, root: Path, trap: Path, container_id:
 @pytest.fixture
 def left_open(decoy: Decoy) -> Iterator[list[int]]:
     """Let this process have descriptors that everybody inherits: the root of the host, directories and secrets."""
-    fds = []
+    fds: list[int] = []
     for path in ("/", "/proc", "/sys/fs/cgroup", decoy.path, decoy.path / "hosts") * 3:
         flags = os.O_PATH if len(fds) % 2 else os.O_RDONLY
         fds.append(os.open(path, flags))

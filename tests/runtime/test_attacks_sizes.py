@@ -29,6 +29,7 @@ from ocikit.spec import (
     LinuxSyscall,
     Mount,
     Process,
+    Root,
     Spec,
     User,
 )
@@ -117,7 +118,7 @@ def test_too_much(kind: str, root: Path, bundle: Path, make_spec: Callable[..., 
     """What cannot be had is refused in words that say so; no container, process, cgroup or descriptor is left."""
     change, error = TOO_MUCH[kind]
     base = make_spec("true", process={"env": ("PATH=/bin",)})
-    base = attrs.evolve(base, root=attrs.evolve(base.root, path=str(bundle / "rootfs"), readonly=False))
+    base = attrs.evolve(base, root=Root(path=str(bundle / "rootfs")))
     (bundle / "rootfs").mkdir()
     for name in ("bin", "dev", "proc", "sys"):
         (bundle / "rootfs" / name).mkdir()

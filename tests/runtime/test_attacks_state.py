@@ -80,11 +80,17 @@ def replaced(document: Any, place: tuple[str | int, ...], value: object) -> Any:
     return made
 
 
+def pause(container: runtime.Container) -> None:
+    """Pause a container, and let it go on."""
+    container.pause()
+    container.resume()
+
+
 OPERATIONS: dict[str, Callable[[runtime.Container], object]] = {
     "look": lambda one: (one.state(), one.oci_state(), one.processes()),
     "enter": lambda one: one.exec(["true"], **QUIET).wait(timeout=60),
     "limit": lambda one: one.update(LinuxResources(pids=LinuxPids(limit=90))),
-    "pause": lambda one: (one.pause(), one.resume()),
+    "pause": pause,
 }
 
 ODD = (None, [1], {"x": 1}, "../../etc", 2**70, -7)
@@ -153,13 +159,17 @@ def enter(container: runtime.Container, home: set[str]) -> None:
         assert home <= set(members(process.pid).values())
 
 
+def link(path: Path) -> None:
+    """Put a link in the place of the state, to where it is now."""
+    (path / "state.json").rename(path.parent / "other")
+    (path / "state.json").symlink_to("../other")
+
+
 FOREIGN_FILES: dict[str, Callable[[Path], object]] = {
     "of another user": lambda path: os.chown(path / "state.json", 1234, 1234),
     "others may write": lambda path: (path / "state.json").chmod(0o666),
     "a group may write": lambda path: (path / "state.json").chmod(0o660),
-    "a link": lambda path: (
-        (path / "state.json").rename(path.parent / "other") and (path / "state.json").symlink_to("../other")
-    ),
+    "a link": link,
 }
 
 FOREIGN_PLACES: dict[str, Callable[[Path], object]] = {
