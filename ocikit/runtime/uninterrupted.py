@@ -8,6 +8,7 @@ itself, and only then the interrupt goes on. In other threads nothing interrupts
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import threading
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
@@ -77,10 +78,37 @@ class Cancellation:
                 wake()
 
 
+# How often work is told to stop by whoever is interrupted while telling it.
+_TELLINGS = 5
+
+
+class _End:
+    """The end of some work, which can be waited for.
+
+    :class:`threading.Event` and the start of a :class:`threading.Thread` are Python: an interrupt in the middle of them
+    leaves a lock held for ever, or lets go of one that another thread holds.
+    """
+
+    def __init__(self) -> None:
+        self._over = False
+        self._gate = _thread.allocate_lock()
+        self._gate.acquire()
+
+    def come(self) -> None:
+        """Let go on who waits; once."""
+        self._over = True
+        self._gate.release()
+
+    def wait(self) -> None:
+        """Wait for it; who was interrupted may wait again."""
+        while not self._over:
+            self._gate.acquire()
+
+
 class _Job(Generic[T]):
     def __init__(self, work: Callable[[Cancellation], T], undo: Callable[[T], object] | None) -> None:
         self.cancellation = Cancellation()
-        self.done = threading.Event()
+        self.done = _End()
         self._work = work
         self._undo = undo
         self._claim = threading.Lock()
@@ -95,13 +123,13 @@ class _Job(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
             self._failures.append(error)
         finally:
-            self.done.set()
+            self.done.come()
 
     def abandon(self) -> None:
         """Stop the work and undo what it did. Further interrupts have to wait for that, too."""
         if self._claim.acquire(blocking=False):
             return  # the thread had not come to it, and now never will
-        self.cancellation.cancel()
+        self.tell()
         _wait_regardless(self.done)
         self._failures.clear()  # of no interest any more; its traceback would keep everything alive that it refers to
         if self._results and self._undo is not None:
@@ -109,12 +137,19 @@ class _Job(Generic[T]):
             rest: _Job[object] = _Job(lambda _: undo(result), None)
             rest.finish()
 
+    def tell(self) -> None:
+        """Tell the work to stop, whatever interrupts."""
+        for _ in range(_TELLINGS):
+            with contextlib.suppress(BaseException):
+                self.cancellation.cancel()
+                return
+
     def finish(self) -> None:
         """Do the work to its end, whatever interrupts."""
         while True:
             try:
                 # It may have been started before, and be started twice: only one of the threads does the work.
-                threading.Thread(target=self.run, name="ocikit").start()
+                _thread.start_new_thread(self.run, ())
                 break
             except RuntimeError:  # no threads any more: the interpreter is shutting down
                 self.run()
@@ -126,16 +161,16 @@ class _Job(Generic[T]):
     def result(self) -> T:
         if self._failures:
             raise self._failures.pop()
-        return self._results.pop()
+        return self._results[0]  # it stays, to be undone if an interrupt comes before we have returned
 
 
-def _wait_regardless(event: threading.Event) -> None:
-    while not event.is_set():
+def _wait_regardless(end: _End) -> None:
+    while True:
         try:
-            while not event.is_set():
-                event.wait()
+            end.wait()
         except BaseException:  # noqa: BLE001, S112 - whoever is impatient has to wait for the cleaning up
             continue
+        return
 
 
 def uninterrupted(
@@ -152,19 +187,19 @@ def uninterrupted(
     Raises:
         BaseException: What the work raises, or what interrupted this thread.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if threading.get_ident() != threading.main_thread().ident:
         return work(Cancellation())
     job = _Job(work, undo)
     try:
         try:
-            threading.Thread(target=job.run, name="ocikit").start()
+            _thread.start_new_thread(job.run, ())
         except RuntimeError:  # no threads any more: the interpreter is shutting down
             job.run()
         job.done.wait()
         return job.result()
     except BaseException:
         if finish:
-            job.cancellation.cancel()
+            job.tell()
             job.finish()
         else:
             job.abandon()
