@@ -16,7 +16,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from ocikit._fs import DIRECTORY, Descriptor, atomic_write, open_in_root, remove_tree
 from ocikit.errors import BundleError, LimitExceededError, ValidationError
@@ -58,8 +58,9 @@ class Bundle:
     """
 
     path: Path
-    spec: Spec
-    image: UnpackResult
+    # Both are longer than anybody wants to read where a bundle is shown.
+    spec: Spec = field(repr=False)
+    image: UnpackResult = field(repr=False)
 
     @property
     def rootfs(self) -> Path:

@@ -139,6 +139,13 @@ class Handle:
             id=found.id, status=str(found.status), pid=pid, bundle=found.bundle, annotations=found.annotations, **times
         )
 
+    def held(self) -> contextlib.AbstractContextManager[int | None]:
+        """Give a descriptor, for the length of a ``with`` block, that is readable when the first process has ended.
+
+        None when it has ended already. For event loops: then :meth:`wait` with a timeout of 0 says how.
+        """
+        return self._init().held()
+
     def processes(self) -> list[int]:
         """Return the ids of all processes of the container, in the pid namespace of this process.
 

@@ -12,6 +12,7 @@ from ocikit.runtime.status import Completed
 
 if TYPE_CHECKING:
     from ocikit.runtime.container import Container
+    from ocikit.runtime.options import CreateOptions
     from ocikit.runtime.stdio import Stream
     from ocikit.spec import Spec
 
@@ -33,6 +34,7 @@ def run(
     stderr: Stream = "pipe",
     timeout: float | None = None,
     output_limit: int = OUTPUT_LIMIT,
+    options: CreateOptions | None = None,
 ) -> Completed:
     """Run a container to its end; nothing of it is left, whatever happens.
 
@@ -51,6 +53,7 @@ def run(
         timeout: How long it may take from its start, in seconds; then it is killed. What comes before, hooks among
             it, is not counted.
         output_limit: How much it may write to each pipe, in bytes; then it is killed.
+        options: As for :func:`create`, other than a console socket: the terminal is read here.
 
     Raises:
         RunTimeoutError: It took too long; the error, which is a TimeoutError, has what it wrote so far.
@@ -60,13 +63,18 @@ def run(
     """
     if input is None and stdin == "pipe":
         raise ValueError("stdin: nobody would write to a pipe here; give the input, or use create()")
+    if options is not None and options.console_socket is not None:
+        raise ValueError("options: a console socket takes the terminal away that is read here; use create()")
     data = None if input is None else memoryview(input)  # text is refused here, and not after the program was started
     spec = spec or read_spec(os.path.abspath(os.fsdecode(bundle)))
     streams = "pipe" if data is not None else stdin, stdout, stderr
     if spec.process is not None and spec.process.terminal and (stdin, stdout, stderr) == _USUAL:
         streams = "inherit", "inherit", "inherit"  # the terminal takes their place
         data = data or memoryview(b"")  # nobody else could ever type: without input, that is at its end at once
-    container = create(root, container_id, bundle, spec=spec, stdin=streams[0], stdout=streams[1], stderr=streams[2])
+    stdin, stdout, stderr = streams
+    container = create(
+        root, container_id, bundle, spec=spec, stdin=stdin, stdout=stdout, stderr=stderr, options=options
+    )
     with container:
         container.start()
         pipes = Pipes(container, f"container {container.id}", data, output_limit)

@@ -159,6 +159,12 @@ def test_what_a_bundle_is(small: str, tmp_path: Path) -> None:
     assert ocikit.bundle.create is create
 
 
+def test_a_bundle_is_shown_in_short(small: str, tmp_path: Path) -> None:
+    """In a notebook or a log it is its path, not all that is in it."""
+    bundle = make(small, tmp_path / "bundle")
+    assert repr(bundle) == f"Bundle(path={tmp_path / 'bundle'!r})"
+
+
 def test_annotations_and_environment_as_entries(small: str, tmp_path: Path) -> None:
     """Annotations are added and win; the environment may be given as entries."""
     bundle = make(small, tmp_path / "bundle", annotations={"who": "the caller", "more": "1"}, env=["LANG=C", "X="])

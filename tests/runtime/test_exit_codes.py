@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
@@ -38,6 +39,25 @@ def test_many_wait_for_one(created: runtime.Container, root: Path) -> None:
         thread.join()
     assert len(answers) == len(objects)
     assert {answer.signal for answer in answers} == {signal.SIGKILL}
+
+
+def test_event_loops_hear_of_the_end(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
+    """There is a descriptor to poll until the container has ended, and none after that."""
+
+    async def ended(container: runtime.Container) -> ExitStatus:
+        over = asyncio.Event()
+        with container.held() as descriptor:
+            assert descriptor is not None
+            asyncio.get_running_loop().add_reader(descriptor, over.set)
+            container.start()
+            await asyncio.wait_for(over.wait(), 60)
+            asyncio.get_running_loop().remove_reader(descriptor)
+        return container.wait(timeout=0)
+
+    with runtime.create(root, container_id, make_bundle("sh", "-c", "exit 9"), stdin="null") as container:
+        assert asyncio.run(ended(container)).exit_code == 9
+        with container.held() as descriptor:
+            assert descriptor is None
 
 
 def test_others_find_the_exit_code_on_disk(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ocikit import runtime
 from ocikit.errors import LimitExceededError, RunTimeoutError, SetupError
-from ocikit.spec import LinuxDevice, LinuxNamespace
+from ocikit.spec import LinuxDevice, LinuxNamespace, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,30 @@ def test_what_it_says_and_how_it_ends(run: Callable[..., runtime.Completed], roo
     assert run("echo out; echo err >&2; exit 7") == (7, None, b"out\n", b"err\n")
     assert run("kill -9 $$; sleep 10", linux={"namespaces": SHARED_PIDS}) == (None, signal.SIGKILL, b"", b"")
     assert list(root.iterdir()) == []
+
+
+def test_options_of_creation(run: Callable[..., runtime.Completed]) -> None:
+    """They are those of create; who asks for the terminal elsewhere cannot have it read here."""
+    reading, writing = os.pipe()
+    try:
+        run("echo passed on >&3", options=runtime.CreateOptions(preserve_fds=(writing,)))
+        assert os.read(reading, 100) == b"passed on\n"
+    finally:
+        os.close(reading)
+        os.close(writing)
+    with pytest.raises(ValueError, match="a console socket takes the terminal away"):
+        run("true", options=runtime.CreateOptions(console_socket="/no/such"))
+
+
+def test_a_user_by_name_is_root(
+    root: Path, make_spec: Callable[..., Spec], tmp_path: Path, container_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On Linux ids count alone; that nobody takes a name for the user, it is warned about."""
+    for user, warned in ((User(username="nobody"), True), (User(uid=99, username="nobody"), False), (User(), False)):
+        caplog.clear()
+        spec = make_spec("true", process={"user": user})
+        assert runtime.run(root, container_id, tmp_path, spec=spec).exit_code == 0
+        assert ("'nobody' does not count on Linux, and uid is 0: the program runs as root" in caplog.text) == warned
 
 
 def test_nothing_to_run(root: Path, make_spec: Callable[..., Spec], tmp_path: Path, container_id: str) -> None:

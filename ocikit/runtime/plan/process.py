@@ -65,10 +65,14 @@ def identity(process: Process, available: int, seccomp: Filter | None = None) ->
 
     Returns:
         The steps, and warnings about capabilities that cannot be granted (the specification asks for a warning, not
-        for a failure).
+        for a failure), and about a name that somebody may take for the user.
     """
     masks, warnings = _capability_masks(process, available)
     user = process.user
+    if user.uid == 0 and user.username not in {"", "root", "0"}:
+        # The field is for Windows; engines write it anyway, beside ids.
+        why = f"{user.username!r} does not count on Linux, and uid is 0: the program runs as root"
+        warnings = (*warnings, f"$.process.user.username: {why}; look up ids (spec.resolve_user)")
     groups = struct.pack(f"={len(user.additional_gids)}I", *user.additional_gids)
     umask = _DEFAULT_UMASK if user.umask is None else user.umask
     where = process.cwd
