@@ -107,11 +107,14 @@ class Init:
         self._holding = threading.RLock()
         self._collecting = threading.RLock()
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # When the interpreter ends, the names of this module may be gone already.
         pidfd, self._pidfd = getattr(self, "_pidfd", None), None
         if pidfd is not None:
-            with contextlib.suppress(OSError):
-                os.close(pidfd)
+            try:  # noqa: SIM105
+                close(pidfd)
+            except OSError:
+                pass
 
     def renew_locks(self) -> None:
         """Forget, in a forked child, locks that are held by threads which do not exist there."""

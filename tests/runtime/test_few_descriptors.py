@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,3 +102,21 @@ def test_exec_without_a_free_descriptor(root: Path, bundle: Path, container_id: 
         assert children() == before
         assert descriptors() == open_before
         assert container.exec(["true"], stdin="null").wait(10).exit_code == 0
+
+
+def test_a_host_that_ends_first(root: Path, bundle: Path, container_id: str) -> None:
+    """An interpreter that ends while processes of containers go on says nothing about descriptors it still holds."""
+    script = (
+        "import sys\n"
+        "from ocikit import runtime\n"
+        "container = runtime.load(sys.argv[1], sys.argv[2])\n"
+        "for _ in range(3):\n"
+        "    container.exec(['sleep', '1000'], stdin='null', stdout='null', stderr='null')\n"
+        "from ocikit.runtime import process\n"
+        "process.contextlib = process.os = None  # as at the end of an interpreter\n"
+    )
+    with runtime.create(root, container_id, bundle, stdin="null") as container:
+        container.start()
+        command = [sys.executable, "-c", script, str(root), container_id]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, "")

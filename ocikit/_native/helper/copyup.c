@@ -132,7 +132,8 @@ static long copy_below(int parent, int to_parent, const char *name, int depth)
 	return to < 0 ? to : result;
 }
 
-static long copy_link(int parent, int to_parent, const char *name)
+/* Its room is not to be taken on every level of directories: the stack is as large as the host's limit says. */
+__attribute__((noinline)) static long copy_link(int parent, int to_parent, const char *name)
 {
 	char text[4096];
 	long length = SYS4(readlinkat, parent, name, text, sizeof(text) - 1);
