@@ -113,11 +113,10 @@ class Container(Handle):
             self._go_on(waiting.fd, hooks, cancellation)
 
     def _go_on(self, waiting: int, hooks: Sequence[HookCommand], cancellation: Cancellation) -> None:
-        """See a container that was started come to its program, and run the hooks for this."""
-        if not hooks and not self._record.hooks.get("startContainer"):
-            # Between start and the program there is nothing that takes time: an interrupt comes after it.
-            self._await_program(waiting, Cancellation())
-            return
+        """See a container that was started come to its program, and run the hooks for this.
+
+        Hooks take time, and so does an agent of a seccomp filter that is asked about execve and does not answer.
+        """
         try:
             self._await_program(waiting, cancellation)
             if hooks:
@@ -128,7 +127,7 @@ class Container(Handle):
             try:
                 self._destroy(force=True, hurry=cancellation)
             except (ContainerError, CgroupError, OSError) as error:
-                _log.error("container %s: a hook failed, and it could not be destroyed: %s", self.id, error)
+                _log.error("container %s: its start failed, and it could not be destroyed: %s", self.id, error)
             raise
 
     def _await_program(self, waiting: int, cancellation: Cancellation) -> None:

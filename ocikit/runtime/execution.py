@@ -168,7 +168,7 @@ class _Execution(NamedTuple):
             paths = self._cgroups(lived_in)
             if not self.request.ignore_paused and freezer.frozen(paths):
                 raise PausedError(
-                    f"cannot exec in a paused container: {self.container.id}; resume it, or ask to ignore that"
+                    f"cannot exec in a paused container: {self.container.id}; resume it, or set ignore_paused"
                 )
             inside = Inside(init.pid)
             places = Places.of(paths, self.container._detect())  # noqa: SLF001

@@ -6,6 +6,7 @@ import array
 import contextlib
 import errno
 import os
+import signal
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Self
@@ -165,6 +166,26 @@ def test_calls_that_init_itself_makes(run: Callable[..., runtime.Completed], pat
     seen = {one.number for one in agent.seen}
     assert {number(name) for name in ("read", "close", "openat", "execve", "capset", "getsid")} <= seen
     assert number("sendmsg") not in seen  # the listener itself went another way
+
+
+def test_a_start_that_waits_for_an_agent_is_interrupted(
+    root: Path, make_bundle: Callable[..., Path], container_id: str, path: Path
+) -> None:
+    """An agent that does not answer when the program is executed keeps nobody from pressing Ctrl-C."""
+    over = threading.Event()
+
+    def answer(_notification: Notification, _listener: int) -> bool:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        return not over.wait(60)
+
+    bundle = make_bundle("true", linux={"seccomp": notifying(path, "execve")})
+    with Agent(path, answer):
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                runtime.run(root, container_id, bundle)
+            assert list(root.iterdir()) == []
+        finally:
+            over.set()
 
 
 def test_without_an_agent_any_more(run: Callable[..., runtime.Completed], path: Path) -> None:
