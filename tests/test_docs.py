@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 _CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_TEST = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 _LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
 
 
@@ -38,3 +39,12 @@ def test_pages_parse_and_lead_somewhere(page: Path) -> None:
     for target in _LINK.findall(text):
         if "://" not in target and not target.startswith("mailto:"):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tests_that_pages_name_are_there(page: Path) -> None:
+    """What a page says is shown by a test is not said of one that is gone."""
+    for file, name in _TEST.findall(page.read_text()):
+        path = ROOT / "tests" / file
+        assert path.exists(), f"{page.name}: {file}"
+        assert f"\ndef {name}(" in path.read_text(), f"{page.name}: {file}::{name}"
