@@ -140,9 +140,11 @@ class _Job(Generic[T]):
     def tell(self) -> None:
         """Tell the work to stop, whatever interrupts."""
         for _ in range(_TELLINGS):
-            with contextlib.suppress(BaseException):
+            try:
                 self.cancellation.cancel()
-                return
+            except BaseException:  # noqa: BLE001, S112 - an interrupt, whatever it raises: tell it again
+                continue
+            return
 
     def finish(self) -> None:
         """Do the work to its end, whatever interrupts."""
