@@ -72,6 +72,7 @@ EVERYTHING = (
     step(Op.HOSTNAME, strings=(b"fuzzed",)),
     step(Op.DOMAINNAME, strings=(b"fuzzed",)),
     step(Op.KEYRING, strings=(b"_ses.fuzzed",)),
+    step(Op.ENDABLE),
     step(Op.PROCFS, PROC, 0),
     step(Op.MKDIR, NO_SLOT, 0o755, strings=(b"/root",)),  # below the working directory
     step(Op.ROOT, ROOT, strings=(b"/tmp/root",)),

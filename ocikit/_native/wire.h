@@ -97,6 +97,7 @@ struct wire_message {
 	OP(LOOPBACK, 0)           /* bring the interface lo up */                                                     \
 	OP(NETLINK, 0)            /* [slot]: a socket that configures the network namespace the caller is in */       \
 	OP(KEYRING, 1)            /* name: a session keyring of its own */                                            \
+	OP(ENDABLE, 0)            /* end by the signals that end others, also as the first process of a pid namespace */ \
 	OP(CONSOLE, 0)            /* [root slot, slot, rows << 16 | columns, uid, how]: a pseudo-terminal for standard input and output */ \
 	OP(HOOK, WIRE_ANY)        /* [milliseconds, arguments, umask, directory slot, how] name, state up to the pid of whoever \
 				     runs it, state after the pid or nothing, path, arguments, environment */ \

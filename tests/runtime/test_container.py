@@ -310,3 +310,16 @@ def test_init_that_waits_holds_nothing_of_the_host(
         assert "sys" not in held["/"]
         assert "self" in held["/"]
         assert len(descriptors) < 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_end_what_is_not_started(created: runtime.Container, number: signal.Signals) -> None:
+    """A created container is ended by the signals that end other processes, though it is the first of its namespace."""
+    created.signal(number)
+    assert created.wait(30).exit_code == 128 + number
+
+
+def test_programs_have_their_signals(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
+    """What init does with signals is no affair of its program."""
+    done = runtime.run(root, container_id, make_bundle("grep", "-E", "Sig(Ign|Cgt|Blk)", "/proc/self/status"))
+    assert {line.split()[1] for line in done.stdout.splitlines()} == {b"0" * 16}

@@ -64,6 +64,30 @@ static void reset_signals(void)
 	SYS4(rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof(none));
 }
 
+#define CALLED_WITH_RESTORER 0x04000000 /* SA_RESTORER, without which x86_64 calls no handler */
+
+static void end_by(int signal)
+{
+	sys_exit(128 + signal);
+}
+
+/* The kernel keeps signals without a handler from the first process of a pid namespace: a created container could be
+ * ended by SIGKILL only. The program gets its signals back with the execve, as do hooks. */
+long step_ENDABLE(struct step *step)
+{
+	static const int ending[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM, SIGUSR1, SIGUSR2};
+
+	(void)step;
+	for (unsigned i = 0; i < sizeof(ending) / sizeof(*ending); i++) {
+		/* The handler does not return; what it would return to is never called. */
+		uint64_t to = (uint64_t)(uintptr_t)end_by;
+		uint64_t action[4] = {to, CALLED_WITH_RESTORER, to, 0};
+
+		SYS4(rt_sigaction, ending[i], action, 0, sizeof(uint64_t));
+	}
+	return 0;
+}
+
 static void adopt_descriptors(int passed)
 {
 	for (int slot = 0; slot < passed; slot++) {

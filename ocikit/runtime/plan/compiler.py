@@ -124,6 +124,7 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         # While init waits for start it holds nothing that leads out of the container: who may trace it, in a shared pid
         # namespace, could use it.
         close(Slot.CGROUP),
+        Step(Op.ENDABLE, "let signals end init"),
         *_isolation(spec, namespaces, around, rootfs),
         *root.steps,
     ]
