@@ -66,7 +66,7 @@ def test_what_became_of_a_hook() -> None:
     for value, message in (
         (errno.EACCES, "/bin/do it could not be executed: Permission denied"),
         (0x10000 | 7 << 8, r"/bin/do it failed \(exit code 7\); it wrote: last words"),
-        (0x10000 | 11 | 0x80, r"was killed \(signal 11\)"),
+        (0x10000 | 11 | 0x80, r"was killed: segmentation fault \(signal 11\)"),
         (0x20000, "its time was up"),
         (0x30000, "it was interrupted"),
     ):

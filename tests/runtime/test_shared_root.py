@@ -53,7 +53,7 @@ MATRIX = [
 LOOK = r"""
 pwd; umask
 busybox env | busybox sort
-grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|SigBlk|SigIgn|Cpus_allowed_list|Mems_allowed_list)' /proc/self/status
+grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|SigBlk|Cpus_allowed_list|Mems_allowed_list)' /proc/self/status
 cd /proc/self
 cat uid_map gid_map setgroups limits cgroup oom_score_adj
 for one in ns/*; do echo $one $(busybox readlink $one); done
