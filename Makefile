@@ -48,7 +48,10 @@ fuzz: .make/tools ## the helper against many more damaged plans (ROUNDS=…)
 v2: .make/tools ## runtime tests on a host with pure cgroup v2, entered by the command prefix in OCIKIT_V2_RUN
 	@test -n "$$OCIKIT_V2_RUN" || { echo "error: set OCIKIT_V2_RUN to a command prefix that runs a command as root on a" \
 	  "cgroup v2 host that sees this directory at the same path (OCIKIT_V2_RUN='ssh guest')" >&2; exit 2; }
-	$$OCIKIT_V2_RUN env -C $(CURDIR) $(BIN)/python -m pytest tests/runtime $(ARGS)
+	@# A file at a time: it is containers that are tested, and not how many of them one guest outlives.
+	@failed=; for file in tests/runtime/test_*.py; do echo "$$file"; \
+	  $$OCIKIT_V2_RUN env -C $(CURDIR) $(BIN)/python -m pytest -q $$file $(ARGS) || failed="$$failed $$file"; done; \
+	  test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 .PHONY: conformance
 conformance: .make/tools .make/peers ## the runtime-tools programs in OCIKIT_RUNTIME_TOOLS, by ocikit-runtime and peers
