@@ -6,8 +6,6 @@ The pseudo-terminal itself is made in the container, by its own devpts. What com
 
 from __future__ import annotations
 
-import array
-import contextlib
 import errno
 import fcntl
 import os
@@ -18,8 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Final, Self
 
 from ocikit._fs import Descriptor
-from ocikit.errors import SetupError
-from ocikit.runtime.host.listener import refuse_stranger
+from ocikit.runtime.host.listener import connect, refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +30,7 @@ _LARGEST: Final = 0xFFFF
 
 #: How long the other end of a console socket may take, in seconds.
 _TIMEOUT: Final = 10
-_MAX_PATH: Final = 107  # bytes of sun_path (unix(7)), and the NUL behind them
+_LISTENER: Final = "it must be a unix stream socket that somebody accepts connections at"
 
 #: What runc calls the descriptor when it sends one.
 _NAME: Final = b"/dev/ptmx"
@@ -154,7 +151,10 @@ class Reception:
         self.console: Console | None = None
         self._path = socket_path
         self._prepare = prepare
-        self._connection = None if socket_path is None else _connect(socket_path)
+        self._connection: socket.socket | None = None
+        if socket_path is not None:
+            action = "connect to the console socket"
+            self._connection = connect(socket_path, action, what="the path", remedy=_LISTENER, timeout=_TIMEOUT)
 
     def take(self, _: Launch, fd: int) -> None:
         """Take the descriptor; it remains the caller's, a copy is kept or sent.
@@ -167,11 +167,10 @@ class Reception:
             if self._prepare is not None:
                 self._prepare(self.console)
             return
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
         try:
-            self._connection.sendmsg([_NAME], rights, socket.MSG_NOSIGNAL)
+            socket.send_fds(self._connection, [_NAME], [fd], socket.MSG_NOSIGNAL)
         except OSError as error:
-            raise _refused("send the terminal to its console socket", error, self._path) from error
+            raise refused("send the terminal to its console socket", error, self._path, _LISTENER) from error
 
     def __enter__(self) -> Self:
         return self
@@ -181,28 +180,3 @@ class Reception:
             self._connection.close()
         if kind is not None and self.console is not None:
             self.console.close()
-
-
-def _connect(path: str) -> socket.socket:
-    action = "connect to the console socket"
-    name = os.fsencode(path)
-    if len(name) > _MAX_PATH or b"\0" in name:
-        remedy = f"the path must have at most {_MAX_PATH} bytes, and no NUL"
-        raise SetupError(action, errno.ENAMETOOLONG, path, remedy)
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    with contextlib.ExitStack() as stack:
-        stack.callback(connection.close)
-        # By the kernel's own timeout: with Python's, connect(2) to somebody whose queue is full fails at once.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _TIMEOUT, 0))
-        try:
-            connection.connect(name)
-        except OSError as error:
-            raise _refused(action, error, path) from error
-        refuse_stranger(connection, path, action)
-        stack.pop_all()
-    return connection
-
-
-def _refused(action: str, error: OSError, path: str | None) -> SetupError:
-    number = errno.ETIMEDOUT if error.errno == errno.EAGAIN else error.errno or errno.EIO
-    return SetupError(action, number, path, "it must be a unix stream socket that somebody accepts connections at")

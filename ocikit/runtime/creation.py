@@ -11,7 +11,6 @@ import contextlib
 import errno
 import logging
 import os
-import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import evolve
@@ -34,7 +33,7 @@ from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import LIFETIMES, STATE_FILE, OwnRecord, format_time, parse_state, validate_id
 from ocikit.runtime.state.libcontainer import Created, state_document
 from ocikit.runtime.state.root import StateRoot
-from ocikit.runtime.stdio import Stdio, check_open, with_terminal
+from ocikit.runtime.stdio import Stdio, check_preserved, with_terminal
 from ocikit.runtime.uninterrupted import uninterrupted
 from ocikit.runtime.user_maps import check_ranges, with_joined_maps
 
@@ -59,7 +58,6 @@ __all__ = ["create", "read_spec"]
 _log = logging.getLogger("ocikit.runtime")
 
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
-_MAX_PRESERVED = 128  # what there is room for, from Slot.PRESERVED on
 
 
 def create(
@@ -109,8 +107,6 @@ def create(
     options = options or CreateOptions()
     if options.rootless is None:
         options = evolve(options, rootless=caller.rootless)
-    if len(options.preserve_fds) > _MAX_PRESERVED:
-        raise ValueError(f"preserve_fds: expected at most {_MAX_PRESERVED}, found {len(options.preserve_fds)}")
     directory = os.path.abspath(os.fsdecode(bundle))
     creation = _Creation(
         root_path(root),
@@ -135,8 +131,8 @@ def _check_kinds(spec: Spec | None, options: CreateOptions | None) -> None:
         raise TypeError(f"spec: expected a Spec (it has from_dict and from_json), found {type(spec).__name__}")
     if options is not None and not isinstance(options, CreateOptions):
         raise TypeError(f"options: expected CreateOptions, found {type(options).__name__}")
-    for fd in options.preserve_fds if options is not None else ():
-        check_open(fd)
+    if options is not None:
+        check_preserved(options.preserve_fds)
 
 
 def read_spec(bundle: str, name: str = "config.json") -> Spec:
@@ -181,6 +177,7 @@ class _Making(NamedTuple):
     made: list[str]
     hooks: CreationHooks
     own: OwnRecord
+    seccomp: Filter | None
 
 
 class _Creation(NamedTuple):
@@ -231,7 +228,7 @@ class _Creation(NamedTuple):
                     os.chmod(NOTIFY_DIRECTORY, 0o755, dir_fd=directory)  # noqa: S103 - whatever the umask; seen in there
                 if places.unit is None:
                     places.make(made)
-                making = _Making(plan, places, directory, stdio, reception, made, hooks, own)
+                making = _Making(plan, places, directory, stdio, reception, made, hooks, own, seccomp)
                 with explained(self.caller, plan):
                     return self._start_init(making, cancellation)
             except BaseException:
@@ -339,7 +336,7 @@ class _Creation(NamedTuple):
             if self.options.give_streams:
                 stdio.give()
             started = stack.enter_context(launch(plan, stdio=stdio.fds, passed=passed, answers=answers))
-            with cancellation.waking(lambda: _kill(started)):
+            with cancellation.waking(started.kill):
                 started.ready()
             if own.mounted_root is not None:
                 records.write_own(directory, own._replace(mounted_root=mounted_root.find(own.mounted_root)))
@@ -366,23 +363,25 @@ class _Creation(NamedTuple):
         def run_hooks(started: Launch, _: int) -> None:
             making.hooks.run(started.pid)
 
+        def hand_over(started: Launch, fd: int) -> None:
+            self._hand_over(making.seccomp, started, fd)
+
         return {
             Sync.CGROUP: make_unit,
-            Sync.SECCOMP_LISTENER: self._hand_over,
+            Sync.SECCOMP_LISTENER: hand_over,
             Sync.HOOKS: run_hooks,
             Sync.CONSOLE: making.reception.take,
         }
 
-    def _hand_over(self, started: Launch, fd: int) -> None:
+    def _hand_over(self, seccomp: Filter | None, started: Launch, fd: int) -> None:
         """Give the listener of the filter to its agent."""
         from ocikit.runtime.seccomp.hand_over import send_listener  # noqa: PLC0415 - few containers have an agent
         from ocikit.spec.state import CREATING, State  # noqa: PLC0415
 
-        made = self._filter()
-        if made is not None and made.listener is not None:
+        if seccomp is not None and seccomp.listener is not None:
             about = self.spec.annotations
             state = State(id=self.id, status=CREATING, pid=started.pid, bundle=self.bundle, annotations=about)
-            send_listener(made.listener, fd, started.pid, state)
+            send_listener(seccomp.listener, fd, started.pid, state)
 
     def _unit_properties(self) -> dict[str, Variant]:
         from ocikit.runtime.systemd.properties import annotated  # noqa: PLC0415 - for those who use systemd only
@@ -399,8 +398,3 @@ class _Creation(NamedTuple):
 
 
 _ALL_CAPABILITIES = 0xFFFF_FFFF_FFFF_FFFF
-
-
-def _kill(started: Launch) -> None:
-    with contextlib.suppress(OSError):
-        signal.pidfd_send_signal(started.pidfd, signal.SIGKILL)

@@ -35,7 +35,7 @@ from ocikit.runtime.inside import Inside, Places
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import OWN_FILE, STATE_FILE
 from ocikit.runtime.state.template import Template, derive, read_note
-from ocikit.runtime.stdio import Stdio, check_open, with_terminal
+from ocikit.runtime.stdio import Stdio, check_preserved, with_terminal
 from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 __all__ = ["Request", "execute", "template_of"]
 
 _log = logging.getLogger("ocikit.runtime")
-
-_MAX_PRESERVED = 128  # what there is room for, from Slot.PRESERVED on
 
 #: What clone3(2) says of a v2 cgroup that hands its controllers on, and hence has no processes of its own.
 _DIVIDED = frozenset({errno.EBUSY, errno.EOPNOTSUPP})
@@ -96,10 +94,7 @@ def execute(container: Handle, template: Template, request: Request) -> Containe
         SetupError: A step of setting it up, or executing its program, failed.
         CgroupError: Its cgroup cannot be joined.
     """
-    if len(request.preserve_fds) > _MAX_PRESERVED:
-        raise ValueError(f"preserve_fds: expected at most {_MAX_PRESERVED}, found {len(request.preserve_fds)}")
-    for fd in request.preserve_fds:
-        check_open(fd)
+    check_preserved(request.preserve_fds)
     process = derive(
         template, request.process, env=request.env, cwd=request.cwd, user=request.user, terminal=request.terminal
     )

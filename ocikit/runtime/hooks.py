@@ -18,8 +18,10 @@ import time
 from typing import TYPE_CHECKING, Final, Self
 
 from ocikit import _sys
-from ocikit._fs import Descriptor, no_fork, write_whole
+from ocikit._fs import Descriptor
 from ocikit.errors import ContainerError, HookError, SetupError
+from ocikit.runtime import channel
+from ocikit.runtime.channel import SAID_FAILED, SAID_READY
 from ocikit.runtime.hook_commands import commands, parse_hooks
 from ocikit.runtime.host.procfs import own_umask
 from ocikit.runtime.launch import reap
@@ -38,7 +40,6 @@ __all__ = ["CreationHooks", "poststart_hooks", "run_poststart", "run_poststop"]
 
 _log = logging.getLogger("ocikit.runtime")
 
-_SAID_READY, _SAID_FAILED = 3, 4
 _STOP: Final = b"s"
 
 #: How long a hook that cleans up may go on when whoever waits for it has been interrupted, in seconds.
@@ -195,16 +196,9 @@ class _Running:
         self.close()
 
     def _start(self) -> None:
-        with no_fork:
-            pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self._channel, theirs = (Descriptor(one.detach()) for one in pair)
-        with (
-            theirs,
-            Descriptor(os.memfd_create("ocikit-plan", os.MFD_CLOEXEC)) as plan,
-            Descriptor(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) as null,
-        ):
-            write_whole(plan.fd, self._plan.encode(0))
-            _sys.start_helper(self._helper, [null.fd, null.fd, null.fd, plan.fd, theirs.fd])
+        self._channel, theirs = channel.open_pair()
+        with theirs, Descriptor(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) as null:
+            channel.start(self._helper, self._plan, theirs, (null.fd, null.fd, null.fd), {})
 
     def hurry(self) -> None:
         """Ask for an end, from any thread."""
@@ -221,9 +215,9 @@ class _Running:
             return SetupError("stop hooks", errno.ETIMEDOUT, remedy="the kernel waits for something, such as a device")
         if self._channel is None or not inbox.receive(self._channel.fd):
             return SetupError("run hooks", errno.ESRCH, remedy="the helper that runs them was killed")
-        if inbox.said == _SAID_READY:
+        if inbox.said == SAID_READY:
             return None
-        if inbox.said != _SAID_FAILED or inbox.step >= len(self._plan.steps):
+        if inbox.said != SAID_FAILED or inbox.step >= len(self._plan.steps):
             return SetupError("run hooks", inbox.answer, remedy="helper and library are of different versions")
         step = self._plan.steps[inbox.step]
         if step.op is Op.HOOK:
@@ -254,15 +248,9 @@ class _Running:
                 stopped, deadline = True, time.monotonic() + _DEATH
 
     def _stop(self) -> None:
-        if self._channel is None:
-            return
-        channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=self._channel.fd)
-        try:
-            # Without a signal, because a host may have set SIGPIPE to what ends it.
+        if self._channel is not None:
             with contextlib.suppress(OSError):
-                channel.send(_STOP, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
-        finally:
-            channel.detach()
+                channel.say(self._channel, _STOP, flags=socket.MSG_DONTWAIT)
 
     def close(self) -> None:
         """End the helper, with the hook that it may still be running; doing so twice is nothing."""

@@ -17,14 +17,14 @@ import errno
 import os
 import select
 import signal
-import socket
-import struct
 import threading
 from typing import TYPE_CHECKING, Self
 
 from ocikit import _sys
-from ocikit._fs import Descriptor, no_fork, write_whole
+from ocikit._fs import Descriptor
 from ocikit.errors import HookError, SetupError
+from ocikit.runtime import channel
+from ocikit.runtime.channel import SAID_FAILED, SAID_PID, SAID_READY, SAID_SYNC
 from ocikit.runtime.host.procfs import children, pid_of, start_time
 from ocikit.runtime.plan.hooks import hook_failure
 from ocikit.runtime.plan.steps import Op, Sync
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Launch", "launch", "reap"]
 
-_SAID_PID, _SAID_SYNC, _SAID_READY, _SAID_FAILED = 1, 2, 3, 4
 _PLAN_ITSELF = 0xFFFF_FFFF
 _GO_ON = b"g"
 _P_PIDFD = 3  # os.P_PIDFD, which is missing where Python was built with old headers
@@ -156,17 +155,9 @@ class Launch:
             self.abort()
 
     def _start(self, stdio: tuple[int, int, int], passed: Mapping[int, int]) -> None:
-        # A forked child of the host with a copy of their end would keep us from hearing the end of the conversation.
-        with no_fork:
-            pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self._channel, theirs = (Descriptor(one.detach()) for one in pair)
-        with theirs, Descriptor(os.memfd_create("ocikit-plan", os.MFD_CLOEXEC)) as plan:
-            slots = max(passed, default=-1) + 1
-            write_whole(plan.fd, self._plan.encode(slots))
-            fds = [*stdio, plan.fd, theirs.fd, *(passed.get(slot, -1) for slot in range(slots))]
-            _sys.start_helper(self._helper, fds)
+        self._channel, theirs = channel.open_pair()
+        channel.start(self._helper, self._plan, theirs, stdio, passed)
         self.pid = self._helper.pid
-        # Our copy of their end is closed: when helper and init are gone, we read the end of the conversation.
         self.pid = self._hear_of_init()
         if self._attended:
             return
@@ -177,16 +168,16 @@ class Launch:
         """Wait for the process id; what init says before its helper has introduced it is kept for later."""
         clone = next((number for number, step in enumerate(self._plan.steps) if step.op == Op.CLONE), 0)
         while self._next(self._introduction):
-            if self._introduction.said == _SAID_PID:
+            if self._introduction.said == SAID_PID:
                 return self._introduced()
-            if self._introduction.said == _SAID_SYNC and self._introduction.step < clone:
+            if self._introduction.said == SAID_SYNC and self._introduction.step < clone:
                 self._answer(self._introduction)
                 continue
             if self._early is not None:
                 _drop(self._introduction)
                 raise _strange("make init known")
             self._early, self._introduction = self._introduction, _sys.Inbox()
-        if self._early is not None and self._early.said == _SAID_FAILED:
+        if self._early is not None and self._early.said == SAID_FAILED:
             raise self._failure(self._early)
         raise SetupError("clone init", errno.ESRCH, remedy="the helper was killed before it could")
 
@@ -206,9 +197,9 @@ class Launch:
             HookError: A hook in the container failed.
         """
         while (message := self._receive()) is not None:
-            if message.said == _SAID_READY:
+            if message.said == SAID_READY:
                 return
-            if message.said == _SAID_SYNC:
+            if message.said == SAID_SYNC:
                 self._answer(message)
         raise SetupError("set up the container", errno.ESRCH, remedy=self._why_silent())
 
@@ -314,7 +305,7 @@ class Launch:
                     return
             except OSError:
                 return
-            if self._introduction.said != _SAID_PID or not _is_child(self.pidfd):
+            if self._introduction.said != SAID_PID or not _is_child(self.pidfd):
                 _drop(self._introduction)
 
     def _end_helper(self) -> None:
@@ -332,16 +323,10 @@ class Launch:
     def _say_go_on(self) -> None:
         if self._channel is None:
             return
-        channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=self._channel.fd)
-        taken = self._answer_fd
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", taken.fd))] if taken is not None else []
         try:
-            # Without a signal, because a host may have set SIGPIPE to what ends it.
-            channel.sendmsg([_GO_ON], rights, socket.MSG_NOSIGNAL)
+            channel.say(self._channel, _GO_ON, fd=self._answer_fd.fd if self._answer_fd is not None else None)
         except BrokenPipeError:
             raise SetupError("release init", errno.ESRCH, remedy="it was killed in the meantime") from None
-        finally:
-            channel.detach()
 
     def _receive(self) -> _sys.Inbox | None:
         """Return the next message of init; None when there is nobody left to send one.
@@ -353,7 +338,7 @@ class Launch:
         message, self._early = self._early, None
         if message is None and self._next(self._inbox):
             message = self._inbox
-        if message is not None and message.said == _SAID_FAILED:
+        if message is not None and message.said == SAID_FAILED:
             raise self._failure(message)
         return message
 
@@ -361,22 +346,22 @@ class Launch:
         """Wait for the next message of helper or init; return whether there is one."""
         if self._channel is None:
             return False
-        channel = self._channel.fd
+        ours = self._channel.fd
         waiting = select.poll()
-        waiting.register(channel, select.POLLIN)
+        waiting.register(ours, select.POLLIN)
         # The wait is Python's, so that Ctrl-C ends it. A descriptor that comes along goes where no interrupt loses it.
         waiting.poll()
         try:
-            heard = inbox.receive(channel)
+            heard = inbox.receive(ours)
         except ConnectionResetError:
             # They ended with something of ours unread. That is told first, and once; what they said is behind it.
-            heard = inbox.receive(channel)
+            heard = inbox.receive(ours)
         except OSError as error:
             _drop(inbox)
             if error.errno == errno.EPROTO:
                 raise _strange("hear from init") from None
             raise
-        if not heard or inbox.said not in {_SAID_PID, _SAID_SYNC}:
+        if not heard or inbox.said not in {SAID_PID, SAID_SYNC}:
             _drop(inbox)
         return heard
 

@@ -15,7 +15,7 @@ from ocikit._fs import Descriptor, above_standard_streams, no_fork
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["HasFileno", "Stdio", "Stream", "broken_pipes_raise", "check_open", "with_terminal"]
+__all__ = ["HasFileno", "Stdio", "Stream", "broken_pipes_raise", "check_preserved", "with_terminal"]
 
 
 class HasFileno(Protocol):
@@ -35,16 +35,22 @@ _STDERR: Final = 2
 _EVERYBODY: Final = 0o666
 
 
-def check_open(fd: int) -> None:
-    """Refuse a descriptor for a program that is not open here.
+_MAX_PRESERVED: Final = 128  # what there is room for, from Slot.PRESERVED on
+
+
+def check_preserved(fds: Sequence[int]) -> None:
+    """Refuse descriptors for a program that are too many, or not open here.
 
     Raises:
-        ValueError: It is not.
+        ValueError: They are.
     """
-    try:
-        os.fstat(fd)
-    except OSError as error:
-        raise ValueError(f"preserve_fds: expected open descriptors, found {fd}: {error.strerror}") from None
+    if len(fds) > _MAX_PRESERVED:
+        raise ValueError(f"preserve_fds: expected at most {_MAX_PRESERVED}, found {len(fds)}")
+    for fd in fds:
+        try:
+            os.fstat(fd)
+        except OSError as error:
+            raise ValueError(f"preserve_fds: expected open descriptors, found {fd}: {error.strerror}") from None
 
 
 def with_terminal(streams: tuple[Stream, Stream, Stream]) -> tuple[Stream, Stream, Stream]:

@@ -188,7 +188,7 @@ def _stop_unit(record: Record, claims: cgroup_ownership.Claims) -> None:
         _log.warning("container %s: its unit of systemd is none of its own, and is left alone", record.id)
         return
     try:
-        units.stop(unit, of_user=os.geteuid() != 0)
+        units.stop(unit)
     except OCIKitError as error:
         _log.warning("container %s: unit %s was not stopped: %s", record.id, unit.full_name, error)
 

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import json
 import logging
-import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ocikit.errors import CgroupError, NotExistError, OCIKitError, SetupError, StateError, UnsupportedFieldError
@@ -109,7 +108,7 @@ def _tell_systemd(target: Target, after: LinuxResources, rules: Sequence[DeviceR
     unit = shown_by(target.unit, target.paths.values())
     if unit is not None:
         limited = properties.limits(after, rules, units.drivers(), v2=target.hierarchies.v2_only)
-        units.change(unit, limited, of_user=os.geteuid() != 0)
+        units.change(unit, limited)
 
 
 def _read(target: Target) -> dict[str, Any]:

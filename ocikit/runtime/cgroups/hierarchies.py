@@ -8,11 +8,11 @@ finds what the other made.
 from __future__ import annotations
 
 import posixpath
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocikit.errors import CgroupError, ValidationError
 from ocikit.runtime.cgroups.files import read_file
+from ocikit.runtime.host.procfs import unescape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +31,6 @@ _CONTROLLERS: Final = frozenset(
 )
 
 _CGROUPS_PATH: Final = "$.linux.cgroupsPath"
-_ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 def is_below(path: str, directory: str) -> bool:
@@ -117,10 +116,10 @@ def _mounts(mountinfo: str) -> Iterator[tuple[list[str], str, str]]:
         left, _, right = line.partition(" - ")
         fields, (kind, *rest) = left.split(" "), right.split(" ")
         if kind == "cgroup2":
-            yield [UNIFIED], _unescape(fields[3]), _unescape(fields[4])
+            yield [UNIFIED], unescape(fields[3]), unescape(fields[4])
         elif kind == "cgroup" and len(rest) > 1:
             keys = [option for option in rest[1].split(",") if option in _CONTROLLERS]
-            yield keys, _unescape(fields[3]), _unescape(fields[4])
+            yield keys, unescape(fields[3]), unescape(fields[4])
 
 
 def _memberships(own_cgroups: str) -> Iterator[tuple[str, str]]:
@@ -130,10 +129,6 @@ def _memberships(own_cgroups: str) -> Iterator[tuple[str, str]]:
         for key in controllers.split(","):
             if key or number == "0":
                 yield key, path
-
-
-def _unescape(text: str) -> str:
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text)
 
 
 def _directory(mountpoint: str, root: str, cgroup: str) -> str:

@@ -114,7 +114,7 @@ class Placement(NamedTuple):
             return
         found = properties.new_unit(self.unit, f"OCI container {container_id}", pid)
         found |= properties.limits(self.resources, self.rules, units.drivers(), v2=self.hierarchies.v2_only)
-        units.start(self.unit, found | extra, of_user=os.geteuid() != 0)
+        units.start(self.unit, found | extra)
         made += [path for path in dict.fromkeys(self.paths.values()) if os.path.isdir(path)]
         self.make(made)
 
@@ -128,7 +128,7 @@ class Placement(NamedTuple):
             from ocikit.runtime.systemd import units  # noqa: PLC0415
 
             try:
-                units.stop(self.unit, of_user=os.geteuid() != 0)
+                units.stop(self.unit)
             except OCIKitError as error:
                 _log.warning("unit %s was not stopped: %s", self.unit.full_name, error)
         if self.rdt is not None:
@@ -186,7 +186,6 @@ def find_place(spec: Spec, container_id: str, *, systemd: bool, rootless: bool =
 def _of_systemd(hierarchies: Hierarchies, wanted: str, container_id: str) -> tuple[Unit, dict[str, str]]:
     from ocikit.runtime.systemd import names, units  # noqa: PLC0415 - for those who use systemd only
 
-    of_user = os.geteuid() != 0
-    unit = names.unit_of(wanted, container_id, of_user=of_user)
-    below = f"{units.manager_cgroup(of_user=of_user)}/{unit.path}".lstrip("/")
+    unit = names.unit_of(wanted, container_id, of_user=units.of_user())
+    below = f"{units.manager_cgroup()}/{unit.path}".lstrip("/")
     return unit, {key: posixpath.join(one.mountpoint, below) for key, one in hierarchies.by_key.items()}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ocikit.errors import SetupError, UnsupportedFieldError, ValidationError
 from ocikit.runtime.cgroups.files import flat, write_file
 from ocikit.runtime.cgroups.hierarchies import is_below
+from ocikit.runtime.host.procfs import unescape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -146,7 +147,7 @@ def mounted_at() -> str | None:
         for line in file:
             left, _, right = line.partition(" - ")
             if right.startswith("resctrl "):
-                return left.split(" ")[4]
+                return unescape(left.split(" ")[4])
     return None
 
 

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import NamedTuple
 
-__all__ = ["Stat", "ancestors", "children", "own_capabilities", "own_umask", "pid_of", "read_stat", "start_time"]
+__all__ = [
+    "Stat",
+    "ancestors",
+    "children",
+    "own_capabilities",
+    "own_umask",
+    "pid_of",
+    "read_stat",
+    "start_time",
+    "unescape",
+]
 
 _PF_KTHREAD = 0x0020_0000  # include/linux/sched.h
+_ESCAPE = re.compile(r"\\([0-7]{3})")
 _DEAD = frozenset({"Z", "X", "x"})
 
 
@@ -72,6 +84,11 @@ def pid_of(pidfd: int) -> int:
     with open(f"/proc/thread-self/fdinfo/{pidfd}", "rb", buffering=0) as file:
         found = next((line.split()[1] for line in file.read().splitlines() if line.startswith(b"Pid:")), b"0")
     return int(found)
+
+
+def unescape(text: str) -> str:
+    """Return a path as it is: the kernel writes spaces and the like as numbers (proc_pid_mountinfo(5))."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text)
 
 
 def start_time(pid: int) -> int | None:

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ocikit import _fs
+from ocikit.runtime.host.procfs import unescape
 from ocikit.runtime.plan.environment import names_home
 from ocikit.runtime.plan.namespace_kinds import NAMESPACES
 from ocikit.runtime.plan.users import ranges_of, to_host
@@ -47,13 +48,12 @@ def revealing_mounts() -> tuple[str, ...]:
     namespace of their own mount another one, without what is masked in the container's.
     """
     found = []
-    with open("/proc/self/mountinfo", "rb") as file:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
-            before, _, after = line.partition(b" - ")
-            _, _, _, root, where = before.split()[:5]
-            if root == b"/" and after.split()[0] in {b"proc", b"sysfs"}:
-                # The kernel writes spaces and the like as numbers (proc_pid_mountinfo(5)).
-                found.append(os.fsdecode(where.decode("unicode_escape").encode("latin-1")))
+            before, _, after = line.partition(" - ")
+            _, _, _, root, where = before.split(" ")[:5]
+            if root == "/" and after.split(" ")[0] in {"proc", "sysfs"}:
+                found.append(unescape(where))
     return tuple(reversed(found))
 
 

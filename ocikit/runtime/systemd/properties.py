@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ocikit.errors import ValidationError
 from ocikit.runtime.cgroups.device_rules import WILDCARD
 from ocikit.runtime.limits import cpu_weight
+from ocikit.runtime.plan import cpulist
 from ocikit.runtime.systemd.bus import Variant
 
 if TYPE_CHECKING:
@@ -107,24 +108,12 @@ def _cpu(cpu: LinuxCPU, *, v2: bool) -> dict[str, Variant]:
         found["CPUQuotaPerSecUSec"] = Variant("t", cpu.quota * _SECOND // (cpu.period or _PERIOD))
     elif cpu.quota or cpu.period:
         found["CPUQuotaPerSecUSec"] = Variant("t", _UNLIMITED)
-    for name, value in (("AllowedCPUs", cpu.cpus), ("AllowedMemoryNodes", cpu.mems)):
+    for name, field, value in (("AllowedCPUs", "cpus", cpu.cpus), ("AllowedMemoryNodes", "mems", cpu.mems)):
         if v2 and value:
-            found[name] = Variant("ay", _bits(value))
+            # The lowest number in the lowest bit of the first byte, and no more bytes than there are numbers for.
+            bits = cpulist.mask(value, f"$.linux.resources.cpu.{field}")
+            found[name] = Variant("ay", list(bits.rstrip(b"\0") or b"\0"))
     return found
-
-
-def _bits(text: str) -> list[int]:
-    """Return a list such as "0-3,7" as bytes, the lowest number in the lowest bit of the first."""
-    mask = 0
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()) or int(last or first) >= 1 << 13:
-            raise ValidationError(
-                (f"$.linux.resources.cpu: expected numbers and ranges such as '0-3,7', found {text!r}",)
-            )
-        for number in range(int(first), int(last or first) + 1):
-            mask |= 1 << number
-    return list(mask.to_bytes(max(1, -(-mask.bit_length() // 8)), "little"))
 
 
 def _devices(rules: Sequence[DeviceRule], drivers: Mapping[tuple[str, int], str]) -> Iterator[tuple[str, Variant]]:

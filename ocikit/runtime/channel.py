@@ -1,0 +1,79 @@
+"""What a helper is started with and spoken to by: a plan in a memory file, and a channel.
+
+The names are those of ``wire.h``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+from ocikit import _sys
+from ocikit._fs import Descriptor, no_fork, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ocikit.runtime.plan.steps import Plan
+
+__all__ = ["SAID_FAILED", "SAID_PID", "SAID_READY", "SAID_SYNC", "open_pair", "say", "start"]
+
+#: What helper and init say (``enum wire_said``).
+SAID_PID: Final = 1
+SAID_SYNC: Final = 2
+SAID_READY: Final = 3
+SAID_FAILED: Final = 4
+
+
+def open_pair() -> tuple[Descriptor, Descriptor]:
+    """Return the two ends of a new channel: ours, and that of the helper."""
+    # A forked child of the host with a copy of their end would keep us from hearing the end of the conversation.
+    with no_fork:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return Descriptor(ours.detach()), Descriptor(theirs.detach())
+
+
+def start(
+    process: _sys.Spawned, plan: Plan, theirs: Descriptor, stdio: tuple[int, int, int], passed: Mapping[int, int]
+) -> None:
+    """Start a helper with a plan.
+
+    Args:
+        process: Where the process is put.
+        plan: What it is to do.
+        theirs: Its end of the channel, which is closed here: when helper and init are gone, we read the end.
+        stdio: Its standard input, output and error.
+        passed: Descriptors that the plan works with, by :class:`~ocikit.runtime.plan.steps.Slot`.
+
+    Raises:
+        NotSupportedError: The helper cannot be run here.
+        OSError: It could not be started.
+    """
+    with theirs, Descriptor(os.memfd_create("ocikit-plan", os.MFD_CLOEXEC)) as file:
+        slots = max(passed, default=-1) + 1
+        write_whole(file.fd, plan.encode(slots))
+        _sys.start_helper(process, [*stdio, file.fd, theirs.fd, *(passed.get(slot, -1) for slot in range(slots))])
+
+
+def say(ours: Descriptor, word: bytes, *, fd: int | None = None, flags: int = 0) -> None:
+    """Say a word to whoever is at the other end.
+
+    Args:
+        ours: Our end of the channel.
+        word: The word.
+        fd: A descriptor that goes along; it stays the caller's.
+        flags: ``MSG_*``.
+
+    Raises:
+        OSError: As sendmsg(2) gives it; ``EPIPE`` when nobody is there.
+    """
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=ours.fd)
+    try:
+        # Without a signal, because a host may have set SIGPIPE to what ends it.
+        if fd is None:
+            channel.send(word, socket.MSG_NOSIGNAL | flags)
+        else:
+            socket.send_fds(channel, [word], [fd], socket.MSG_NOSIGNAL | flags)
+    finally:
+        channel.detach()
