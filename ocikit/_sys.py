@@ -35,6 +35,7 @@ __all__ = [
     "schedule",
     "spawn",
     "start_helper",
+    "watch_directory",
     "wire_operations",
 ]
 
@@ -148,6 +149,19 @@ def schedule(pid: int, attributes: bytes) -> None:
     """
     lib, _ = _native()
     _check(lib.ocikit_schedule(pid, attributes))
+
+
+def watch_directory(path: str | bytes) -> int:
+    """Return a descriptor that is readable when something in a directory was written, made, renamed or removed.
+
+    What it tells is to be read, and of no other use. The caller closes it.
+
+    Raises:
+        OSError: As inotify_init1(2) and inotify_add_watch(2) give it.
+        NotSupportedError: The compiled part is missing.
+    """
+    lib, _ = _native()
+    return _check(lib.ocikit_watch(os.fsencode(path)), path)
 
 
 class Spawned:

@@ -41,6 +41,7 @@
     │   ├── PausedError                      the container is paused
     │   ├── NotPausedError                   the container is not paused
     │   ├── RunTimeoutError                  a container that was run did not end in time (TimeoutError)
+    │   ├── DetachedError                    whoever was attached to a container is so no more
     │   ├── StateError                       state on disk is damaged or not to be trusted (ValueError)
     │   ├── SetupError                       a step of making the container failed (OSError)
     │   ├── HookError                        a hook of the configuration failed
@@ -63,6 +64,7 @@ __all__ = [
     "CgroupError",
     "CompressionError",
     "ContainerError",
+    "DetachedError",
     "DigestMismatchError",
     "ExistError",
     "HookError",
@@ -400,6 +402,10 @@ class RunTimeoutError(ContainerError, TimeoutError):
         self.message = message
         self.stdout = stdout
         self.stderr = stderr
+
+
+class DetachedError(ContainerError):
+    """Whoever was attached to a container did not read fast enough and was let go, or its monitor was killed."""
 
 
 class StateError(ContainerError, ValueError):

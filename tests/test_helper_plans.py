@@ -56,7 +56,7 @@ def step(op: Op, *arguments: int, strings: tuple[bytes, ...] = ()) -> Step:
     return Step(op, op.name, arguments, strings)
 
 
-def head(steps: int, length: int, *, magic: int = 0x4B49434F, version: int = 2, passed: int = 0) -> bytes:
+def head(steps: int, length: int, *, magic: int = 0x4B49434F, version: int = 3, passed: int = 0) -> bytes:
     """Make the head of a plan."""
     return HEAD.pack(magic, version, steps, length, passed, 0)
 
@@ -131,6 +131,7 @@ ALONE = (
     step(Op.CONSOLE, NO_SLOT, Slot.CONSOLE, 24 << 16 | 80, 0, 1),
     step(Op.CTTY),
     step(Op.ATTEND, NO_SLOT),
+    step(Op.MONITOR, Slot.MONITOR, 0, 0, 1 << 20, 2, strings=(b"log", b"t/missing", b"p/missing", b"m/missing", b"x")),
     step(Op.HOOK, 1000, 1, strings=(b'{"pid":', b"}", b"/bin/missing", b"missing")),
     step(Op.LABEL, MOUNT, strings=(b"system_u:object_r:container_file_t:s0",)),
     step(Op.IO_PRIORITY, 2 << 13 | 4),
@@ -163,7 +164,7 @@ def is_well_formed(data: bytes) -> bool:
     if not HEAD.size <= len(data) <= 64 << 20:
         return False
     magic, version, steps, length, passed, _ = HEAD.unpack_from(data)
-    if (magic, version, length) != (0x4B49434F, 2, len(data)) or passed > PASSED:
+    if (magic, version, length) != (0x4B49434F, 3, len(data)) or passed > PASSED:
         return False
     offset = HEAD.size
     for _ in range(steps):
@@ -407,7 +408,7 @@ def test_whole_plans_are_carried_out() -> None:
         ("a head cut short", head(0, 24)[:23]),
         ("more descriptors than can be passed", head(0, 24, passed=PASSED + 1)),
         ("another magic", head(0, 24, magic=0x4B49434E)),
-        ("another version", head(0, 24, version=3)),
+        ("another version", head(0, 24, version=4)),
         ("a length too short", head(0, 23)),
         ("a length too long", head(0, 25)),
         ("a step that is missing", head(1, 24)),

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -104,6 +105,19 @@ int ocikit_pidfd_exit(int pidfd, int *status)
 int ocikit_schedule(int pid, const void *attributes)
 {
 	return syscall(SYS_sched_setattr, pid, attributes, 0) < 0 ? -errno : 0;
+}
+
+int ocikit_watch(const char *directory)
+{
+	const uint32_t changes = IN_MODIFY | IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | IN_ONLYDIR;
+	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	int error;
+
+	if (fd < 0 || inotify_add_watch(fd, directory, changes) >= 0)
+		return fd < 0 ? -errno : fd;
+	error = errno;
+	close(fd);
+	return -error;
 }
 
 #define MOST_FILTERS 64

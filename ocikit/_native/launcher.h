@@ -26,6 +26,9 @@ int ocikit_device_filter(int cgroup, const void *instructions, unsigned int coun
 /* Schedule a process as `attributes` say (struct sched_attr, its size in its first word). */
 int ocikit_schedule(int pid, const void *attributes);
 
+/* A descriptor that is readable when something in a directory was written, made, renamed or removed (inotify(7)). */
+int ocikit_watch(const char *directory);
+
 /* The bytes of the static helper. */
 const char *ocikit_helper(void);
 size_t ocikit_helper_length(void);

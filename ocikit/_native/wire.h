@@ -11,7 +11,7 @@
 #define OCIKIT_WIRE_H
 
 #define WIRE_MAGIC 0x4b49434fU /* "OCIK" */
-#define WIRE_VERSION 2U
+#define WIRE_VERSION 3U
 #define WIRE_ARGS 5
 #define WIRE_SLOTS 1024
 #define WIRE_NO_SLOT 0xffffffffffffffffULL
@@ -130,7 +130,9 @@ struct wire_message {
 	OP(COVER, 0)              /* [slot]: put such a copy over everything, to become the root */                   \
 	OP(DUMPABLE, 0)           /* [on]: whether the caller's own user may look at it, and write to it, through /proc */ \
 	OP(CHROOT, 0)             /* [slot]: take a directory for the root of everything */       \
-	OP(ATTEND, 0)             /* [cgroup slot]: a child goes on; the caller waits for its children, and ends as the last one does */
+	OP(ATTEND, 0)             /* [cgroup slot]: a child goes on; the caller waits for its children, and ends as the last one does */ \
+	OP(MONITOR, WIRE_ANY)     /* [first slot, how, milliseconds, bytes of a log file, log files] name of the log, \
+				     what there is to do…: a child goes on; the caller stays, and sees init to its end */
 
 enum wire_op {
 #define WIRE_ENUM(name, strings) WIRE_OP_##name,
@@ -164,6 +166,55 @@ enum wire_op {
 /* How ATTACH treats its target. */
 #define WIRE_ATTACH_PLAIN 1U   /* no symbolic link on the way: /proc and /sys must be what they seem */
 #define WIRE_ATTACH_IN_PROC 2U /* the target may lie in a procfs (files that lxcfs and the like replace) */
+
+/* Slots of MONITOR, counted from its first one; those that are empty it does without. */
+enum wire_monitor_slot {
+	WIRE_MONITOR_CONTROL, /* a channel on which it hears, once, of init: the pid (an int), and its terminal if it has one */
+	WIRE_MONITOR_DIRECTORY, /* of the container's state */
+	WIRE_MONITOR_ROOT, /* the directory that this is in */
+	WIRE_MONITOR_OWNER, /* a pidfd: when this process ends, init is killed and all removed */
+	WIRE_MONITOR_STDIN, /* the end of a pipe that is written to, without waiting */
+	WIRE_MONITOR_STDOUT, /* ends of pipes that are read from, likewise */
+	WIRE_MONITOR_STDERR,
+	WIRE_MONITOR_LISTENER, /* a socket whose clients see what is written, and write what is read */
+	WIRE_MONITOR_LOG, /* the directory of the log */
+	WIRE_MONITOR_SLOTS,
+	WIRE_MONITOR_STARTED = WIRE_MONITOR_SLOTS /* not given: what init holds until its program is executed */
+};
+
+/* How MONITOR writes its log: objects of JSON, or the lines that Kubernetes reads. */
+#define WIRE_LOG_JSON 0U
+#define WIRE_LOG_CRI 1U
+
+/* What there is to do for MONITOR, by the first byte of a string; a path follows.
+ * To end the container: kill every process of a v2 cgroup (file cgroup.kill); thaw a v1 one (file freezer.state); kill
+ * the processes that a file lists, until it lists none. To say how it ended: a file that counts "oom_kill". To remove it
+ * when its owner is gone: a cgroup, with those below it; one above it, if there is nothing else in it; a file of the state
+ * that goes last, after all that are not named; the directory of the state (a name in its root). */
+#define WIRE_DO_KILL 'k'
+#define WIRE_DO_THAW 't'
+#define WIRE_DO_KILL_EACH 'p'
+#define WIRE_DO_COUNT 'm'
+#define WIRE_DO_REMOVE_CGROUP 'd'
+#define WIRE_DO_REMOVE_PARENT 'a'
+#define WIRE_DO_REMOVE_LAST 'u'
+#define WIRE_DO_REMOVE_STATE 'x'
+
+/* What clients of MONITOR are told, by the first byte of a packet: that they are heard, and what they can do (a byte:
+ * WIRE_CLIENT_*); what was written to standard output (or to the terminal), and to standard error; that all is over. */
+#define WIRE_CLIENT_HELLO 'h'
+#define WIRE_CLIENT_STDOUT 'o'
+#define WIRE_CLIENT_STDERR 'e'
+#define WIRE_CLIENT_OVER 'x'
+#define WIRE_CLIENT_CAN_WRITE 1U
+#define WIRE_CLIENT_CAN_RESIZE 2U
+
+/* What clients say: data for standard input (or what is typed); that there is no more; the size of the terminal (two
+ * 16-bit numbers: rows, columns). A packet has at most WIRE_CLIENT_BYTES of data. */
+#define WIRE_CLIENT_INPUT 'i'
+#define WIRE_CLIENT_END 'c'
+#define WIRE_CLIENT_SIZE 's'
+#define WIRE_CLIENT_BYTES 8192U
 
 #define WIRE_CONSOLE_SHOW 1U /* as /dev/console, too */
 

@@ -18,18 +18,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ocikit.runtime import events, seccomp, stats
     from ocikit.runtime.abilities import features
+    from ocikit.runtime.attachment import Attachment, Chunk
     from ocikit.runtime.child import ContainerProcess
     from ocikit.runtime.console import Console
     from ocikit.runtime.container import Container
     from ocikit.runtime.creation import create
     from ocikit.runtime.listing import list_containers, load
-    from ocikit.runtime.options import CreateOptions
+    from ocikit.runtime.logs import LogLine, LogReader
+    from ocikit.runtime.options import CreateOptions, LogOptions
     from ocikit.runtime.running import run
     from ocikit.runtime.state.root import default_root
     from ocikit.runtime.status import Completed, ContainerState, ExitStatus, Status
     from ocikit.runtime.stopping import Outcome, Report, stop_and_remove
 
 __all__ = [
+    "Attachment",
+    "Chunk",
     "Completed",
     "Console",
     "Container",
@@ -37,6 +41,9 @@ __all__ = [
     "ContainerState",
     "CreateOptions",
     "ExitStatus",
+    "LogLine",
+    "LogOptions",
+    "LogReader",
     "Outcome",
     "Report",
     "Status",
@@ -53,6 +60,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Attachment": "attachment",
+    "Chunk": "attachment",
     "Completed": "status",
     "Console": "console",
     "Container": "container",
@@ -60,6 +69,9 @@ _HOMES = {
     "ContainerState": "status",
     "CreateOptions": "options",
     "ExitStatus": "status",
+    "LogLine": "logs",
+    "LogOptions": "options",
+    "LogReader": "logs",
     "Outcome": "stopping",
     "Report": "stopping",
     "Status": "status",

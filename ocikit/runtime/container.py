@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import signal as signals
+import time
 import weakref
 from typing import TYPE_CHECKING, BinaryIO, Self
 
@@ -25,7 +26,8 @@ from ocikit.runtime import fifo, forgotten, teardown
 from ocikit.runtime.cgroups import freezer
 from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.handle import Handle
-from ocikit.runtime.process import check_signal
+from ocikit.runtime.monitor.watching import dismiss
+from ocikit.runtime.process import adopt_init, check_signal
 from ocikit.runtime.state import records
 from ocikit.runtime.status import Status
 from ocikit.runtime.stdio import broken_pipes_raise
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.hook_commands import HookCommand
     from ocikit.runtime.launch import Launch
     from ocikit.runtime.process import Init
-    from ocikit.runtime.state.documents import Record
+    from ocikit.runtime.state.documents import OwnRecord, Record
     from ocikit.runtime.state.root import StateRoot
     from ocikit.runtime.state.template import Template
     from ocikit.runtime.stdio import Stream
@@ -59,7 +61,7 @@ class Container(Handle):
 
     As a context manager, a container whose lifetime is ``"scope"`` is destroyed at the end of the block in which it
     was created, killed if need be. It is destroyed, too, when this object is forgotten, and when the interpreter
-    ends. Forked children of this process never destroy it.
+    ends, as one is whose lifetime is ``"process"``. Forked children of this process never destroy it.
     """
 
     def __init__(self, root: str, record: Record, *, init: Init | None = None) -> None:
@@ -67,7 +69,8 @@ class Container(Handle):
         self._template: Template | None = None
         self._launch: Launch | None = None
         self._owner = -1
-        self._finalizer: weakref.finalize[[str, Record, int], Container] | None = None
+        self._of_block = False
+        self._finalizer: weakref.finalize[[str, Record, int], object] | None = None
         #: The other end of the container's standard input; None unless it was created with a pipe there.
         self.stdin: BinaryIO | None = None
         #: The other end of its standard output, in the same way.
@@ -103,12 +106,13 @@ class Container(Handle):
                 raise RunningError(f"cannot start an already running container: {self.id}")
             # runc, in all its versions so far, runs those of its containers when it creates them.
             hooks = self._poststart_hooks() if self._is_ours(root, directory) else ()
+            began = time.time()
             try:
                 with self._init().held() as process_fd:
                     waiting = fifo.release(directory, process_fd, cancellation)
             except NotRunningError as stopped:
                 raise self._exec_error() or stopped from None
-            self._note_start(root, directory)
+            self._note_start(root, directory, began)
         with waiting:
             self._go_on(waiting.fd, hooks, cancellation)
 
@@ -157,13 +161,14 @@ class Container(Handle):
         launched, self._launch = self._launch, None
         return launched.exec_error() if launched is not None else None
 
-    def _note_start(self, root: StateRoot, directory: int) -> None:
+    def _note_start(self, root: StateRoot, directory: int, began: float) -> None:
         import datetime as dt  # noqa: PLC0415 - needed once in the life of a container
 
         with contextlib.suppress(ContainerError):
             own = records.read_own(root, directory, self.id)
             if own is not None:
-                records.write_own(directory, own._replace(started=dt.datetime.now(dt.UTC).isoformat()))
+                started = dt.datetime.fromtimestamp(began, dt.UTC).isoformat(timespec="microseconds")
+                records.write_own(directory, own._replace(started=started))
 
     def exec(
         self,
@@ -371,13 +376,17 @@ class Container(Handle):
         try:
             with self._locked(timeout) as (root, directory):
                 status = self._status(directory)
-                remains = teardown.Remains(root, directory, self._record, self._init(), self._detect())
+                init, monitor = self._init(), self._find_monitor()
+                remains = teardown.Remains(root, directory, self._record, init, monitor, self._detect())
                 teardown.remove_container(remains, status, force=force)
         except NotExistError:
             found = False
             if self._init().wait(0):
                 self._collect()  # somebody else destroyed it; our child is still ours to reap
         self._let_go()
+        monitor = self._find_monitor()
+        if monitor is not None:
+            dismiss(monitor)
         if found and self._record.hooks.get("poststop"):
             from ocikit.runtime.hooks import run_poststop  # noqa: PLC0415 - few containers have hooks
 
@@ -406,32 +415,47 @@ class Container(Handle):
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._finalizer is None:
+        if not self._of_block or self._finalizer is None:
             self.close()
         elif os.getpid() == self._owner:
             self.destroy(force=True)
 
 
+class _Interpreter:
+    """Ends with the interpreter, and with it those containers whose lifetime is that of the process."""
+
+
+_interpreter = _Interpreter()
+
+
 def assemble(
-    root: str, record: Record, init: Init, launch: Launch, hierarchies: Hierarchies, *, scope: bool
+    root: str, record: Record, own: OwnRecord, *, init: Init, launch: Launch, hierarchies: Hierarchies
 ) -> Container:
     """Make the object of a container that was just created.
 
     Args:
         root: Its state root.
         record: Its state.
+        own: What only ocikit knows of it; its lifetime among it.
         init: Its first process.
         launch: What says whether its program can be executed.
         hierarchies: Of this host.
-        scope: Tie its life to the object: it is destroyed when the object is forgotten.
     """
     container = Container(root, record, init=init)
     container._launch, container._hierarchies = launch, hierarchies  # noqa: SLF001 - this module's own
+    container._of_block = own.lifetime == "scope"  # noqa: SLF001
     weakref.finalize(container, launch.close_channel).atexit = False
-    if scope:
+    if own.lifetime != "detached":
         owner = container._owner = os.getpid()  # noqa: SLF001
-        container._finalizer = weakref.finalize(container, _forgotten, root, record, owner)  # noqa: SLF001
-    else:
+        tied_to = container if own.lifetime == "scope" else _interpreter
+        container._finalizer = weakref.finalize(tied_to, _forgotten, root, record, owner)  # noqa: SLF001
+    if own.monitor is not None:
+        monitor = adopt_init(own.monitor.pid, own.monitor.start_time, launch.take_attendant()[1])
+        container._monitors = (monitor,)  # noqa: SLF001
+        weakref.finalize(container, forgotten.remember, monitor, functools.partial(dismiss, monitor)).atexit = False
+        return container
+    container._monitors = ()  # noqa: SLF001
+    if own.lifetime != "scope":
         collect = functools.partial(_collect, root, record, init)
         weakref.finalize(container, forgotten.remember, init, collect).atexit = False
     return container

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import logging
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from attrs import evolve
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.hooks import CreationHooks
     from ocikit.runtime.host.caller import Caller
     from ocikit.runtime.launch import Launch
+    from ocikit.runtime.monitor.arrangement import Arrangement
     from ocikit.runtime.plan.steps import Plan, Sync
     from ocikit.runtime.seccomp import Filter
     from ocikit.runtime.stdio import Stream
@@ -59,6 +60,10 @@ _log = logging.getLogger("ocikit.runtime")
 
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
 
+#: What the streams of a container are when nothing was said, without and with a monitor.
+_INHERITED: Final = ("inherit", "inherit", "inherit")
+_OF_MONITORED: Final = ("null", "monitor", "monitor")
+
 
 def create(
     root: str | os.PathLike[str] | None,
@@ -66,10 +71,10 @@ def create(
     bundle: str | os.PathLike[str],
     *,
     spec: Spec | None = None,
-    lifetime: Literal["scope", "detached"] = "scope",
-    stdin: Stream = "inherit",
-    stdout: Stream = "inherit",
-    stderr: Stream = "inherit",
+    lifetime: Literal["scope", "process", "detached"] = "scope",
+    stdin: Stream | None = None,
+    stdout: Stream | None = None,
+    stderr: Stream | None = None,
     options: CreateOptions | None = None,
 ) -> Container:
     """Create a container: everything is set up, and its program waits for :meth:`Container.start`.
@@ -80,9 +85,12 @@ def create(
         bundle: The directory that the configuration belongs to.
         spec: The configuration; None reads ``config.json`` of the bundle.
         lifetime: ``"scope"`` destroys the container at the end of the ``with`` block, when its object is forgotten,
-            and when the interpreter ends; ``"detached"`` leaves it until somebody destroys it.
-        stdin: The container's standard input: that of this process, ``"null"``, a ``"pipe"`` (then
-            :attr:`Container.stdin` is its other end), a descriptor, or an open file.
+            and when the interpreter ends; ``"process"`` destroys it when this process ends, however that happens;
+            ``"detached"`` leaves it until somebody destroys it.
+        stdin: The container's standard input: that of this process (``"inherit"``), ``"null"``, a ``"pipe"`` (then
+            :attr:`Container.stdin` is its other end), a descriptor, or an open file; ``"monitor"`` is what those type
+            who attach. None is that of this process; for containers with a monitor it is nothing for standard input,
+            and the monitor for the others.
         stdout: Its standard output, in the same way.
         stderr: Its standard error, in the same way, or ``"stdout"``.
         options: How to make it, where that is not the usual way.
@@ -108,20 +116,36 @@ def create(
     if options.rootless is None:
         options = evolve(options, rootless=caller.rootless)
     directory = os.path.abspath(os.fsdecode(bundle))
+    monitored = lifetime != "scope" and options.monitor
     creation = _Creation(
         root_path(root),
         container_id,
         directory,
         spec or read_spec(directory),
         lifetime,
-        (stdin, stdout, stderr),
+        _chosen((stdin, stdout, stderr), monitored=monitored),
         options,
         caller,
+        monitored,
     )
     return uninterrupted(
         lambda cancellation: creation.with_maps().carry_out(cancellation),
         lambda container: container._destroy(force=True),  # noqa: SLF001
     )
+
+
+def _chosen(
+    streams: tuple[Stream | None, Stream | None, Stream | None], *, monitored: bool
+) -> tuple[Stream, Stream, Stream]:
+    """Return the streams that were asked for, or what they are when nothing was said."""
+    usual: tuple[Stream, Stream, Stream] = _OF_MONITORED if monitored else _INHERITED
+    for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+        if stream == "monitor" and not monitored:
+            raise ValueError(
+                f'{name}: there is no monitor; it takes lifetime="process" or "detached", and options.monitor'
+            )
+    stdin, stdout, stderr = (one if one is not None else other for one, other in zip(streams, usual, strict=True))
+    return stdin, stdout, stderr
 
 
 def _check_kinds(spec: Spec | None, options: CreateOptions | None) -> None:
@@ -191,6 +215,7 @@ class _Creation(NamedTuple):
     streams: tuple[Stream, Stream, Stream]
     options: CreateOptions
     caller: Caller
+    monitored: bool
 
     def with_maps(self) -> _Creation:
         """Return this with the maps of the user namespace that the container joins."""
@@ -240,7 +265,7 @@ class _Creation(NamedTuple):
     def _streams(self) -> tuple[Stream, Stream, Stream]:
         """Return the standard streams that init starts with."""
         if self.spec.process is not None and self.spec.process.terminal:
-            return with_terminal(self.streams)
+            return with_terminal(_INHERITED if self.streams == _OF_MONITORED else self.streams)
         if self.options.console_socket is not None:
             raise ValueError("console_socket: the process has no terminal; set process.terminal, or leave it out")
         return self.streams
@@ -321,6 +346,8 @@ class _Creation(NamedTuple):
         plan, places, directory, stdio = making[:4]
         own = making.own
         with contextlib.ExitStack() as stack:
+            monitor = self._arrange_monitor(making, stack)
+            plan = monitor.lead(plan) if monitor is not None else plan
             waiting = stack.enter_context(fifo.make(making.directory, surroundings.host_ids(self.spec, 0, 0)))
             passed: dict[int, int] = {Slot.FIFO: waiting.fd}
             passed |= {Slot.PRESERVED + number: fd for number, fd in enumerate(self.options.preserve_fds)}
@@ -328,6 +355,7 @@ class _Creation(NamedTuple):
                 flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
                 passed[Slot.CGROUP] = stack.enter_context(_fs.Descriptor(os.open(places.joined_by_clone, flags))).fd
             passed |= open_owners(plan.mount_owners, stack)
+            passed |= monitor.keeper.passed if monitor is not None else {}
             # Its namespace, and with it what was moved there, outlives init as long as this is open.
             devices = stack.enter_context(
                 NetDevices(self.spec.linux.net_devices if self.spec.linux is not None else {})
@@ -335,23 +363,39 @@ class _Creation(NamedTuple):
             answers = self._answers(making) | {Sync.MOUNT: mounting_for(passed), Sync.NET_DEVICES: devices.move}
             if self.options.give_streams:
                 stdio.give()
-            started = stack.enter_context(launch(plan, stdio=stdio.fds, passed=passed, answers=answers))
+            control = monitor.keeper.control if monitor is not None else None
+            started = stack.enter_context(
+                launch(plan, stdio=stdio.fds, passed=passed, answers=answers, control=control)
+            )
             with cancellation.waking(started.kill):
                 started.ready()
             if own.mounted_root is not None:
-                records.write_own(directory, own._replace(mounted_root=mounted_root.find(own.mounted_root)))
+                own = own._replace(mounted_root=mounted_root.find(own.mounted_root))
+            if monitor is not None:
+                own = own._replace(monitor=monitor.note(started))
+            if own is not making.own:
+                records.write_own(directory, own)
             document = state_document(self.spec, self._created(started, places, stdio.descriptors()))
             # Read back before init goes on: after that nothing here may fail.
             record = parse_state(document, self.id)
             records.write_file(directory, STATE_FILE, document)
+            if monitor is not None:
+                monitor.introduce(started, making.reception)
             started.commit()
             devices.keep()
             init = adopt_init(started.pid, started.start_time, started.take_pidfd())
-            scope = self.lifetime == "scope"
-            container = assemble(self.root, record, init, started, places.hierarchies, scope=scope)
+            container = assemble(self.root, record, own, init=init, launch=started, hierarchies=places.hierarchies)
             container.stdin, container.stdout, container.stderr = (stdio.files.get(number) for number in range(3))
             container.console = making.reception.console
             return container
+
+    def _arrange_monitor(self, making: _Making, stack: contextlib.ExitStack) -> Arrangement | None:
+        if not self.monitored:
+            return None
+        from ocikit.runtime.monitor.arrangement import Arranging  # noqa: PLC0415 - for containers that have one
+
+        made = making.places, making.directory, making.stdio, making.own
+        return Arranging(self.root, self.id, self.spec, self.options, *made).arrange(stack)
 
     def _answers(self, making: _Making) -> dict[Sync, Callable[[Launch, int], None]]:
         """Return what is done for init when it asks."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 from ocikit.errors import CgroupError, ContainerError, NotExistError, NotRunningError
 from ocikit.runtime import fifo, process
@@ -17,6 +18,7 @@ from ocikit.runtime.cgroups import freezer
 from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups import ownership as cgroup_ownership
 from ocikit.runtime.cgroups import tree as cgroup_tree
+from ocikit.runtime.monitor.watching import await_record
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import parse_time
 from ocikit.runtime.state.root import StateRoot
@@ -24,19 +26,26 @@ from ocikit.runtime.status import ContainerState, Status
 from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterator, Mapping
     from typing import Literal
 
+    from ocikit.runtime.attachment import Attachment
     from ocikit.runtime.cgroups.hierarchies import Hierarchies
     from ocikit.runtime.cgroups.ownership import Claims
     from ocikit.runtime.events import OutOfMemoryWatch, StallWatch
+    from ocikit.runtime.logs import LogReader
     from ocikit.runtime.process import Init
     from ocikit.runtime.state.documents import OwnRecord, Record
     from ocikit.runtime.stats import Stats
     from ocikit.runtime.status import ExitStatus
+    from ocikit.runtime.uninterrupted import Cancellation
     from ocikit.spec import State
 
 __all__ = ["Handle"]
+
+#: How long a monitor may take to write down the end of its container before whoever asks does without, in seconds.
+_MOMENT: Final = 1.0
 
 
 class Handle:
@@ -47,6 +56,8 @@ class Handle:
         self._record = record
         self._own_init = init
         self._hierarchies: Hierarchies | None = None
+        # Its monitor, if it has one; None as long as nobody has looked.
+        self._monitors: tuple[Init, ...] | None = None
 
     def __repr__(self) -> str:
         return f"<Container {self.id} in {self.root}, pid {self.pid}>"
@@ -221,6 +232,46 @@ class Handle:
         ):
             yield watch
 
+    def logs(
+        self,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: dt.datetime | None = None,
+        stream: Literal["stdout", "stderr"] | None = None,
+    ) -> LogReader:
+        """Read what the container wrote, as its monitor wrote it down; from any process, also when it has ended.
+
+        Args:
+            follow: Wait for more, to the end of the container.
+            tail: Begin with so many of the last lines; None begins with the oldest that is kept.
+            since: Leave out what was written before this time.
+            stream: Leave out what was written to the other one.
+
+        Returns:
+            An iterator of :class:`~ocikit.runtime.logs.LogLine`, and a context manager.
+
+        Raises:
+            NotSupportedError: The container has no log.
+            NotExistError: It was destroyed.
+            SystemCallError: The log cannot be read.
+        """
+        from ocikit.runtime.monitor.opening import open_log  # noqa: PLC0415 - for those who read
+
+        return open_log(self, follow=follow, tail=tail, since=since, stream=stream)
+
+    def attach(self) -> Attachment:
+        """See what the container writes from now on, and write to it; from any process, several at a time.
+
+        Raises:
+            NotSupportedError: Its streams are not the monitor's.
+            NotRunningError: It has ended, or its monitor is gone.
+            NotExistError: It was destroyed.
+        """
+        from ocikit.runtime.monitor.opening import attach  # noqa: PLC0415 - for those who do
+
+        return attach(self)
+
     def _alive(self) -> bool:
         if self._own_init is None:
             # One of a long list, perhaps: a descriptor for each of them would be many.
@@ -287,9 +338,34 @@ class Handle:
         Raises:
             TimeoutError: It has not ended in that time; it goes on.
         """
-        if not self._init().wait(timeout):
-            raise TimeoutError(f"container {self.id} has not ended after {timeout} seconds")
-        return uninterrupted(lambda _: self._collect(), finish=True)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._init().wait(timeout):
+            return uninterrupted(lambda cancellation: self._settle(deadline, cancellation), finish=True)
+        raise TimeoutError(f"container {self.id} has not ended after {timeout} seconds")
+
+    def _settle(self, deadline: float | None, cancellation: Cancellation) -> ExitStatus:
+        """Find out how the container ended, which has happened; its monitor needs a moment to say."""
+
+        def is_written() -> bool:
+            cancellation.check()
+            return self._is_written()
+
+        monitor = self._find_monitor() if self._init().exit_status is None else None
+        if monitor is not None:
+            await_record(monitor, is_written, None if deadline is None else max(_MOMENT, deadline - time.monotonic()))
+        return self._collect()
+
+    def _find_monitor(self) -> Init | None:
+        """Return the monitor of the container; one that has ended if it cannot be found, None if it never had one."""
+        if self._monitors is None:
+            own, _ = self._read_about_life()
+            noted = own.monitor if own is not None else None
+            self._monitors = (process.find_init(noted.pid, noted.start_time),) if noted is not None else ()
+        return self._monitors[0] if self._monitors else None
+
+    def _is_written(self) -> bool:
+        with self._directory() as found:
+            return found is None or records.read_exit(*found, self.id) is not None
 
     def _collect(self) -> ExitStatus:
         def write(status: ExitStatus) -> None:
@@ -301,6 +377,10 @@ class Handle:
             with self._directory() as found:
                 return None if found is None else records.read_exit(*found, self.id)
 
+        monitor = self._find_monitor() if self._init().exit_status is None else None
+        if monitor is not None:
+            # Who waits for the end has waited for this. Others, who only look, do not wait for long.
+            await_record(monitor, self._is_written, _MOMENT)
         return self._init().collect(written, write)
 
     @contextlib.contextmanager

@@ -55,6 +55,7 @@ def launch(
     answers: Mapping[Sync, Callable[[Launch, int], None]] | None = None,
     release: Callable[[int], object] | None = None,
     cancellation: Cancellation | None = None,
+    control: Descriptor | None = None,
 ) -> Launch:
     """Start the helper with a plan, and wait until init exists.
 
@@ -70,6 +71,8 @@ def launch(
         release: What lets a process go that cannot be killed where it is (in a frozen v1 cgroup); it gets the
             process id.
         cancellation: Ends the wait for init.
+        control: Our end of the channel to the monitor that the plan leaves behind, if it does; it ends when this is
+            closed.
 
     Returns:
         Init, in the middle of its work. Use it in a ``with`` block.
@@ -79,7 +82,7 @@ def launch(
         NotSupportedError: The helper cannot be run here.
         OSError: The helper could not be started.
     """
-    started = Launch(plan, answers or {}, release)
+    started = Launch(plan, answers or {}, release, control)
     try:
         with cancellation.waking(started.kill) if cancellation is not None else contextlib.nullcontext():
             started._start(stdio, passed)  # noqa: SLF001 - the function is the constructor that may fail
@@ -100,12 +103,14 @@ class Launch:
         plan: Plan,
         answers: Mapping[Sync, Callable[[Launch, int], None]],
         release: Callable[[int], object] | None = None,
+        control: Descriptor | None = None,
     ) -> None:
         self._plan = plan
+        self._control = control
         self._answers = {Sync.ID_MAPS: Launch._map_ids, Sync.SCHEDULING: Launch._schedule} | dict(answers)
         self._release = release
-        # Init is a child of the helper, which stays and ends as init does.
-        self._attended = any(step.op == Op.ATTEND for step in plan.steps)
+        # Init is a child of the helper, which stays: as an attendant, or as a monitor.
+        self._attended = any(step.op in {Op.ATTEND, Op.MONITOR} for step in plan.steps[:1])
         self._closing = threading.Lock()
         self._helper = _sys.Spawned()
         # What init said before it was introduced; it never says two things without an answer in between.
@@ -135,8 +140,13 @@ class Launch:
         """Hand the descriptor of init over to the caller, who closes it."""
         return self._introduction.take_fd()
 
+    @property
+    def attendant(self) -> int:
+        """The process id of the attendant or monitor."""
+        return self._helper.pid
+
     def take_attendant(self) -> tuple[int, int]:
-        """Hand over the process that ends as init does: its process id, and a descriptor, which the caller closes."""
+        """Hand over the attendant or monitor: its process id, and a descriptor, which the caller closes."""
         return self._helper.pid, self._helper.take_pidfd()
 
     def orphan(self) -> None:
@@ -159,10 +169,10 @@ class Launch:
         channel.start(self._helper, self._plan, theirs, stdio, passed)
         self.pid = self._helper.pid
         self.pid = self._hear_of_init()
-        if self._attended:
-            return
-        self.start_time = start_time(self.pid) or 0
-        self._end_helper()
+        if self._control is not None or not self._attended:
+            self.start_time = start_time(self.pid) or 0
+        if not self._attended:
+            self._end_helper()
 
     def _hear_of_init(self) -> int:
         """Wait for the process id; what init says before its helper has introduced it is kept for later."""
@@ -171,6 +181,9 @@ class Launch:
             if self._introduction.said == SAID_PID:
                 return self._introduced()
             if self._introduction.said == SAID_SYNC and self._introduction.step < clone:
+                if self._attended:
+                    # It is not the one that stays who asks.
+                    self.pid = next(iter(children(self._helper.pid)), -1)
                 self._answer(self._introduction)
                 continue
             if self._early is not None:
@@ -281,6 +294,8 @@ class Launch:
             self._end_helper()
             self._hear_late()
         self.close_channel()
+        if self._control is not None:
+            self._control.close()
         # Without a descriptor to look for them, they end with the channel, and others have to wait for them.
         with contextlib.suppress(OSError):
             if self._kill_attended():

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from typing import TYPE_CHECKING, Literal
 
-__all__ = ["NOTIFY_DIRECTORY", "CreateOptions"]
+from attrs import field, frozen
+from attrs.validators import ge, le
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["NOTIFY_DIRECTORY", "CreateOptions", "LogOptions"]
 
 #: What :attr:`CreateOptions.notify` is about, in the directory of the container's state; runc has it there, too.
 NOTIFY_DIRECTORY = "notify"
+
+_MIB = 1 << 20
+
+
+@frozen(kw_only=True)
+class LogOptions:
+    """Where the monitor of a container writes down what the container writes, and how.
+
+    A file that has become too long is renamed to its name and ``.1``, that to ``.2`` and so on; the last one is
+    removed. A log never keeps a container from writing: what cannot be written down is lost, and counted.
+    """
+
+    #: The file, in a directory that exists; what is in it already stays. None for one beside the container's state,
+    #: which is removed with the container.
+    path: str | os.PathLike[str] | None = None
+    #: ``"json"`` (an object on each line, as docker writes them) or ``"cri"`` (the format that Kubernetes reads).
+    format: Literal["json", "cri"] = "json"
+    #: The length, in bytes, that completes a file: the next line begins another one.
+    max_bytes: int = field(default=8 * _MIB, validator=ge(1))
+    #: How many files are kept, with the current one.
+    max_files: int = field(default=2, validator=[ge(1), le(1000)])
 
 
 @frozen(kw_only=True)
@@ -40,3 +67,12 @@ class CreateOptions:
     notify: bool = False
     #: Whether refusals of cgroups that no limit needs are overlooked; None when this process is not root.
     rootless: bool | None = None
+    #: Leave a monitor with a container whose lifetime is ``"process"`` or ``"detached"``. Without one nobody writes
+    #: down how it ends once this process is gone, and there is no log and nothing to attach to; for callers that are a
+    #: monitor themselves.
+    monitor: bool = True
+    #: The log of what a container writes to streams that are the monitor's.
+    log: LogOptions = LogOptions()
+    #: How long a container that has a monitor may run from its start, in seconds; then it is killed, and its exit
+    #: status says that its time was up. None is as long as it likes.
+    timeout: float | None = None

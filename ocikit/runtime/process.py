@@ -195,6 +195,11 @@ class Init:
         if pidfd is None:
             return written() or ExitStatus(None, None)
         child, status = _peek(pidfd)
+        if not child:
+            # Whoever waited for it knows more than the kernel tells others.
+            found = written()
+            if found is not None and found.known:
+                return found
         if status is None:
             status = self._ask_kernel(pidfd)
         if status is None:

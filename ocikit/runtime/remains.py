@@ -19,7 +19,15 @@ from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups import ownership as cgroup_ownership
 from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.state import records
-from ocikit.runtime.state.documents import EXIT_FILE, FIFO_FILE, OWN_FILE, STATE_FILE, validate_id
+from ocikit.runtime.state.documents import (
+    ATTACH_FILE,
+    EXIT_FILE,
+    FIFO_FILE,
+    LOG_FILE,
+    OWN_FILE,
+    STATE_FILE,
+    validate_id,
+)
 from ocikit.runtime.state.root import StateRoot
 
 __all__ = ["remove"]
@@ -30,8 +38,8 @@ _log = logging.getLogger("ocikit.runtime")
 _DEATH_SECONDS = 10
 
 #: What a runtime puts into the directory of a container; with other things in it, it is no such directory.
-_OURS = frozenset({STATE_FILE, OWN_FILE, EXIT_FILE, FIFO_FILE, "notify"})
-_TEMPORARY = (_fs.TEMPORARY_PREFIX, "state-")
+_OURS = frozenset({STATE_FILE, OWN_FILE, EXIT_FILE, FIFO_FILE, ATTACH_FILE, LOG_FILE, "notify"})
+_TEMPORARY = (_fs.TEMPORARY_PREFIX, "state-", f"{LOG_FILE}.")
 
 
 def remove(root: str, container_id: str) -> bool:

@@ -39,6 +39,16 @@ class ExitStatus(NamedTuple):
     signal: int | None
     #: When the end was noticed.
     finished: dt.datetime | None = None
+    #: Whether the kernel killed processes of the container because its memory was used up; None when nobody looked, as
+    #: for containers without a monitor.
+    oom: bool | None = None
+    #: Whether its monitor killed it because its time was up (:attr:`CreateOptions.timeout`).
+    timed_out: bool = False
+    #: The time that it and those it waited for ran in user mode, in seconds; None when nobody measured it, as for
+    #: containers without a monitor.
+    user_time: float | None = None
+    #: The time that they ran in the kernel, in the same way.
+    system_time: float | None = None
 
     @property
     def known(self) -> bool:

@@ -27,8 +27,9 @@ class HasFileno(Protocol):
 
 
 #: What a standard stream of a container is: that of this process, nothing, a pipe to this process, a descriptor or
-#: an open file, or for standard error also the container's standard output.
-Stream = Literal["inherit", "null", "pipe", "stdout"] | int | HasFileno
+#: an open file; the monitor's, if the container has one (it logs output, and serves those who attach); or for standard
+#: error also the container's standard output.
+Stream = Literal["inherit", "null", "pipe", "monitor", "stdout"] | int | HasFileno
 
 _NAMES: Final = ("stdin", "stdout", "stderr")
 _STDERR: Final = 2
@@ -87,6 +88,8 @@ class Stdio:
         """
         #: Our ends, by number of the stream; none for streams that are no pipes.
         self.files: dict[int, BinaryIO] = {}
+        #: The monitor's ends of those streams that are the monitor's, by number.
+        self.monitored: dict[int, int] = {}
         self._to_close: list[Descriptor] = []
         self._fds: list[int] = []
         self._owner = owner
@@ -144,6 +147,8 @@ class Stdio:
             return self._null()
         if stream == "pipe":
             return self._pipe(number)
+        if stream == "monitor":
+            return self._monitored(number)
         if stream == "stdout" and number == _STDERR:
             return self._fds[1]
         if isinstance(stream, int) and not isinstance(stream, bool):
@@ -151,7 +156,7 @@ class Stdio:
         elif not isinstance(stream, (str, bool)) and hasattr(stream, "fileno"):
             fd = stream.fileno()
         else:
-            choices = "'inherit', 'null', 'pipe'" + (", 'stdout'" if number == _STDERR else "")
+            choices = "'inherit', 'null', 'pipe', 'monitor'" + (", 'stdout'" if number == _STDERR else "")
             raise ValueError(f"{_NAMES[number]}: expected {choices}, a descriptor or an open file, found {stream!r}")
         return self._copy(fd)
 
@@ -178,13 +183,27 @@ class Stdio:
     def _pipe(self, number: int) -> int:
         # A forked child of this process with a copy of their end would keep the pipe open.
         with no_fork:
-            reading, writing = map(above_standard_streams, os.pipe2(os.O_CLOEXEC))
-            theirs, ours, mode = (reading, writing, "wb") if number == 0 else (writing, reading, "rb")
+            theirs, ours = self._ends(number)
             theirs = self._keep(theirs)
-        self.files[number] = open(ours, mode)  # type: ignore[assignment]  # noqa: SIM115
+        self.files[number] = open(ours, "wb" if number == 0 else "rb")  # noqa: SIM115
+        return self._given(theirs)
+
+    def _monitored(self, number: int) -> int:
+        with no_fork:
+            theirs, ours = map(self._keep, self._ends(number))
+        self.monitored[number] = ours
+        return self._given(theirs)
+
+    @staticmethod
+    def _ends(number: int) -> tuple[int, int]:
+        """Return the container's end of a new pipe, and the other one."""
+        reading, writing = map(above_standard_streams, os.pipe2(os.O_CLOEXEC))
+        return (reading, writing) if number == 0 else (writing, reading)
+
+    def _given(self, pipe: int) -> int:
         if self._owner is not None:
-            self._give(theirs, self._owner)
-        return theirs
+            self._give(pipe, self._owner)
+        return pipe
 
     @staticmethod
     def _give(pipe: int, owner: tuple[int, int]) -> None:

@@ -18,6 +18,7 @@ from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups import ownership as cgroup_ownership
 from ocikit.runtime.cgroups import rdt
 from ocikit.runtime.cgroups import tree as cgroup_tree
+from ocikit.runtime.monitor.watching import await_record
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import STATE_FILE
 from ocikit.runtime.status import Status
@@ -49,6 +50,8 @@ class Remains(NamedTuple):
     fd: int
     record: Record
     init: Init
+    #: None when it never had one.
+    monitor: Init | None
     hierarchies: Hierarchies
 
 
@@ -65,7 +68,7 @@ def remove_container(remains: Remains, status: Status, *, force: bool) -> None:
         PausedError: It is paused, and is not to be killed.
         CgroupError: Processes in its cgroups do not end, or are not known to be its own.
     """
-    root, fd, record, init, hierarchies = remains
+    root, fd, record, init, monitor, hierarchies = remains
     alive = init.alive()
     if alive and not force and status is not Status.CREATED:
         message = f"cannot delete container {record.id} that is not stopped: {status}"
@@ -74,6 +77,8 @@ def remove_container(remains: Remains, status: Status, *, force: bool) -> None:
     claims = _claims(record, own, hierarchies, cgroup_ownership.members(init.pid) if alive else {})
     if alive:
         _end(init, claims, record.id)
+    if monitor is not None:
+        await_record(monitor, lambda: records.read_exit(root, fd, record.id) is not None, _USUAL_SECONDS)
     init.collect(lambda: records.read_exit(root, fd, record.id), lambda _: None)
     left = set(cgroup_tree.remove_empty(claims.proven.values()))
     if left and (force or not record.private_pids):

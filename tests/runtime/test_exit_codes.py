@@ -148,9 +148,10 @@ def test_fifty_containers_from_eight_threads(root: Path, make_bundle: Callable[.
 def test_a_forgotten_container_is_no_zombie_for_long(
     root: Path, make_bundle: Callable[..., Path], container_id: str
 ) -> None:
-    """A detached container whose object is gone is reaped with the next creation, and how it ended is written down."""
+    """A container without a monitor whose object is gone is reaped with the next creation, and its end written down."""
     bundle = make_bundle("sh", "-c", "exit 5")
-    container = runtime.create(root, container_id, bundle, lifetime="detached", stdin="null")
+    options = runtime.CreateOptions(monitor=False)
+    container = runtime.create(root, container_id, bundle, lifetime="detached", stdin="null", options=options)
     pid = container.pid
     container.start()
     pidfd = os.pidfd_open(pid)

@@ -40,7 +40,7 @@ def test_streams_are_files(root: Path, make_bundle: Callable[..., Path], contain
         done = runtime.run(root, container_id, bundle, stdin=source.fileno(), stdout=target, stderr="stdout")
     assert (done.exit_code, done.stdout, done.stderr) == (0, b"", b"")
     assert (tmp_path / "out").read_text() == "input\nerror\n"
-    for wrong in ("pip", True, object(), None, "stdout"):
+    for wrong in ("pip", True, object(), "monitor", "stdout"):
         with pytest.raises(ValueError, match="stdin"):
             runtime.create(root, container_id, bundle, stdin=wrong)  # type: ignore[arg-type]
     with pytest.raises(OSError, match="Bad file descriptor"):

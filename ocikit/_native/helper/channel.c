@@ -107,11 +107,9 @@ long channel_wait(void)
 	return got == 1 ? 0 : -E_IO;
 }
 
-/* The launcher may send a descriptor along with its word to go on. */
-long channel_take(void)
+long channel_hear(int from, void *data, size_t size, int *fd)
 {
-	char word;
-	struct iovec part = {.iov_base = &word, .iov_len = sizeof(word)};
+	struct iovec part = {.iov_base = data, .iov_len = size};
 	struct control_fd control = {.length = 0, .level = 0, .type = 0, .fd = NO_FD, .padding = 0};
 	struct message_header header = {
 		.parts = &part,
@@ -122,9 +120,20 @@ long channel_take(void)
 	long got;
 
 	do
-		got = SYS3(recvmsg, channel, &header, CLOSE_ON_EXEC);
+		got = SYS3(recvmsg, from, &header, CLOSE_ON_EXEC);
 	while (got == -E_INTR);
+	*fd = got >= 0 && control.type == TYPE_RIGHTS ? control.fd : NO_FD;
+	return got;
+}
+
+/* The launcher may send a descriptor along with its word to go on. */
+long channel_take(void)
+{
+	char word;
+	int fd;
+	long got = channel_hear(channel, &word, sizeof(word), &fd);
+
 	if (got < 0)
 		return got;
-	return got == 1 && control.type == TYPE_RIGHTS && control.fd >= 0 ? control.fd : -E_IO;
+	return got == 1 && fd >= 0 ? fd : -E_IO;
 }

@@ -17,6 +17,7 @@ void channel_filtered(int by_sendmmsg); /* from here on the fewest system calls 
 long channel_move(int above); /* to a descriptor of at least that number */
 int channel_fd(void);
 long channel_take(void); /* a descriptor that comes with the word to go on */
+long channel_hear(int from, void *data, size_t size, int *fd); /* how much came, and with it perhaps a descriptor */
 
 /* failure.c: what is said of the step that fails. */
 void failure_words(const char *words, uint32_t count); /* goes with the number, as far as there is room */

@@ -75,6 +75,7 @@ def _create(call: Call, *, detached: bool) -> Container:
                 systemd_cgroup=_systemd(call.command),
                 systemd_properties=call.command.flag("systemd-properties"),
                 rootless=_rootless(call.command.text("rootless")),
+                monitor=False,  # whoever calls is one, or will not stay, like this process
             ),
         )
         try:

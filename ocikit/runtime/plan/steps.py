@@ -47,7 +47,7 @@ MAX_BYTES = 64 << 20
 NO_SLOT = 0xFFFF_FFFF_FFFF_FFFF
 
 _MAGIC = 0x4B49434F
-_VERSION = 2
+_VERSION = 3
 _ARGUMENTS = 5
 _HEAD = struct.Struct("=6I")
 _STEP = struct.Struct("=IHH5Q")
@@ -116,6 +116,7 @@ class Op(enum.IntEnum):
     DUMPABLE = 56
     CHROOT = 57
     ATTEND = 58
+    MONITOR = 59
 
 
 #: Operations whose strings are no text: a NUL is a byte like any other.
@@ -134,6 +135,8 @@ class Slot(enum.IntEnum):
     #: Passed: the directory that paths of the host begin at; the root of the container as it is being made.
     HOST_ROOT = 3
     CONTAINER_ROOT = 4
+    #: Passed: the first of what a monitor is given (:class:`ocikit.runtime.plan.monitor.Given`).
+    MONITOR = 5
     #: Passed: the first of the user namespaces that mounts are shown with.
     USER_NAMESPACES = 16
     #: Passed: the first of the descriptors that the program inherits.

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "ATTACH_FILE",
     "EXIT_FILE",
     "FIFO_FILE",
     "LIFETIMES",
+    "LOG_FILE",
     "MAX_STATE_BYTES",
     "OWN_FILE",
     "STATE_FILE",
+    "Monitored",
     "OwnRecord",
     "Record",
     "format_time",
@@ -41,14 +44,19 @@ STATE_FILE: Final = "state.json"
 OWN_FILE: Final = "ocikit.json"
 #: How the container ended, by whoever saw it. Written whole and once, hence without a lock.
 EXIT_FILE: Final = "exit.json"
+#: The socket at which clients attach to a container that has a monitor.
+ATTACH_FILE: Final = "attach"
+#: Its log, unless it is somewhere else.
+LOG_FILE: Final = "log"
 #: What a created container waits at.
 FIFO_FILE: Final = "exec.fifo"
 
 #: The size up to which a file of a state directory is read: 4 MiB, in bytes. runc's own are about 6 kB.
 MAX_STATE_BYTES: Final = 4 * 1024 * 1024
 
-#: How long a container may live: as long as the ``with`` block or object it was made in, or until it is destroyed.
-LIFETIMES: Final = ("scope", "detached")
+#: How long a container may live: as long as the ``with`` block or object it was made in, as long as the process that
+#: made it, or until it is destroyed.
+LIFETIMES: Final = ("scope", "process", "detached")
 
 _MAX_ID = 255
 _MAX_PID = 2**22
@@ -115,6 +123,23 @@ class MountedRoot(NamedTuple):
     made: int = 0
 
 
+class Monitored(NamedTuple):
+    """The monitor of a container, and what it does."""
+
+    #: Its process id.
+    pid: int
+    #: Field 22 of ``/proc/PID/stat`` of it.
+    start_time: int
+    #: Absolute path of the log; empty when there is none.
+    log: str = ""
+    #: ``json`` or ``cri``.
+    log_format: str = "json"
+    #: How many files the log has at most.
+    log_files: int = 1
+    #: Whether clients can attach.
+    attachable: bool = False
+
+
 class OwnRecord(NamedTuple):
     """What ``ocikit.json`` says."""
 
@@ -133,10 +158,13 @@ class OwnRecord(NamedTuple):
     rdt_groups: tuple[str, ...] = ()
     #: None for containers with a mount namespace.
     mounted_root: MountedRoot | None = None
+    #: None for containers without a monitor.
+    monitor: Monitored | None = None
 
     def to_json(self) -> bytes:
         """Return the text of the file."""
-        document = self._asdict() | {"version": 1, "cgroup_paths": dict(self.cgroup_paths)}
+        monitor = self.monitor._asdict() if self.monitor is not None else None
+        document = self._asdict() | {"version": 1, "cgroup_paths": dict(self.cgroup_paths), "monitor": monitor}
         return json.dumps(document).encode()
 
 
@@ -186,9 +214,9 @@ def parse_own(data: bytes, container_id: str) -> OwnRecord:
     paths = _paths(document.get("cgroup_paths"), where)
     started, processes = _typed(document.get("started"), str, ""), _typed(document.get("processes"), dict, {})
     groups = tuple(filter(_is_path, _typed(document.get("rdt_groups"), list, [])))
-    return OwnRecord(
-        lifetime, paths, tuple(parents), started, processes, groups, _mounted_root(document.get("mounted_root"))
-    )
+    mounted = _mounted_root(document.get("mounted_root"))
+    monitor = _monitored(document.get("monitor"), where)
+    return OwnRecord(lifetime, paths, tuple(parents), started, processes, groups, mounted, monitor)
 
 
 def parse_exit(data: bytes, container_id: str) -> ExitStatus:
@@ -200,11 +228,20 @@ def parse_exit(data: bytes, container_id: str) -> ExitStatus:
     document = _object(data, f"{EXIT_FILE} of container {container_id}")
     code, signal = document.get("exit_code"), document.get("signal")
     finished = parse_time(_typed(document.get("finished"), str, ""))
+    known = ExitStatus(
+        None,
+        None,
+        finished,
+        oom=_typed(document.get("oom"), bool, None),
+        timed_out=_typed(document.get("timed_out"), bool, None) or False,
+        user_time=_typed(document.get("user_time"), float, None),
+        system_time=_typed(document.get("system_time"), float, None),
+    )
     if isinstance(code, int) and not isinstance(code, bool) and 0 <= code <= 255:
-        return ExitStatus(code, None, finished)
+        return known._replace(exit_code=code)
     if isinstance(signal, int) and not isinstance(signal, bool) and 0 < signal <= 64:
-        return ExitStatus(None, signal, finished)
-    return ExitStatus(None, None, finished)
+        return known._replace(signal=signal)
+    return known
 
 
 def format_time(moment: dt.datetime) -> str:
@@ -292,6 +329,20 @@ def _unit(found: object) -> tuple[str, str, str] | None:
         return None
     parent, prefix, name = (_typed(found.get(key), str, "") for key in ("parent", "scope_prefix", "name"))
     return parent, prefix, name
+
+
+def _monitored(value: object, where: str) -> Monitored | None:
+    if not isinstance(value, dict):
+        return None
+    log = _typed(value.get("log"), str, "")
+    return Monitored(
+        pid=_number(value, "pid", -1, _MAX_PID, where),
+        start_time=_number(value, "start_time", 0, 2**64 - 1, where),
+        log=log if _is_path(log) else "",
+        log_format=_typed(value.get("log_format"), str, "json"),
+        log_files=max(1, _number(value, "log_files", 1, 1000, where)),
+        attachable=value.get("attachable") is True,
+    )
 
 
 def _mounted_root(value: object) -> MountedRoot | None:
