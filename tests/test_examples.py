@@ -169,6 +169,14 @@ def test_an_agent_decides(archive: Path) -> None:
     assert "refused\nbelieved\nocikit\n" in printed
 
 
+def test_the_doctor_looks_at_this_host() -> None:
+    """It prints a line for each thing that it looked at, and nothing that has to be done first where containers run."""
+    printed = run("doctor.py").splitlines()
+    assert any(line.split()[:2] == ["yes", "kernel.helper"] for line in printed)
+    assert any(line.startswith("containers can be made here") for line in printed)
+    assert [line for line in printed if line.startswith("first:")] == []
+
+
 def without_root(reference: str) -> str:
     """Run the example for users without privileges; called in a process of such a user."""
     return run("rootless.py", reference)

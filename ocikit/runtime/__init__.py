@@ -3,6 +3,7 @@
 * :func:`create` makes a container from a bundle, :func:`load` finds one that exists, :func:`run` runs one to its end;
 * :func:`list_containers` and :func:`stop_and_remove` work on all whose id has a prefix;
 * :class:`Container` is what they give;
+* :func:`doctor` finds out what this host can and cannot do for containers, and what to do about it;
 * :mod:`~ocikit.runtime.stats` and :mod:`~ocikit.runtime.events` have what is counted of containers, and what happens
   to their memory;
 * :mod:`~ocikit.runtime.seccomp` has what agents that decide about system calls of containers need.
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ocikit.runtime.console import Console
     from ocikit.runtime.container import Container
     from ocikit.runtime.creation import create
+    from ocikit.runtime.diagnosis.examine import doctor
+    from ocikit.runtime.diagnosis.findings import Diagnosis, Finding, FindingStatus
     from ocikit.runtime.listing import list_containers, load
     from ocikit.runtime.logs import LogLine, LogReader
     from ocikit.runtime.options import CreateOptions, LogOptions
@@ -40,7 +43,10 @@ __all__ = [
     "ContainerProcess",
     "ContainerState",
     "CreateOptions",
+    "Diagnosis",
     "ExitStatus",
+    "Finding",
+    "FindingStatus",
     "LogLine",
     "LogOptions",
     "LogReader",
@@ -49,6 +55,7 @@ __all__ = [
     "Status",
     "create",
     "default_root",
+    "doctor",
     "events",
     "features",
     "list_containers",
@@ -68,7 +75,10 @@ _HOMES = {
     "ContainerProcess": "child",
     "ContainerState": "status",
     "CreateOptions": "options",
+    "Diagnosis": "diagnosis.findings",
     "ExitStatus": "status",
+    "Finding": "diagnosis.findings",
+    "FindingStatus": "diagnosis.findings",
     "LogLine": "logs",
     "LogOptions": "options",
     "LogReader": "logs",
@@ -77,6 +87,7 @@ _HOMES = {
     "Status": "status",
     "create": "creation",
     "default_root": "state.root",
+    "doctor": "diagnosis.examine",
     "features": "abilities",
     "list_containers": "listing",
     "load": "listing",

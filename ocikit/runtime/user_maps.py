@@ -26,7 +26,19 @@ if TYPE_CHECKING:
     from ocikit.runtime.plan.users import Ranges
     from ocikit.spec import LinuxIDMapping, Spec
 
-__all__ = ["check_ranges", "with_joined_maps", "write_maps"]
+__all__ = [
+    "GROUPS",
+    "USERS",
+    "Kind",
+    "all_given",
+    "check_ranges",
+    "find_tool",
+    "given",
+    "is_in_files",
+    "user_name",
+    "with_joined_maps",
+    "write_maps",
+]
 
 _ACTION: Final = "map ids of the user namespace"
 _TOOL_SECONDS: Final = 30.0
@@ -34,7 +46,7 @@ _MAX_BYTES: Final = 1 << 20
 _WHERE_TOOLS_ARE: Final = "/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin"
 
 
-class _Kind(NamedTuple):
+class Kind(NamedTuple):
     """Users or groups."""
 
     file: str
@@ -42,8 +54,8 @@ class _Kind(NamedTuple):
     given_in: str
 
 
-_USERS: Final = _Kind("uid_map", "newuidmap", "/etc/subuid")
-_GROUPS: Final = _Kind("gid_map", "newgidmap", "/etc/subgid")
+USERS: Final = Kind("uid_map", "newuidmap", "/etc/subuid")
+GROUPS: Final = Kind("gid_map", "newgidmap", "/etc/subgid")
 
 
 def write_maps(pid: int, uid_map: Ranges, gid_map: Ranges, caller: Caller) -> None:
@@ -59,9 +71,9 @@ def write_maps(pid: int, uid_map: Ranges, gid_map: Ranges, caller: Caller) -> No
         SetupError: The kernel, or newuidmap(1), refuses.
         MissingDependencyError: It takes newuidmap(1), which is not installed.
     """
-    for kind, ranges, own in ((_GROUPS, gid_map, caller.gid), (_USERS, uid_map, caller.uid)):
+    for kind, ranges, own in ((GROUPS, gid_map, caller.gid), (USERS, uid_map, caller.uid)):
         if caller.may_map or caller.is_own(tuple(ranges), own):
-            if kind is _GROUPS and not caller.may_map:
+            if kind is GROUPS and not caller.may_map:
                 # Else a user could leave a group that keeps it out of something.
                 _write(pid, "setgroups", "deny")
             _write(pid, kind.file, text_of(ranges))
@@ -86,12 +98,12 @@ def check_ranges(uid_map: Ranges, gid_map: Ranges, caller: Caller) -> None:
         SetupError: It was not given the ids; says in which file, and which of them.
         MissingDependencyError: It takes newuidmap(1), which is not installed.
     """
-    for kind, ranges, own in ((_USERS, uid_map, caller.uid), (_GROUPS, gid_map, caller.gid)):
+    for kind, ranges, own in ((USERS, uid_map, caller.uid), (GROUPS, gid_map, caller.gid)):
         if caller.may_map or caller.is_own(tuple(ranges), own):
             continue
-        _tool(kind)
-        name = _user_name(caller.uid)
-        missing = uncovered(ranges, _given(kind.given_in, name, caller.uid), own) if _is_in_files() else None
+        find_tool(kind)
+        name = user_name(caller.uid)
+        missing = uncovered(ranges, given(kind.given_in, name, caller.uid), own) if is_in_files() else None
         if missing is not None:
             first, count = missing
             remedy = (
@@ -101,14 +113,15 @@ def check_ranges(uid_map: Ranges, gid_map: Ranges, caller: Caller) -> None:
             raise SetupError(_ACTION, errno.EPERM, kind.given_in, remedy)
 
 
-def _user_name(uid: int) -> str | None:
+def user_name(uid: int) -> str | None:
+    """Return the name of a user; None when it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return None
 
 
-def _is_in_files() -> bool:
+def is_in_files() -> bool:
     """Tell whether ranges are where the files say; a host may have them from somewhere else (nsswitch.conf, subid)."""
     for line in _read("/etc/nsswitch.conf").splitlines():
         name, _, sources = line.partition("#")[0].partition(":")
@@ -117,13 +130,18 @@ def _is_in_files() -> bool:
     return True
 
 
-def _given(path: str, name: str | None, uid: int) -> list[tuple[int, int]]:
+def given(path: str, name: str | None, uid: int) -> list[tuple[int, int]]:
     """Return the ranges that a file gives to a user, by its name or number (subuid(5))."""
+    return [(first, count) for who, first, count in all_given(path) if who in {name, str(uid)}]
+
+
+def all_given(path: str) -> list[tuple[str, int, int]]:
+    """Return the ranges that a file gives to anybody: to whom, the first id, and how many (subuid(5))."""
     found = []
     for line in _read(path).splitlines():
         fields = line.strip().split(":")
-        if len(fields) == 3 and fields[0] in {name, str(uid)} and fields[1].isdecimal() and fields[2].isdecimal():
-            found.append((int(fields[1]), int(fields[2])))
+        if len(fields) == 3 and fields[1].isdecimal() and fields[2].isdecimal():
+            found.append((fields[0], int(fields[1]), int(fields[2])))
     return found
 
 
@@ -135,7 +153,12 @@ def _read(path: str) -> str:
         return ""
 
 
-def _tool(kind: _Kind) -> str:
+def find_tool(kind: Kind) -> str:
+    """Return the path of newuidmap(1) or newgidmap(1).
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
     for directory in _WHERE_TOOLS_ARE.split(":"):
         path = f"{directory}/{kind.tool}"
         if os.access(path, os.X_OK):
@@ -146,10 +169,10 @@ def _tool(kind: _Kind) -> str:
     )
 
 
-def _run_tool(pid: int, kind: _Kind, ranges: Ranges) -> None:
+def _run_tool(pid: int, kind: Kind, ranges: Ranges) -> None:
     import subprocess  # noqa: PLC0415 - for those who map ranges without privileges
 
-    command = [_tool(kind), str(pid), *(str(number) for one in ranges for number in one)]
+    command = [find_tool(kind), str(pid), *(str(number) for one in ranges for number in one)]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
@@ -226,7 +249,7 @@ def _maps_of(path: str) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
     from ocikit.runtime.launch import launch  # noqa: PLC0415 - which writes maps by way of this module
 
     def look(helper: Launch, _: int) -> None:
-        raise _Found(*(parse_map(_read(f"/proc/{helper.pid}/{kind.file}")) for kind in (_USERS, _GROUPS)))
+        raise _Found(*(parse_map(_read(f"/proc/{helper.pid}/{kind.file}")) for kind in (USERS, GROUPS)))
 
     steps = (
         Step(Op.OPEN, "join user namespace", (Slot.JOINED, os.O_RDONLY), (path.encode(),), path),

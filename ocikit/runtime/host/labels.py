@@ -10,7 +10,7 @@ from ocikit.runtime.plan.attributes import Modules
 if TYPE_CHECKING:
     from ocikit.spec import Linux, Process
 
-__all__ = ["find_modules"]
+__all__ = ["apparmor", "find_modules", "selinux"]
 
 _APPARMOR_ENABLED = "/sys/module/apparmor/parameters/enabled"
 # The place of AppArmor's own since Linux 5.8, and the one that it shared with other modules before.
@@ -25,12 +25,13 @@ def find_modules(process: Process | None, linux: Linux | None = None) -> Modules
         process: The process of a configuration, or a further one.
         linux: The section of the configuration.
     """
-    apparmor = process is not None and bool(process.apparmor_profile)
-    selinux = (process is not None and bool(process.selinux_label)) or (linux is not None and bool(linux.mount_label))
-    return Modules(_apparmor() if apparmor else "", os.path.exists(_SELINUX) if selinux else False)
+    profiled = process is not None and bool(process.apparmor_profile)
+    labelled = (process is not None and bool(process.selinux_label)) or (linux is not None and bool(linux.mount_label))
+    return Modules(apparmor() if profiled else "", selinux() is not None if labelled else False)
 
 
-def _apparmor() -> str:
+def apparmor() -> str:
+    """Return the file in ``/proc/PID`` that AppArmor takes profiles by; empty where it is not enabled."""
     try:
         with open(_APPARMOR_ENABLED, encoding="ascii", errors="replace") as file:
             if not file.read(1).startswith("Y"):
@@ -38,3 +39,12 @@ def _apparmor() -> str:
     except OSError:
         return ""
     return next((name for name in _APPARMOR_FILES if os.path.exists(f"/proc/self/{name}")), "")
+
+
+def selinux() -> str | None:
+    """Return whether SELinux is "enforcing" or "permissive"; None where it is not enabled."""
+    try:
+        with open(_SELINUX, encoding="ascii", errors="replace") as file:
+            return "enforcing" if file.read(1) == "1" else "permissive"
+    except FileNotFoundError:
+        return None

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from ocikit.runtime.plan.steps import Plan
 
-__all__ = ["check_user_namespaces", "explained", "this_process"]
+__all__ = ["Forbidding", "check_user_namespaces", "explained", "forbidding", "sysctl", "this_process"]
 
 _EVERYBODY: Final = ((0, 0, 0xFFFF_FFFF),)
 _SYSCTLS: Final = "/proc/sys"
 _REFUSALS: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS})
 
 
-class _Forbidding(NamedTuple):
+class Forbidding(NamedTuple):
     """A kernel parameter that keeps users from making user namespaces."""
 
     name: str
@@ -40,9 +40,9 @@ class _Forbidding(NamedTuple):
 
 
 _SYSCTLS_THAT_FORBID: Final = (
-    _Forbidding("user.max_user_namespaces", "0", True, False, "sysctl -w user.max_user_namespaces=10000"),
-    _Forbidding("kernel.unprivileged_userns_clone", "0", False, False, "sysctl -w kernel.unprivileged_userns_clone=1"),
-    _Forbidding(
+    Forbidding("user.max_user_namespaces", "0", True, False, "sysctl -w user.max_user_namespaces=10000"),
+    Forbidding("kernel.unprivileged_userns_clone", "0", False, False, "sysctl -w kernel.unprivileged_userns_clone=1"),
+    Forbidding(
         "kernel.apparmor_restrict_unprivileged_userns",
         "1",
         False,
@@ -73,7 +73,7 @@ def check_user_namespaces(caller: Caller) -> None:
     Raises:
         NotSupportedError: With the parameter of the kernel that has to be changed.
     """
-    for one in _forbidding(caller):
+    for one in forbidding(caller):
         if not one.perhaps:
             raise NotSupportedError(
                 f"this host keeps user {caller.uid} from making user namespaces: the kernel parameter {one.name} is "
@@ -92,7 +92,7 @@ def explained(caller: Caller, plan: Plan) -> Iterator[None]:
     try:
         yield
     except SetupError as error:
-        found = _forbidding(caller) if plan.uid_map and error.errno in _REFUSALS else []
+        found = forbidding(caller) if plan.uid_map and error.errno in _REFUSALS else []
         if not found:
             raise
         one = found[0]
@@ -101,13 +101,15 @@ def explained(caller: Caller, plan: Plan) -> Iterator[None]:
         raise SetupError(error.action, error.errno or errno.EPERM, error.filename, remedy) from None
 
 
-def _forbidding(caller: Caller) -> list[_Forbidding]:
+def forbidding(caller: Caller) -> list[Forbidding]:
+    """Return the kernel parameters of this host that keep a caller from making user namespaces, or may do so."""
     return [
-        one for one in _SYSCTLS_THAT_FORBID if (one.everybody or not caller.may_mount) and _value(one.name) == one.value
+        one for one in _SYSCTLS_THAT_FORBID if (one.everybody or not caller.may_mount) and sysctl(one.name) == one.value
     ]
 
 
-def _value(name: str) -> str | None:
+def sysctl(name: str) -> str | None:
+    """Return the value of a kernel parameter; None where there is none of that name, or it cannot be read."""
     try:
         with open(f"{_SYSCTLS}/{name.replace('.', '/')}", encoding="ascii", errors="replace") as file:
             return file.read().strip()
