@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.creation import create
     from ocikit.runtime.listing import list_containers, load
     from ocikit.runtime.options import CreateOptions
+    from ocikit.runtime.processes import ProcessInfo, ProcessList
     from ocikit.runtime.running import run
     from ocikit.runtime.state.root import default_root
     from ocikit.runtime.status import Completed, ContainerState, ExitStatus, Status
@@ -38,6 +39,8 @@ __all__ = [
     "CreateOptions",
     "ExitStatus",
     "Outcome",
+    "ProcessInfo",
+    "ProcessList",
     "Report",
     "Status",
     "create",
@@ -61,6 +64,8 @@ _HOMES = {
     "CreateOptions": "options",
     "ExitStatus": "status",
     "Outcome": "stopping",
+    "ProcessInfo": "processes",
+    "ProcessList": "processes",
     "Report": "stopping",
     "Status": "status",
     "create": "creation",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.cgroups.ownership import Claims
     from ocikit.runtime.events import OutOfMemoryWatch, StallWatch
     from ocikit.runtime.process import Init
+    from ocikit.runtime.processes import ProcessList
     from ocikit.runtime.state.documents import OwnRecord, Record
     from ocikit.runtime.stats import Stats
     from ocikit.runtime.status import ExitStatus
@@ -158,6 +159,18 @@ class Handle:
         if key is not None:
             return cgroup_tree.processes(paths[key])
         return [self.pid] if self._alive() else []
+
+    def ps(self) -> ProcessList:
+        """Return what is known of each process of the container, as a list that shows itself as a table.
+
+        Those that end meanwhile are left out. A container without cgroups of its own has its first process in it only.
+
+        Raises:
+            CgroupError: The kernel does not tell.
+        """
+        from ocikit.runtime.processes import look  # noqa: PLC0415 - for those who ask
+
+        return look(self)
 
     def stats(self) -> Stats:
         """Return what the container uses at this moment, or used before it ended.
