@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from ocikit.runtime.console import Console
     from ocikit.runtime.container import Container
     from ocikit.runtime.creation import create
-    from ocikit.runtime.listing import list_containers, load
+    from ocikit.runtime.listing import ContainerList, list_containers, load
     from ocikit.runtime.options import CreateOptions
     from ocikit.runtime.processes import ProcessInfo, ProcessList
     from ocikit.runtime.running import run
     from ocikit.runtime.state.root import default_root
+    from ocikit.runtime.stats.history import StatsHistory
     from ocikit.runtime.status import Completed, ContainerState, ExitStatus, Status
     from ocikit.runtime.stopping import Outcome, Report, stop_and_remove
 
@@ -34,6 +35,7 @@ __all__ = [
     "Completed",
     "Console",
     "Container",
+    "ContainerList",
     "ContainerProcess",
     "ContainerState",
     "CreateOptions",
@@ -42,6 +44,7 @@ __all__ = [
     "ProcessInfo",
     "ProcessList",
     "Report",
+    "StatsHistory",
     "Status",
     "create",
     "default_root",
@@ -59,6 +62,7 @@ _HOMES = {
     "Completed": "status",
     "Console": "console",
     "Container": "container",
+    "ContainerList": "listing",
     "ContainerProcess": "child",
     "ContainerState": "status",
     "CreateOptions": "options",
@@ -67,6 +71,7 @@ _HOMES = {
     "ProcessInfo": "processes",
     "ProcessList": "processes",
     "Report": "stopping",
+    "StatsHistory": "stats.history",
     "Status": "status",
     "create": "creation",
     "default_root": "state.root",

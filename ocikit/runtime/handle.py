@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.processes import ProcessList
     from ocikit.runtime.state.documents import OwnRecord, Record
     from ocikit.runtime.stats import Stats
+    from ocikit.runtime.stats.history import StatsHistory
     from ocikit.runtime.status import ExitStatus
     from ocikit.spec import State
 
@@ -51,6 +52,11 @@ class Handle:
 
     def __repr__(self) -> str:
         return f"<Container {self.id} in {self.root}, pid {self.pid}>"
+
+    def _repr_html_(self) -> str:
+        from ocikit.runtime.display.containers import container as show  # noqa: PLC0415 - for notebooks
+
+        return show(self)
 
     @property
     def id(self) -> str:
@@ -190,6 +196,30 @@ class Handle:
         network = interfaces(self.pid) if self._alive() else None
         # Another process with this id would have to be newer than the container.
         return collect(paths, network if self._alive() else None, rdt_stats(*self._record.rdt))
+
+    def sample(
+        self, seconds: float | None = 10.0, interval: float = 0.5, *, history: StatsHistory | None = None
+    ) -> StatsHistory:
+        """Take :meth:`stats` again and again, until a time is over or the container has ended, which is no error.
+
+        Args:
+            seconds: For how long; None is until it has ended.
+            interval: The time between two samples, in seconds; 0.01 or more.
+            history: One to go on with, which also has what there is when this is interrupted; None for a new one,
+                which keeps the last 1000 samples.
+
+        Returns:
+            The samples; none for a container that has ended and has no cgroups any more.
+
+        Raises:
+            ValueError: The times make no sense.
+            CgroupError: The kernel does not tell, or the container never had a cgroup of its own.
+        """
+        from ocikit.runtime.stats.history import StatsHistory, record  # noqa: PLC0415 - for those who ask
+
+        history = StatsHistory() if history is None else history
+        record(self, seconds, interval, history)
+        return history
 
     @contextlib.contextmanager
     def watch_memory(self) -> Iterator[OutOfMemoryWatch]:

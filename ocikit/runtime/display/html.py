@@ -32,6 +32,7 @@ _TABLE: Final = (
 )
 _SPACE: Final = "padding:.15em .8em .15em 0"
 _CELL: Final = f"border:0;{_SPACE};vertical-align:top;background:none;text-align:"
+_NUMBER: Final = f"{_CELL}right;white-space:nowrap"
 _HEAD: Final = (
     "border:0;border-bottom:1px solid rgba(128,128,128,.45);font-weight:600;white-space:nowrap;"
     f"{_SPACE};background:none;text-align:"
@@ -44,28 +45,26 @@ _ROW: Final = "background:none;border:0"
 _COLOURS: Final = {"good": "#2e9e5b", "busy": "#3b82c4", "warning": "#d08a1d", "bad": "#d6453d", "idle": "#8a8f98"}
 
 
-def escaped(value: text.Cell | Html) -> Html:
-    """Return what is shown of something, as HTML."""
+def escaped(value: Cell, limit: int = text.LONGEST_CELL) -> Html:
+    """Return what is shown of something, as HTML: at most a number of characters of what is none."""
     if isinstance(value, Html):
         return value
     if value is None:
         return Html('<span style="opacity:.55">unknown</span>')
-    return Html(_escape(text.cell_text(value)))
+    return Html(_escape(text.printable(str(value), limit)))
 
 
-def element(tag: str, content: Cell = "", *, style: str = "", **attributes: str | int) -> Html:
+def element(tag: str, content: Cell = "", /, **attributes: str | float) -> Html:
     """Return an element: its content and the values of its attributes are escaped.
 
     Args:
         tag: Its name.
         content: What is in it.
-        style: Declarations of CSS.
-        attributes: Others, with ``_`` for ``-``; one at the end is left out.
+        attributes: With ``_`` for ``-``; one at the end is left out.
     """
-    given = ({"style": style} if style else {}) | attributes
     words = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{_escape(text.printable(str(value), 100_000))}"'
-        for name, value in given.items()
+        for name, value in attributes.items()
     )
     return Html(f"<{tag}{words}>{escaped(content)}</{tag}>")
 
@@ -75,10 +74,18 @@ def joined(parts: Iterable[Cell], separator: Cell = "") -> Html:
     return Html(escaped(separator).join(map(escaped, parts)))
 
 
-def code(content: str) -> Html:
-    """Return something that is to be read letter by letter."""
-    style = "font-family:ui-monospace,monospace;font-size:.95em;background:none;color:inherit;overflow-wrap:anywhere"
-    return element("code", content, style=style)
+def code(content: str, limit: int = text.LONGEST_CELL) -> Html:
+    """Return something that is to be read letter by letter.
+
+    Args:
+        content: What it is.
+        limit: How many characters of it are shown.
+    """
+    style = (
+        "font-family:ui-monospace,monospace;font-size:.95em;padding:0;background:none;color:inherit;"
+        "overflow-wrap:anywhere;white-space:pre-wrap"
+    )
+    return element("code", escaped(content, limit), style=style)
 
 
 def badge(word: str, kind: str) -> Html:
@@ -106,7 +113,7 @@ def table(rows: Iterable[Sequence[Cell]], header: Sequence[str] = (), *, caption
     right = [bool(kept) and all(_is_number(row[at]) for row in kept) for at in range(len(header))]
     sides = ["right" if one else "left" for one in right]
     head = _row("th", header, [f"{_HEAD}{side}" for side in sides]) if header else Html()
-    body = joined(_row("td", row, [f"{_CELL}{'right' if _is_number(one) else 'left'}" for one in row]) for row in kept)
+    body = joined(_row("td", row, [_NUMBER if _is_number(one) else f"{_CELL}left" for one in row]) for row in kept)
     if more > 0:
         body = joined((body, _row("td", [f"… and {more} more"], [f"{_CELL}left"])))
     parts = (element("thead", head) if head else head, element("tbody", body))

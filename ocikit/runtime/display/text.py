@@ -85,9 +85,9 @@ def seconds(number: float) -> Quantity:
     return Quantity(f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}")
 
 
-def moment(when: dt.datetime) -> str:
+def moment(when: dt.datetime) -> Quantity:
     """Return a moment in the time zone of this host, to the second."""
-    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return Quantity(when.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
 
 
 def cell_text(cell: Cell) -> str:
