@@ -94,7 +94,7 @@ def _disks(block_io: BlockIOStats) -> Iterator[tuple[str, Cell]]:
 
 
 def _pressure(name: str, pressure: PressureStats | None) -> Iterator[tuple[str, Cell]]:
-    if pressure is not None and pressure.some.total:
+    if pressure is not None and (pressure.some.avg10 or pressure.some.avg60):
         yield (
             name,
             f"{pressure.some.avg10:.1f} % of the last ten seconds, {pressure.some.avg60:.1f} % of the last minute",
