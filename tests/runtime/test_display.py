@@ -18,6 +18,7 @@ from showing import MB, Page, show, stats
 from ocikit import runtime
 from ocikit.errors import StateError
 from ocikit.runtime.display import html, text
+from ocikit.runtime.stats.network import parse_interfaces
 from ocikit.runtime.stats.types import InterfaceStats
 from ocikit.runtime.status import Completed, ExitStatus
 from ocikit.runtime.stopping import Outcome, Report
@@ -217,7 +218,9 @@ def test_what_a_program_wrote() -> None:
 
 
 def test_interfaces_have_names_of_their_own_choice() -> None:
-    """The name of a network interface is what the container gives it."""
+    """The name of a network interface is what the container gives it, separators of other alphabets included."""
+    (read,) = parse_interfaces(f"head\nhead\n eth0\x1c\u2028: {' '.join(map(str, range(16)))}\n")
+    assert read.name == "eth0\x1c\u2028"
     numbers: dict[str, Any] = {field.name: 1 for field in attrs.fields(InterfaceStats)}
     many = tuple(InterfaceStats(**numbers | {"name": f"<i>{number}\x1b"}) for number in range(30))
     page = show(attrs.evolve(stats(), network=many))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import os
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from rootless_calls import spec_of
 
 from ocikit import runtime
 from ocikit.runtime import processes
@@ -16,7 +18,9 @@ from ocikit.spec import LinuxIDMapping, LinuxNamespace, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from as_user import User as Unprivileged
+    from peer_runc import Runc
 
 #: Starts processes with names and arguments that are none, and says when all of them have them. A name is set by
 #: writing it, and is what the last of them has.
@@ -138,6 +142,32 @@ def test_users_of_a_namespace(root: Path, make_bundle: Callable[..., Path], cont
         container.start()
         (one,) = container.ps()
         assert (one.uid, one.user, one.container_pid) == (301000, "user", 1)
+
+
+def look_without_privileges(container_id: str) -> list[Any]:
+    """Show a container of this user; called in a process of such a user."""
+    spec = spec_of()
+    with runtime.create(None, container_id, Path.home() / "bundle", spec=spec, stdin="null") as container:
+        container.start()
+        (Path.home() / "rootfs/etc").mkdir(exist_ok=True)
+        (Path.home() / "rootfs/etc/passwd").write_text("me:x:0:0::/:/bin/sh\n")
+        (one,) = container.ps()
+        return [one.pid == container.pid, one.container_pid, one.uid == os.getuid(), one.user, container._repr_html_()]
+
+
+def test_without_privileges_and_without_cgroups(user: Unprivileged, container_id: str) -> None:
+    """There is the first process, whose user has the name that it has inside; what is not counted is unknown."""
+    *found, page = user.call(look_without_privileges, container_id)
+    assert found == [True, 1, True, "me"]
+    assert "unknown" in page
+
+
+def test_a_container_of_runc(runc: Runc, root: Path, bundle: Path, container_id: str) -> None:
+    """Whoever made it, its processes are found."""
+    runc.create(container_id, bundle)
+    container = runtime.load(root, container_id)
+    container.start()
+    assert [(one.pid, one.container_pid, one.user) for one in container.ps()] == [(container.pid, 1, "root")]
 
 
 def test_processes_that_come_and_go(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
