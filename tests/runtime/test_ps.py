@@ -172,10 +172,10 @@ def test_a_container_of_runc(runc: Runc, root: Path, bundle: Path, container_id:
 
 def test_processes_that_come_and_go(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
     """Those that end while they are read are left out, and are no error."""
-    bundle = make_bundle("sh", "-c", "while :; do /bin/true & /bin/true; done")
+    bundle = make_bundle("sh", "-c", "while :; do /bin/true; done")
     with runtime.create(root, container_id, bundle, stdin="null") as container:
         container.start()
-        for _ in range(100):
+        for _ in range(50):
             found = container.ps()
             assert found[0].container_pid == 1
 
