@@ -162,6 +162,19 @@ def test_work_inside_a_container(archive: Path) -> None:
     assert printed[-1] == "the shell: 3"
 
 
+def test_a_page_like_a_notebook(archive: Path, tmp_path: Path) -> None:
+    """It is written with everything that a container shows of itself, and the terminal gets tables."""
+    printed = run("notebook.py", f"oci-archive:{archive}", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    for seen in ("created", "oci-archive:", "container.ps()", "<svg", "limit 64.0 MiB", "exit code 3", "removed"):
+        assert seen in page
+    assert "<script" not in page
+    head, first, *_ = printed.splitlines()
+    assert head.split()[:3] == ["PID", "IN", "PPID"]
+    assert first.split()[1] == "1"
+    assert " samples in " in printed
+
+
 def test_an_agent_decides(archive: Path) -> None:
     """It is told of the container, refuses one call and makes up the result of another."""
     printed = run("seccomp_agent.py", f"oci-archive:{archive}")

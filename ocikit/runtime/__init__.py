@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from ocikit.runtime.creation import create
     from ocikit.runtime.diagnosis.examine import doctor
     from ocikit.runtime.diagnosis.findings import Diagnosis, Finding, FindingStatus
-    from ocikit.runtime.listing import list_containers, load
+    from ocikit.runtime.listing import ContainerList, list_containers, load
     from ocikit.runtime.logs import LogLine, LogReader
     from ocikit.runtime.options import CreateOptions, LogOptions
+    from ocikit.runtime.processes import ProcessInfo, ProcessList
     from ocikit.runtime.running import run
     from ocikit.runtime.state.root import default_root
+    from ocikit.runtime.stats.history import StatsHistory
     from ocikit.runtime.status import Completed, ContainerState, ExitStatus, Status
     from ocikit.runtime.stopping import Outcome, Report, stop_and_remove
 
@@ -40,6 +42,7 @@ __all__ = [
     "Completed",
     "Console",
     "Container",
+    "ContainerList",
     "ContainerProcess",
     "ContainerState",
     "CreateOptions",
@@ -51,7 +54,10 @@ __all__ = [
     "LogOptions",
     "LogReader",
     "Outcome",
+    "ProcessInfo",
+    "ProcessList",
     "Report",
+    "StatsHistory",
     "Status",
     "create",
     "default_root",
@@ -72,6 +78,7 @@ _HOMES = {
     "Completed": "status",
     "Console": "console",
     "Container": "container",
+    "ContainerList": "listing",
     "ContainerProcess": "child",
     "ContainerState": "status",
     "CreateOptions": "options",
@@ -83,7 +90,10 @@ _HOMES = {
     "LogOptions": "options",
     "LogReader": "logs",
     "Outcome": "stopping",
+    "ProcessInfo": "processes",
+    "ProcessList": "processes",
     "Report": "stopping",
+    "StatsHistory": "stats.history",
     "Status": "status",
     "create": "creation",
     "default_root": "state.root",

@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from ocikit.runtime.events import OutOfMemoryWatch, StallWatch
     from ocikit.runtime.logs import LogReader
     from ocikit.runtime.process import Init
+    from ocikit.runtime.processes import ProcessList
     from ocikit.runtime.state.documents import OwnRecord, Record
     from ocikit.runtime.stats import Stats
+    from ocikit.runtime.stats.history import StatsHistory
     from ocikit.runtime.status import ExitStatus
     from ocikit.runtime.uninterrupted import Cancellation
     from ocikit.spec import State
@@ -61,6 +63,11 @@ class Handle:
 
     def __repr__(self) -> str:
         return f"<Container {self.id} in {self.root}, pid {self.pid}>"
+
+    def _repr_html_(self) -> str:
+        from ocikit.runtime.display.containers import container as show  # noqa: PLC0415 - for notebooks
+
+        return show(self)
 
     @property
     def id(self) -> str:
@@ -170,6 +177,18 @@ class Handle:
             return cgroup_tree.processes(paths[key])
         return [self.pid] if self._alive() else []
 
+    def ps(self) -> ProcessList:
+        """Return what is known of each process of the container, as a list that shows itself as a table.
+
+        Those that end meanwhile are left out. A container without cgroups of its own has its first process in it only.
+
+        Raises:
+            CgroupError: The kernel does not tell.
+        """
+        from ocikit.runtime.processes import look  # noqa: PLC0415 - for those who ask
+
+        return look(self)
+
     def stats(self) -> Stats:
         """Return what the container uses at this moment, or used before it ended.
 
@@ -188,6 +207,30 @@ class Handle:
         network = interfaces(self.pid) if self._alive() else None
         # Another process with this id would have to be newer than the container.
         return collect(paths, network if self._alive() else None, rdt_stats(*self._record.rdt))
+
+    def sample(
+        self, seconds: float | None = 10.0, interval: float = 0.5, *, history: StatsHistory | None = None
+    ) -> StatsHistory:
+        """Take :meth:`stats` again and again, until a time is over or the container has ended, which is no error.
+
+        Args:
+            seconds: For how long; None is until it has ended.
+            interval: The time between two samples, in seconds; 0.01 or more.
+            history: One to go on with, which also has what there is when this is interrupted; None for a new one,
+                which keeps the last 1000 samples.
+
+        Returns:
+            The samples; none for a container that has ended and has no cgroups any more.
+
+        Raises:
+            ValueError: The times make no sense.
+            CgroupError: The kernel does not tell, or the container never had a cgroup of its own.
+        """
+        from ocikit.runtime.stats.history import StatsHistory, record  # noqa: PLC0415 - for those who ask
+
+        history = StatsHistory() if history is None else history
+        record(self, seconds, interval, history)
+        return history
 
     @contextlib.contextmanager
     def watch_memory(self) -> Iterator[OutOfMemoryWatch]:

@@ -16,9 +16,28 @@ from ocikit.runtime.state.root import StateRoot, default_root
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["list_containers", "load", "root_path", "scan"]
+__all__ = ["ContainerList", "list_containers", "load", "root_path", "scan"]
 
 _log = logging.getLogger("ocikit.runtime")
+
+
+class ContainerList(list[Container]):
+    """A list of containers that shows itself as a table: as text for a terminal, and in a notebook.
+
+    What they are doing is looked up when it is shown.
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        from ocikit.runtime.display.containers import listing  # noqa: PLC0415 - for those who show it
+
+        return listing(self)
+
+    def _repr_html_(self) -> str:
+        from ocikit.runtime.display.containers import containers  # noqa: PLC0415 - for notebooks
+
+        return containers(self)
 
 
 def root_path(root: str | os.PathLike[str] | None) -> str:
@@ -74,7 +93,7 @@ def list_containers(
     *,
     prefix: str | None = None,
     labels: Mapping[str, str] | None = None,
-) -> list[Container]:
+) -> ContainerList:
     """List the containers of a state root, whoever made them, sorted by id.
 
     Args:
@@ -90,7 +109,7 @@ def list_containers(
         SystemCallError: The state root cannot be read.
     """
     wanted = (labels or {}).items()
-    found = []
+    found = ContainerList()
     try:
         with StateRoot.open(root_path(root)) as opened:
             for container_id, container in scan(opened, prefix or ""):
@@ -100,5 +119,5 @@ def list_containers(
                 elif not isinstance(container, NotExistError):
                     _log.warning("container %s is left out of the list: %s", container_id, container)
     except FileNotFoundError:
-        return []
+        return ContainerList()
     return found

@@ -64,6 +64,11 @@ class ExitStatus(NamedTuple):
             return cls(None, os.WTERMSIG(status), finished)
         return cls(os.WEXITSTATUS(status), None, finished)
 
+    def _repr_html_(self) -> str:
+        from ocikit.runtime.display.states import exit_status as show  # noqa: PLC0415 - for notebooks
+
+        return show(self)
+
 
 class Completed(NamedTuple):
     """A container that ran to its end and is gone."""
@@ -76,6 +81,11 @@ class Completed(NamedTuple):
     stdout: bytes
     #: What it wrote to its standard error; empty when that was not a pipe.
     stderr: bytes
+
+    def _repr_html_(self) -> str:
+        from ocikit.runtime.display.states import completed as show  # noqa: PLC0415 - for notebooks
+
+        return show(self)
 
 
 class ContainerState(NamedTuple):
@@ -101,3 +111,8 @@ class ContainerState(NamedTuple):
     finished: dt.datetime | None
     #: How it ended; None while it lives.
     exit_status: ExitStatus | None
+
+    def _repr_html_(self) -> str:
+        from ocikit.runtime.display.states import state as show  # noqa: PLC0415 - for notebooks
+
+        return show(self)

@@ -63,6 +63,11 @@ class Report(Sequence[Outcome]):
     def __repr__(self) -> str:
         return f"Report(outcomes={self.outcomes!r}, warnings={self.warnings!r})"
 
+    def _repr_html_(self) -> str:
+        from ocikit.runtime.display.containers import report as show  # noqa: PLC0415 - for notebooks
+
+        return show(self)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Report):
             return NotImplemented

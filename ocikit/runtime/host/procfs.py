@@ -8,13 +8,16 @@ from typing import NamedTuple
 
 __all__ = [
     "Stat",
+    "Usage",
     "ancestors",
     "children",
     "own_capabilities",
     "own_umask",
     "pid_of",
+    "read_in",
     "read_stat",
     "start_time",
+    "status_field",
     "unescape",
 ]
 
@@ -44,6 +47,62 @@ class Stat(NamedTuple):
         fields = text[text.rindex(b")") + 2 :].split()
         of_kernel = bool(int(fields[6]) & _PF_KTHREAD)
         return cls(fields[0].decode(), int(fields[1]), int(fields[19]), int(fields[49]), of_kernel)
+
+
+class Usage(NamedTuple):
+    """Further fields of ``/proc/PID/stat``: what a process is called, and what it uses."""
+
+    #: The name of its program or thread, which the process chooses: any bytes but NUL, fifteen at most.
+    comm: bytes
+    #: One letter, as in :class:`Stat`.
+    state: str
+    #: Process id of the parent.
+    parent: int
+    #: In programs and in the kernel for them, in clock ticks.
+    cpu_ticks: int
+    #: How many threads it has.
+    threads: int
+    #: When it was started, in clock ticks since boot.
+    start_time: int
+    #: How much memory it has in use, in pages.
+    rss_pages: int
+
+    @classmethod
+    def parse(cls, text: bytes) -> Usage:
+        """Read the file."""
+        end = text.rindex(b")")
+        fields = text[end + 2 :].split()
+        numbers = [int(fields[number - 3]) for number in (4, 14, 15, 20, 22, 24)]
+        parent, user, system, threads, start_time, rss_pages = numbers
+        comm = text[text.index(b"(") + 1 : end]
+        return cls(comm, fields[0].decode(), parent, user + system, threads, start_time, rss_pages)
+
+
+def status_field(text: bytes, name: bytes) -> list[bytes]:
+    """Return the words of a field of ``/proc/PID/status`` (proc_pid_status(5)); none when it is not there.
+
+    The kernel escapes line feeds in the name of a process, and nothing else: a line ends there and nowhere else.
+    """
+    prefix = name + b":"
+    return next((line[len(prefix) :].split() for line in text.split(b"\n") if line.startswith(prefix)), [])
+
+
+def read_in(directory_fd: int, name: str, limit: int) -> bytes:
+    """Return the first bytes of a file of a process, whose directory in /proc is open: no other process can be meant.
+
+    Raises:
+        ProcessLookupError: The process is gone, or a thread of the kernel.
+        FileNotFoundError: The process is gone.
+        PermissionError: It is not to be seen.
+    """
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory_fd)
+    try:
+        data = b""
+        while len(data) < limit and (piece := os.read(fd, limit - len(data))):
+            data += piece
+        return data
+    finally:
+        os.close(fd)
 
 
 def read_stat(pid: int) -> Stat | None:

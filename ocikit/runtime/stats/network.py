@@ -40,11 +40,11 @@ def interfaces(pid: int) -> tuple[InterfaceStats, ...] | None:
 def parse_interfaces(text: str) -> tuple[InterfaceStats, ...]:
     """Read the text of ``/proc/PID/net/dev``."""
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a name may hold what Python takes for the end of a line, too
         name, colon, numbers = line.rpartition(":")
         values = numbers.split()
         if colon and len(values) > max(_COLUMNS.values()):
             found.append(
-                InterfaceStats(name=name.strip(), **{key: int(values[column]) for key, column in _COLUMNS.items()})
+                InterfaceStats(name=name.strip(" "), **{key: int(values[column]) for key, column in _COLUMNS.items()})
             )
     return tuple(found)

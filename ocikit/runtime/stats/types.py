@@ -249,3 +249,8 @@ class Stats:
     #: Of the container's own network namespace; None when it has ended, or shares that of this process.
     network: tuple[InterfaceStats, ...] | None
     intel_rdt: RdtStats | None
+
+    def _repr_html_(self) -> str:
+        from ocikit.runtime.display.numbers import stats_facts  # noqa: PLC0415 - for notebooks
+
+        return stats_facts(self)
