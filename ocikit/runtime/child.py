@@ -20,6 +20,7 @@ from ocikit.runtime.stdio import broken_pipes_raise
 from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
+    from ocikit.runtime.cgroups.branch import Branch
     from ocikit.runtime.console import Console
     from ocikit.runtime.status import ExitStatus
 
@@ -42,11 +43,14 @@ class ContainerProcess:
 
     Its parent is an attendant, a tiny process outside of the container, which ends in the same way: nothing in the
     container ever waits for this process. Only this process learns how it ended. As a context manager, it is killed at
-    the end of the block if it still runs. When this object is forgotten, the process goes on.
+    the end of the block if it still runs, with all that it started. When this object is forgotten, the process goes on.
     """
 
-    def __init__(self, container_id: str, pid: int, pidfd: int, attendant: tuple[int, int] | None) -> None:
+    def __init__(
+        self, container_id: str, pid: int, pidfd: int, attendant: tuple[int, int] | None, branch: Branch | None = None
+    ) -> None:
         self._container_id = container_id
+        self._branch = branch
         self._process = self._attendant = Init(pid, 0, pidfd)
         _held.add(self._process)
         if attendant is not None:
@@ -63,7 +67,7 @@ class ContainerProcess:
         self.stderr: BinaryIO | None = None
         #: Our side of its terminal; None when it has none, or a console socket got it.
         self.console: Console | None = None
-        collect = functools.partial(_collect, self._attendant)
+        collect = functools.partial(_collect, self._attendant, branch)
         weakref.finalize(self, forgotten.remember, self._attendant, collect).atexit = False
 
     def __repr__(self) -> str:
@@ -99,11 +103,11 @@ class ContainerProcess:
             deadline = None if timeout is None else time.monotonic() + timeout
             self._wait_for(self._attendant, timeout)
             killed_alone = self._process.alive()
-            status = uninterrupted(lambda _: _collect(self._attendant), finish=True)
+            status = uninterrupted(lambda _: _collect(self._attendant, self._branch), finish=True)
             if status.signal == signals.SIGKILL:
                 # Was it the attendant that somebody killed? The kernel may know how the process itself ended.
                 self._wait_for(self._process, None if deadline is None else max(0.0, deadline - time.monotonic()))
-                itself = _collect(self._process)
+                itself = _collect(self._process, self._branch)
                 status = itself if itself.known or killed_alone else status
             self._status = status
         return self._status
@@ -123,8 +127,8 @@ class ContainerProcess:
 
         Args:
             input: What it reads from a standard input that is a pipe, or what is typed at its terminal.
-            timeout: How long it may take from now on, in seconds; then it is killed, and what it started is not.
-            output_limit: How much it may write to each pipe, in bytes; then it is killed.
+            timeout: How long it may take from now on, in seconds; then it is killed, with all that it started.
+            output_limit: How much it may write to each pipe, in bytes; then it is killed in the same way.
 
         Returns:
             How it ended, and what it wrote to those streams that are pipes; what was written to a terminal is its
@@ -143,11 +147,13 @@ class ContainerProcess:
             with self.held() as ending:
                 in_time = ending is None or pipes.serve(ending, timeout)
         except LimitExceededError:
-            self.kill()
+            self.kill_all()
             raise
         if not in_time:
-            self.kill()
-            raise RunTimeoutError(f"{who} has not ended after {timeout} seconds and was killed", *pipes.outputs())
+            self.kill_all()
+            self.wait()
+            message = f"{who} has not ended after {timeout} seconds and was killed, with all that it started"
+            raise RunTimeoutError(message, *pipes.rest())
         status = self.wait()
         return Completed(status.exit_code, status.signal, *pipes.finish())
 
@@ -173,6 +179,25 @@ class ContainerProcess:
         with contextlib.suppress(NotRunningError):
             self.signal(signals.SIGKILL)
 
+    def kill_all(self) -> None:
+        """Kill the process and everything that it started, whatever became of those who stand between.
+
+        They are known by the cgroup that the process was given. Where it has none (it was told to be in another one, or
+        this user may make none), those are killed who descend from it by parents that live.
+
+        Raises:
+            CgroupError: Somebody does not end.
+        """
+        if self._branch is not None:
+            uninterrupted(lambda _: self._branch.kill() if self._branch is not None else None, finish=True)
+            return
+        with self._process.held() as pidfd:
+            if pidfd is not None and self._process.alive():
+                from ocikit.runtime.descendants import kill_descendants  # noqa: PLC0415 - for those without a cgroup
+
+                kill_descendants(self.pid, pidfd)
+        self.kill()
+
     def close(self) -> None:
         """Close the pipes to the process and its terminal; it goes on. Closing twice is nothing."""
         if self.console is not None:
@@ -183,8 +208,9 @@ class ContainerProcess:
                     file.close()
 
     def end(self) -> None:
-        """Kill the process if it runs, wait for it, and close what connects us with it."""
-        self.kill()
+        """Kill the process if it runs, with all that it started, wait for it, and close what connects us with it."""
+        if self._process.alive():
+            self.kill_all()
         self.wait()
         self.close()
 
@@ -198,5 +224,8 @@ class ContainerProcess:
             self.close()
 
 
-def _collect(attendant: Init) -> ExitStatus:
-    return attendant.collect(lambda: None, lambda _: None)
+def _collect(attendant: Init, branch: Branch | None) -> ExitStatus:
+    status = attendant.collect(lambda: None, lambda _: None)
+    if branch is not None:
+        branch.remove()
+    return status

@@ -29,6 +29,7 @@ from ocikit.runtime import forgotten
 from ocikit.runtime.cgroups import freezer
 from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups import ownership as cgroup_ownership
+from ocikit.runtime.cgroups.branch import Branch
 from ocikit.runtime.child import ContainerProcess
 from ocikit.runtime.console import Reception
 from ocikit.runtime.inside import Inside, Places
@@ -74,6 +75,8 @@ class Request(NamedTuple):
     give_streams: bool = False
     #: What is done with a terminal that is kept, before the program is executed.
     prepare_console: Callable[[Console], None] | None = None
+    #: Give it a cgroup of its own below the container's, if it names none.
+    branch: bool = True
     #: Leave it to whoever takes the orphans of this process, and waits for them: nobody else learns how it ends.
     orphaned: bool = False
 
@@ -156,7 +159,7 @@ class _Execution(NamedTuple):
     def carry_out(self, cancellation: Cancellation) -> ContainerProcess:
         """Start the process."""
         init = self.container._init()  # noqa: SLF001
-        with init.held() as pidfd:
+        with init.held() as pidfd, contextlib.ExitStack() as undoing:
             if pidfd is None or not init.alive():
                 raise NotRunningError(f"cannot exec in a stopped container: {self.container.id}")
             lived_in = cgroup_ownership.members(init.pid)
@@ -166,6 +169,10 @@ class _Execution(NamedTuple):
                     f"cannot exec in a paused container: {self.container.id}; resume it, or set ignore_paused"
                 )
             inside = Inside(init.pid)
+            branch = self._branch(paths)
+            if branch is not None:
+                undoing.callback(branch.remove)
+                paths[branch.key] = branch.path
             places = Places.of(paths, self.container._detect())  # noqa: SLF001
             plan = self._plan(inside, places)
             # Only now is it known that all this was about the container.
@@ -177,9 +184,11 @@ class _Execution(NamedTuple):
             ):
                 if self.request.give_streams:
                     stdio.give()
-                entering = _Entering(plan, places, lived_in.get(cgroups.UNIFIED), pidfd, stdio, reception)
+                entering = _Entering(plan, places, lived_in.get(cgroups.UNIFIED), pidfd, stdio, reception, branch)
                 with self._launch(entering, cancellation) as started:
-                    return self._finish(started, entering, cancellation)
+                    child = self._finish(started, entering, cancellation)
+                    undoing.pop_all()
+                    return child
 
     def _check_alive(self) -> None:
         if not self.container._init().alive():  # noqa: SLF001
@@ -195,6 +204,12 @@ class _Execution(NamedTuple):
         if self.request.cgroup is not None:
             self.container._ask_for_cgroup("find the cgroup of a further process")  # noqa: SLF001
         return _below(found, self.request.cgroup)
+
+    def _branch(self, paths: Mapping[str, str]) -> Branch | None:
+        """Make a cgroup for this process and what it starts, unless it has one, or nobody will remove it."""
+        if self.request.cgroup is not None or not self.request.branch:
+            return None
+        return Branch.make(paths, self.container._detect())  # noqa: SLF001
 
     def _plan(self, inside: Inside, places: Places) -> Plan:
         from ocikit.runtime.host.labels import find_modules  # noqa: PLC0415
@@ -257,7 +272,7 @@ class _Execution(NamedTuple):
                 started.orphan()
             started.commit()
         attendant = None if self.request.orphaned else started.take_attendant()
-        child = ContainerProcess(self.container.id, started.pid, started.take_pidfd(), attendant)
+        child = ContainerProcess(self.container.id, started.pid, started.take_pidfd(), attendant, entering.branch)
         try:
             with cancellation.waking(child.kill):
                 _raise_any(started.exec_error())
@@ -282,6 +297,8 @@ class _Entering(NamedTuple):
     pidfd: int
     stdio: Stdio
     reception: Reception
+    #: The cgroup of its own.
+    branch: Branch | None
 
 
 def _raise_any(error: Exception | None) -> None:

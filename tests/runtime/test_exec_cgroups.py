@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from executing import output
 from ocikit import runtime
 from ocikit.errors import CgroupError, SetupError, ValidationError
 from ocikit.runtime.cgroups import ownership as cgroup_ownership
+from ocikit.runtime.cgroups.branch import PREFIX, Branch
 from ocikit.runtime.cgroups.hierarchies import UNIFIED
 from ocikit.spec import LinuxPids, LinuxResources
 
@@ -88,12 +90,18 @@ def test_cgroups_that_are_none(
     assert running.processes() == [running.pid]
 
 
-def test_where_the_first_process_went(running: runtime.Container) -> None:
-    """When the container has divided its cgroup, a further process is with the first one where it has to be."""
+def test_where_the_first_process_went(running: runtime.Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the container has divided its cgroup, a further process without its own is with the first one."""
     for path in set(paths(running).values()):
         (make_below(path, "init") / "cgroup.procs").write_text(str(running.pid))
     if V2:
         (paths(running)[UNIFIED] / "cgroup.subtree_control").write_text("+pids")
+    with running.exec(["sleep", "1000"], **QUIET) as process:
+        # A cgroup of its own is room enough.
+        assert {key: path.partition(f"/{PREFIX}")[0] for key, path in members(process.pid).items()} == {
+            key: str(path) for key, path in paths(running).items()
+        }
+    monkeypatch.setattr(Branch, "make", lambda *_: None)
     with running.exec(["sleep", "1000"], **QUIET) as process:
         expected = {key: f"{path}/init" if V2 else str(path) for key, path in paths(running).items()}
         if UNIFIED in expected:
@@ -116,7 +124,8 @@ def test_a_limit_of_processes(root: Path, make_bundle: Callable[..., Path], cont
 
 def test_what_it_uses_is_counted(running: runtime.Container) -> None:
     """What a further process starts is in the container's cgroups as well, and the attendant is not."""
-    assert output(running, "sh", "-c", "cat /proc/self/cgroup") == output(running, "cat", "/proc/1/cgroup")
+    first = output(running, "cat", "/proc/1/cgroup")
+    assert re.sub(rf"/{PREFIX}[-0-9]+", "", output(running, "sh", "-c", "cat /proc/self/cgroup")) == first
     with running.exec(["sh", "-c", "sleep 1000 & wait"], **QUIET) as process:
         while len(running.processes()) < 3:
             os.sched_yield()

@@ -64,6 +64,7 @@ def _start(call: Call, prepare: Callable[[Console], None] | None = None) -> Cont
             ignore_paused=options.flag("ignore-paused"),
             give_streams=True,
             prepare_console=prepare,
+            branch=False,  # who uses runc expects it where the container is
             # Engines are waiting for it, and for nothing between it and them.
             orphaned=prepare is None,
         )
