@@ -91,8 +91,9 @@ def test_the_floor_makes_the_same_container(tmp_path: Path, container_id: str) -
         (bundle / "rootfs/bin" / tool).symlink_to("busybox")
     program = ("/bin/sh", "-c", LOOK)
     ours = runtime.run(tmp_path / "state", container_id, bundle, spec=make_spec(*program), stderr="stdout")
-    (tmp_path / "floor").mkdir()
-    command = floor.command(tmp_path / "floor", container_id, bundle, program)
+    for directory in ("floor", "states"):
+        (tmp_path / directory).mkdir()
+    command = floor.command(tmp_path / "floor", tmp_path / "states", container_id, bundle, program)
     done = subprocess.run(command, check=True, input="\n", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     *lines, nanoseconds = done.stdout.splitlines()
     assert int(nanoseconds) > 0
@@ -100,7 +101,7 @@ def test_the_floor_makes_the_same_container(tmp_path: Path, container_id: str) -
     assert seen("\n".join(lines)) == seen(ours.stdout.decode())
     assert "Seccomp:\t2" in lines
     assert "/proc/keys" in done.stdout
-    assert not list((tmp_path / "floor/state").iterdir())
+    assert not list((tmp_path / "states").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -32,11 +32,14 @@ def build(directory: Path) -> tuple[Path, Path]:
     return made
 
 
-def command(directory: Path, name: str, bundle: Path, program: Sequence[str] = ("/bin/true",)) -> list[str]:
+def command(
+    directory: Path, states: Path, name: str, bundle: Path, program: Sequence[str] = ("/bin/true",)
+) -> list[str]:
     """Build the floor in a directory, and return the command that serves it for the container of a bundle.
 
     Args:
-        directory: Its own, and empty.
+        directory: For its programs.
+        states: Its state root, which is there.
         name: Of the container.
         bundle: Made by :func:`bundles.make_bundle`.
         program: What to run instead of what the bundle says: a path and its arguments.
@@ -54,14 +57,13 @@ def command(directory: Path, name: str, bundle: Path, program: Sequence[str] = (
         "devices": device_program(device_rules(linux.resources.devices)),
     }.items():
         (directory / part).write_bytes(content)
-    (directory / "state").mkdir()
     hierarchies = detect()
     names = {key: Path(hierarchy.mountpoint).name for key, hierarchy in hierarchies.by_key.items()}
     names[UNIFIED] = "" if hierarchies.v2_only else "unified"
     # Two controllers of version 1 may share a hierarchy.
     cgroups = {path: names[key] for key, path in place(hierarchies, "", name).items()}
     return [
-        *map(str, (floor, name, bundle / "rootfs", directory / "filter", compiled.flags, init, directory / "state")),
+        *map(str, (floor, name, bundle / "rootfs", directory / "filter", compiled.flags, init, states)),
         str(directory / "devices"),
         *(f"{hierarchy}={path}" for path, hierarchy in cgroups.items()),
         "--",

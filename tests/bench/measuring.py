@@ -39,6 +39,8 @@ class Work(NamedTuple):
 
     #: Its own, and empty.
     directory: Path
+    #: For state roots: its own, empty, and in memory, as ``/run`` is.
+    states: Path
     #: How many count.
     rounds: int
     #: Of the process that is large, in MiB.
@@ -215,8 +217,11 @@ def main(description: str | None, *benchmarks: Callable[[Work], Sequence[Line]])
     share_cgroups()
     lines: list[Line] = []
     for number, benchmark in enumerate(benchmarks):
-        with tempfile.TemporaryDirectory(prefix="ocikit-bench-", dir="/var/tmp") as directory:
-            lines += benchmark(Work(Path(directory), given.rounds, given.memory))
+        with (
+            tempfile.TemporaryDirectory(prefix="ocikit-bench-", dir="/var/tmp") as directory,
+            tempfile.TemporaryDirectory(prefix="ocikit-bench-", dir="/dev/shm") as states,
+        ):
+            lines += benchmark(Work(Path(directory), Path(states), given.rounds, given.memory))
         if sys.stderr.isatty():
             print(f"{number + 1} of {len(benchmarks)} done", file=sys.stderr)  # noqa: T201
     print(table(lines, markdown=given.markdown))  # noqa: T201

@@ -37,7 +37,7 @@ def of_the_command_line(work: Work) -> list[Line]:
     """The words of the OCI command line, each a process of its own, by the script that an installation makes."""
     ended = make_bundle(work.place("words") / "ended", "true")
     running = make_bundle(work.directory / "words/running", "sleep", "100000")
-    root = work.directory / "words/state"
+    root = work.states / "words"
     # Compiled modules lie in a directory of ours, whoever may write to that of the library.
     compiled = str(work.place("words/compiled"))
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -86,7 +86,7 @@ def of_the_command_line(work: Work) -> list[Line]:
 def of_imports(work: Work) -> list[Line]:
     """Fresh processes: one that imports us, and one that goes on to create a container."""
     bundle = make_bundle(work.place("fresh") / "bundle", "true")
-    root = work.directory / "fresh/state"
+    root = work.states / "fresh"
     compiled = work.place("fresh/compiled")
 
     def python(program: str) -> Sequence[str]:

@@ -34,8 +34,9 @@ def by(peer: str, root: Path, name: str, bundle: Path) -> None:
 def alone(work: Work) -> list[Line]:
     """One container after the other."""
     bundle = make_bundle(work.place("one") / "bundle", "true")
-    root = work.directory / "one"
-    with Served(floor.command(work.place("one/floor"), f"{NAME}-floor", bundle)) as served:
+    root = work.states / "one"
+    (root / "floor").mkdir(parents=True)
+    with Served(floor.command(work.place("one/floor"), root / "floor", f"{NAME}-floor", bundle)) as served:
         found = alternate(
             work.rounds,
             {
@@ -58,7 +59,7 @@ def alone(work: Work) -> list[Line]:
 def together(work: Work) -> list[Line]:
     """Several at a time."""
     bundle = make_bundle(work.place("many") / "bundle", "true")
-    root = work.directory / "many"
+    root = work.states / "many"
 
     def all_of(run: Callable[[Path, str, Path], None], state: Path, names: Iterable[str]) -> None:
         for done in [pool.submit(run, state, name, bundle) for name in names]:
@@ -88,7 +89,7 @@ def from_much_memory(work: Work) -> list[Line]:
     """From a process that is large, and from one that is not."""
     bundle = make_bundle(work.place("large") / "bundle", "true")
     size = min(work.memory, available() // 2)
-    command: list[str | Path] = [sys.executable, HERE / "serve.py", work.directory / "large/state"]
+    command: list[str | Path] = [sys.executable, HERE / "serve.py", work.states / "large"]
     with (
         Served([*command, f"{NAME}-large", bundle, str(size)]) as large,
         Served([*command, f"{NAME}-small", bundle, "0"]) as small,
@@ -101,10 +102,10 @@ def from_much_memory(work: Work) -> list[Line]:
 def of_further_processes(work: Work) -> list[Line]:
     """A further process in a container that runs."""
     bundle = make_bundle(work.place("exec") / "bundle", "sleep", "100000")
-    roots = {peer: work.directory / "exec" / peer for peer in ("crun", "runc")}
+    roots = {peer: work.states / "exec" / peer for peer in ("crun", "runc")}
     started = []
     try:
-        with runtime.create(work.directory / "exec/ocikit", NAME, bundle, stdin="null") as container:
+        with runtime.create(work.states / "exec/ocikit", NAME, bundle, stdin="null") as container:
             container.start()
             for peer, root in roots.items():
                 run_command([peer, "--root", root, "run", "--detach", "--bundle", bundle, f"{NAME}-{peer}"])

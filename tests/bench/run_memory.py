@@ -34,7 +34,7 @@ def of_init(work: Work) -> Line:
     bundle = make_bundle(work.place("init") / "bundle", "true")
     found = []
     for _ in range(work.rounds):
-        with runtime.create(work.directory / "init/state", NAME, bundle, stdin="null") as container:
+        with runtime.create(work.states / "init", NAME, bundle, stdin="null") as container:
             found.append(private(container.pid))
     return Row(
         name="private memory of a created container",
@@ -52,7 +52,7 @@ def of_monitor(work: Work) -> Line:
     found = []
     for _ in range(work.rounds):
         container = runtime.create(
-            work.directory / "monitor/state",
+            work.states / "monitor",
             NAME,
             bundle,
             stdin="null",
