@@ -68,7 +68,7 @@ def of_the_command_line(work: Work) -> list[Line]:
             "delete": delete,
             "create": create,
         }
-        found = alternate(work.rounds, takers)
+        found = alternate(work, takers)
     goals = {"state": (15, 5), "kill": (15, 5), "delete": (15, 5), "create": (120, 60)}
     return [
         Row(
@@ -108,7 +108,7 @@ def of_imports(work: Work) -> list[Line]:
         "attrs and json": lambda: taken(ATTRS_AND_JSON),
         "create": first_create,
     }
-    found = alternate(work.rounds, takers)
+    found = alternate(work, takers)
     return [
         Row(
             name="import ocikit: a bare interpreter",

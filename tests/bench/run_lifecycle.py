@@ -38,7 +38,7 @@ def alone(work: Work) -> list[Line]:
     (root / "floor").mkdir(parents=True)
     with Served(floor.command(work.place("one/floor"), root / "floor", f"{NAME}-floor", bundle)) as served:
         found = alternate(
-            work.rounds,
+            work,
             {
                 "ours": lambda: timed(lambda: live(root / "ocikit", NAME, bundle)),
                 "crun": lambda: timed(lambda: by("crun", root / "crun", NAME, bundle)),
@@ -68,7 +68,7 @@ def together(work: Work) -> list[Line]:
     names = [f"{NAME}-{number}" for number in range(2 * THREADS)]
     with ThreadPoolExecutor(THREADS) as pool:
         found = alternate(
-            work.rounds,
+            work,
             {
                 "ours": lambda: timed(lambda: all_of(live, root / "ocikit", names)),
                 "crun": lambda: timed(lambda: all_of(partial(by, "crun"), root / "crun", names)),
@@ -94,7 +94,7 @@ def from_much_memory(work: Work) -> list[Line]:
         Served([*command, f"{NAME}-large", bundle, str(size)]) as large,
         Served([*command, f"{NAME}-small", bundle, "0"]) as small,
     ):
-        found = alternate(work.rounds, {"large": large.ask, "small": small.ask})
+        found = alternate(work, {"large": large.ask, "small": small.ask})
     what = f"from a process with {size / 1024:.3g} GiB: from a small one"
     return [Row(name=what, ours=found["large"], peer=found["small"], target=1.15, stretch=1.0)]
 
@@ -119,7 +119,7 @@ def of_further_processes(work: Work) -> list[Line]:
                 return timed(lambda: run_command([peer, "--root", roots[peer], "exec", f"{NAME}-{peer}", "true"]))
 
             takers = {"ours": lambda: timed(ours)} | {peer: partial(theirs, peer) for peer in roots}
-            found = alternate(work.rounds, takers)
+            found = alternate(work, takers)
     finally:
         for peer in started:
             run_command([peer, "--root", roots[peer], "delete", "--force", f"{NAME}-{peer}"])
