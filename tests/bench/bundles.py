@@ -48,8 +48,12 @@ def live(
 ) -> None:
     """Create a container, start it, wait for its end and destroy it, in this process."""
     container = runtime.create(root, name, bundle, stdin="null", lifetime=lifetime)
-    container.start()
-    status = container.wait()
+    try:
+        container.start()
+        status = container.wait()
+    except BaseException:
+        container.destroy(force=True)
+        raise
     container.destroy()
     if status.exit_code != 0:
         raise RuntimeError(f"{name}: {status}")

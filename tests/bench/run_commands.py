@@ -5,6 +5,7 @@ Beside each stands what starting Python costs without us; that cannot be less.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from measuring import Line, Row, Work, alternate, main, run_command, timed
 from ocikit import runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 #: The tree that this file is in: a Python that looks at nothing of its environment is told.
 TREE = Path(__file__).parents[2]
@@ -31,6 +32,16 @@ container = runtime.create({root!r}, {name!r}, {bundle!r}, stdin="null")
 os._exit(0)
 """
 ATTRS_AND_JSON = "import attrs, json; os._exit(0)"
+
+
+@contextlib.contextmanager
+def nothing_left(root: Path) -> Iterator[None]:
+    """Remove what a command that failed has left in a state root."""
+    try:
+        yield
+    except BaseException:
+        runtime.stop_and_remove(root, prefix=NAME, timeout=0)
+        raise
 
 
 def of_the_command_line(work: Work) -> list[Line]:
@@ -68,7 +79,8 @@ def of_the_command_line(work: Work) -> list[Line]:
             "delete": delete,
             "create": create,
         }
-        found = alternate(work, takers)
+        with nothing_left(root):
+            found = alternate(work, takers)
     goals = {"state": (15, 5), "kill": (15, 5), "delete": (15, 5), "create": (120, 60)}
     return [
         Row(
@@ -108,7 +120,8 @@ def of_imports(work: Work) -> list[Line]:
         "attrs and json": lambda: taken(ATTRS_AND_JSON),
         "create": first_create,
     }
-    found = alternate(work, takers)
+    with nothing_left(root):
+        found = alternate(work, takers)
     return [
         Row(
             name="import ocikit: a bare interpreter",
