@@ -44,6 +44,8 @@ _KILLED_EARLY = "its init was killed meanwhile; by the kernel, if linux.resource
 _FILTERED = "its seccomp filter ended it: the profile has to allow write, read, openat, close and execve at least"
 _STRANGE = "that is nothing which the helper says: somebody who may trace the processes of a container has interfered"
 _LAST_MOMENTS = 1000  # milliseconds that a killed process gets to end
+_RELEASES = 200  # how often a process is let go on that was killed and froze before it knew
+_RELEASE_PAUSE = 5  # milliseconds between two of them
 _WALL = 0x4000_0000  # __WALL: wait for the child whatever its exit signal is
 
 
@@ -283,10 +285,14 @@ class Launch:
         return bool(attended)
 
     def _kill(self, pid: int, pidfd: int) -> None:
-        if self._release is not None and pid > 0:
-            self._release(pid)
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        for _ in range(_RELEASES):
+            if self._release is not None and pid > 0:
+                self._release(pid)
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            # It may be on its way to where it freezes, and not be there yet.
+            if self._release is None or _wait(pidfd, _RELEASE_PAUSE):
+                return
 
     def abort(self) -> None:
         """Kill and reap whatever there is; doing so twice is nothing."""
@@ -429,10 +435,11 @@ class Launch:
         write_maps(self.pid, self._plan.uid_map, self._plan.gid_map, this_process())
 
 
-def _wait(pidfd: int, milliseconds: int) -> None:
+def _wait(pidfd: int, milliseconds: int) -> bool:
+    """Wait for the end of a process; return whether it has come."""
     waiting = select.poll()
     waiting.register(pidfd, select.POLLIN)
-    waiting.poll(milliseconds)
+    return bool(waiting.poll(milliseconds))
 
 
 def _drop(message: _sys.Inbox) -> None:

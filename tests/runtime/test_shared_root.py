@@ -233,7 +233,10 @@ def look(case: Case, program: Program) -> list[str]:
     code, text = program.execute(case.id, "sh", "-c", f"{LOOK}\nprobe {' '.join(calls)}")
     assert code == 0, text
     # What the library starts has a cgroup of its own below the container's.
-    return [" ".join(re.sub(rf"/{PREFIX}[-0-9]+$", "", line).split()) for line in text.splitlines()]
+    return [
+        " ".join(re.sub(rf"(?<!:)/{PREFIX}[-0-9]+$|(?<=:/){PREFIX}[-0-9]+$", "", line).split())
+        for line in text.splitlines()
+    ]
 
 
 def test_paused(case: Case) -> None:
