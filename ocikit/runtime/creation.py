@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import os
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import evolve
 
@@ -30,7 +31,7 @@ from ocikit.runtime.listing import root_path
 from ocikit.runtime.options import NOTIFY_DIRECTORY, CreateOptions
 from ocikit.runtime.process import adopt_init
 from ocikit.runtime.state import records
-from ocikit.runtime.state.documents import LIFETIMES, STATE_FILE, OwnRecord, format_time, parse_state, validate_id
+from ocikit.runtime.state.documents import LIFETIMES, OwnRecord, format_time, parse_state, validate_id
 from ocikit.runtime.state.libcontainer import Created, state_document
 from ocikit.runtime.state.root import StateRoot
 from ocikit.runtime.stdio import Stdio, check_preserved, with_terminal
@@ -172,18 +173,26 @@ def read_spec(bundle: str, name: str = "config.json") -> Spec:
         LimitExceededError: It is larger than 4 MiB.
         SystemCallError: It cannot be opened.
     """
-    from ocikit.spec import Spec  # noqa: PLC0415 - the classes of the specification are many
-
     path = os.path.join(bundle, name)
     try:
-        with open(path, "rb") as file:
-            data = file.read(_MAX_CONFIG_BYTES + 1)
+        # Unbuffered: a buffer of the largest size would be mapped for each of them.
+        with open(path, "rb", buffering=0) as file:
+            is_small = os.fstat(file.fileno()).st_size <= _MAX_CONFIG_BYTES
+            data = file.read() if is_small else file.read(_MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
         raise BundleError(f"{bundle}: expected a bundle, but there is no {name} in it") from None
     except OSError as error:
         raise SystemCallError("read the configuration", error.errno or errno.EIO, path) from error
     if len(data) > _MAX_CONFIG_BYTES:
         raise LimitExceededError(f"{path}: bytes", _MAX_CONFIG_BYTES)
+    return _parse_spec(data)
+
+
+@functools.lru_cache(maxsize=32)
+def _parse_spec(data: bytes) -> Spec:
+    """Read a configuration; one that was read before is the same object, of which much is known already."""
+    from ocikit.spec import Spec  # noqa: PLC0415 - the classes of the specification are many
+
     return Spec.from_json(data)
 
 
@@ -240,7 +249,6 @@ class _Creation(NamedTuple):
         ):
             made: list[str] = []
             own = OwnRecord(self.lifetime, places.paths, places.parents, rdt_groups=places.rdt_own)
-            own = own._replace(processes=self._note(seccomp))
             hooks = CreationHooks(self.spec, self.id, self.bundle, cancellation)
             try:
                 teardown.remove_interrupted(root, directory, self.id)
@@ -248,6 +256,9 @@ class _Creation(NamedTuple):
                 # Only now is there nothing left of a creation before.
                 own = own._replace(mounted_root=mounted_root.expect(self.spec, self.bundle))
                 records.write_own(directory, own)
+                note = self._note(seccomp)
+                if note:
+                    records.write_processes(directory, note)
                 if self.options.notify:
                     os.mkdir(NOTIFY_DIRECTORY, dir_fd=directory)
                     os.chmod(NOTIFY_DIRECTORY, 0o755, dir_fd=directory)  # noqa: S103 - whatever the umask; seen in there
@@ -282,15 +293,15 @@ class _Creation(NamedTuple):
         with contextlib.suppress(OCIKitError):
             root.remove(self.id, directory)
 
-    def _note(self, seccomp: Filter | None) -> dict[str, Any]:
-        """Return what further processes start from."""
+    def _note(self, seccomp: Filter | None) -> bytes:
+        """Return what further processes start from; nothing when there can be none."""
         from ocikit.runtime.plan.attributes import memory_policy, personality  # noqa: PLC0415
         from ocikit.runtime.state.template import note  # noqa: PLC0415
 
         process = self.spec.process
         keyring = not self.options.no_new_keyring
         if process is None:
-            return {}
+            return b""
         linux = self.spec.linux
         domain = personality(linux.personality) if linux is not None else None
         policy = memory_policy(linux.memory_policy) if linux is not None else None
@@ -367,6 +378,9 @@ class _Creation(NamedTuple):
             started = stack.enter_context(
                 launch(plan, stdio=stdio.fds, passed=passed, answers=answers, control=control)
             )
+            # While init is at work. Read back before it goes on: after that nothing here may fail.
+            state = state_document(self.spec, self._created(started, places, stdio.descriptors()))
+            record = parse_state(state.essence, self.id)
             with cancellation.waking(started.kill):
                 started.ready()
             if own.mounted_root is not None:
@@ -375,10 +389,7 @@ class _Creation(NamedTuple):
                 own = own._replace(monitor=monitor.note(started))
             if own is not making.own:
                 records.write_own(directory, own)
-            document = state_document(self.spec, self._created(started, places, stdio.descriptors()))
-            # Read back before init goes on: after that nothing here may fail.
-            record = parse_state(document, self.id)
-            records.write_file(directory, STATE_FILE, document)
+            records.write_state(directory, state.whole, record)
             if monitor is not None:
                 monitor.introduce(started, making.reception)
             started.commit()

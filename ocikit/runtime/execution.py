@@ -34,7 +34,7 @@ from ocikit.runtime.child import ContainerProcess
 from ocikit.runtime.console import Reception
 from ocikit.runtime.inside import Inside, Places
 from ocikit.runtime.state import records
-from ocikit.runtime.state.documents import OWN_FILE, STATE_FILE
+from ocikit.runtime.state.documents import PROCESS_FILE, STATE_FILE
 from ocikit.runtime.state.template import Template, derive, read_note
 from ocikit.runtime.stdio import Stdio, check_preserved, with_terminal
 from ocikit.runtime.uninterrupted import uninterrupted
@@ -118,19 +118,18 @@ def template_of(container: Handle) -> Template:
     with container._directory() as found:  # noqa: SLF001 - this module is a part of the container
         if found is None:
             raise NotExistError(f"container does not exist: {container.id} in {container.root}")
-        own = records.read_own(*found, container.id)
-        if own is not None and own.processes:
-            return read_note(own.processes, f"{where}/{OWN_FILE}")
+        kept = records.read_processes(*found, container.id)
+        if kept is not None:
+            return read_note(kept, f"{where}/{PROCESS_FILE}")
         state = found[0].read(found[1], STATE_FILE, container.id) or b"{}"
     from ocikit.runtime.seccomp import filter_for  # noqa: PLC0415
     from ocikit.runtime.state.libcontainer_process import read_config  # noqa: PLC0415 - for containers of others
 
-    kept = read_config(json.loads(state).get("config") or {}, f"{where}/{STATE_FILE}")
+    config = read_config(json.loads(state).get("config") or {}, f"{where}/{STATE_FILE}")
     configured = _of_bundle(container)
-    defaults = kept.process if configured is None else _with_limits(kept.process, configured)
-    seccomp = filter_for(kept.seccomp)
-    policy = kept.memory_policy
-    return Template(configured, defaults, kept.keyring, kept.personality, seccomp, policy)
+    defaults = config.process if configured is None else _with_limits(config.process, configured)
+    seccomp = filter_for(config.seccomp)
+    return Template(configured, defaults, config.keyring, config.personality, seccomp, config.memory_policy)
 
 
 def _with_limits(process: Process, configured: Process) -> Process:

@@ -25,6 +25,7 @@ from ocikit.runtime.state.documents import (
     FIFO_FILE,
     LOG_FILE,
     OWN_FILE,
+    PROCESS_FILE,
     STATE_FILE,
     validate_id,
 )
@@ -38,7 +39,7 @@ _log = logging.getLogger("ocikit.runtime")
 _DEATH_SECONDS = 10
 
 #: What a runtime puts into the directory of a container; with other things in it, it is no such directory.
-_OURS = frozenset({STATE_FILE, OWN_FILE, EXIT_FILE, FIFO_FILE, ATTACH_FILE, LOG_FILE, "notify"})
+_OURS = frozenset({STATE_FILE, OWN_FILE, EXIT_FILE, FIFO_FILE, ATTACH_FILE, LOG_FILE, PROCESS_FILE, "notify"})
 _TEMPORARY = (_fs.TEMPORARY_PREFIX, "state-", f"{LOG_FILE}.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import attrs
@@ -123,11 +124,10 @@ def test_groups_that_cannot_be_set(groups: Any, dropped: bool) -> None:  # noqa:
 def test_a_note_brings_back_what_was_noted() -> None:
     """What is kept for further processes is read back as it was, and damage is an error of the state."""
     policy = (1, b"\1" * 8)
-    kept = note(PROCESS, keyring=False, personality=8, memory_policy=policy, seccomp=FILTER)
-    import json  # noqa: PLC0415
-
-    found = read_note(json.loads(json.dumps(kept)), "here")
+    kept = json.loads(note(PROCESS, keyring=False, personality=8, memory_policy=policy, seccomp=FILTER))
+    found = read_note(kept, "here")
     assert found == Template(PROCESS, PROCESS, keyring=False, personality=8, seccomp=FILTER, memory_policy=policy)
+    damaged: dict[str, Any]
     for damaged in ({}, kept | {"process": []}, kept | {"seccomp": {"program": "!", "flags": 0, "listener": None}}):
         with pytest.raises(StateError, match="here"):
             read_note(damaged, "here")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import CgroupError
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["GONE", "flat", "nested", "number", "read_file", "read_number", "write_file"]
+
+_PIECE: Final = 1 << 15
 
 #: What the kernel says of a file of a cgroup that was removed.
 GONE = frozenset({errno.ENOENT, errno.ENODEV})
@@ -28,8 +30,13 @@ def read_file(path: str, *, dir_fd: int | None = None) -> str | None:
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
-        with open(fd, encoding="ascii", errors="replace") as file:
-            return file.read()
+        try:
+            parts = []
+            while part := os.read(fd, _PIECE):
+                parts.append(part)
+        finally:
+            os.close(fd)
+        return b"".join(parts).decode("ascii", "replace")
     except OSError as error:
         # ENOTSUP: a threaded v2 cgroup lists no processes, and a kernel without it tells of no pressure.
         if error.errno in GONE | {errno.EOPNOTSUPP, errno.ENOTDIR}:

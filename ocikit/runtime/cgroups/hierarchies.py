@@ -7,6 +7,7 @@ finds what the other made.
 
 from __future__ import annotations
 
+import functools
 import posixpath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -83,15 +84,25 @@ def detect() -> Hierarchies:
     texts = []
     for path in ("/proc/self/mountinfo", "/proc/self/cgroup"):
         try:
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                texts.append(file.read())
+            with open(path, "rb", buffering=0) as file:
+                texts.append(file.readall())
         except OSError as error:
             raise CgroupError("find cgroups", error.errno or 0, path, "is /proc mounted?") from error
-    found = parse(*texts)
+    found = _parsed(*texts)
     if UNIFIED not in found.by_key:
         return found
     controllers = read_file(f"{found.by_key[UNIFIED].mountpoint}/cgroup.controllers") or ""
     return found._replace(v2_controllers=frozenset(controllers.split()))
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(mountinfo: bytes, own_cgroups: bytes) -> Hierarchies:
+    return parse(mountinfo.decode("utf-8", "surrogateescape"), own_cgroups.decode("utf-8", "surrogateescape"))
+
+
+def directories(mountinfo: bytes, own_cgroups: bytes) -> dict[str, str]:
+    """Return the directory of each cgroup that a process is in, by the texts of :func:`parse` as they were read."""
+    return {key: place.own for key, place in _parsed(mountinfo, own_cgroups).by_key.items()}
 
 
 def parse(mountinfo: str, own_cgroups: str) -> Hierarchies:

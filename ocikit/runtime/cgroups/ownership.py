@@ -11,7 +11,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
-from ocikit.runtime.cgroups.hierarchies import is_below, parse
+from ocikit.runtime.cgroups.hierarchies import directories, is_below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,10 +72,10 @@ def _inside(cgroup: str | None, path: str) -> bool:
 def members(pid: int) -> dict[str, str]:
     """Return the directories of the cgroups that a process is in, by controller; nothing when it is gone."""
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            mountinfo = file.read()
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-            cgroups = file.read()
+        with open("/proc/self/mountinfo", "rb", buffering=0) as file:
+            mountinfo = file.readall()
+        with open(f"/proc/{pid}/cgroup", "rb", buffering=0) as file:
+            cgroups = file.readall()
     except (FileNotFoundError, ProcessLookupError):
         return {}
-    return {key: place.own for key, place in parse(mountinfo, cgroups).by_key.items()}
+    return directories(mountinfo, cgroups)

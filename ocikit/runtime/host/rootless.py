@@ -54,17 +54,15 @@ _SYSCTLS_THAT_FORBID: Final = (
 
 def this_process() -> Caller:
     """Return who this process is, and what it has the right to do."""
-    capabilities = 0
-    with open("/proc/thread-self/status", encoding="ascii", errors="replace") as file:
-        for line in file:
-            name, _, value = line.partition(":")
-            if name == "CapEff":
-                capabilities = int(value, 16)
-    with open("/proc/self/uid_map", encoding="ascii") as file:
-        initial = parse_map(file.read()) == _EVERYBODY
-    with open("/proc/self/setgroups", encoding="ascii") as file:
-        groups = file.read() == "allow\n"
-    return Caller(os.geteuid(), os.getegid(), capabilities, initial, groups)
+    _, _, capabilities = _read("/proc/thread-self/status").partition(b"CapEff:")
+    initial = parse_map(_read("/proc/self/uid_map").decode()) == _EVERYBODY
+    groups = _read("/proc/self/setgroups") == b"allow\n"
+    return Caller(os.geteuid(), os.getegid(), int(capabilities.split()[0], 16), initial, groups)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.readall()
 
 
 def check_user_namespaces(caller: Caller) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime.hook_commands import check_hooks
 from ocikit.runtime.host.caller import Caller
+from ocikit.runtime.once import Once
 from ocikit.runtime.plan import namespaces as plan_namespaces
 from ocikit.runtime.plan.attributes import (
     Modules,
@@ -98,7 +99,7 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         ValidationError: The configuration violates the specification.
         UnsupportedFieldError: It asks for something that would have to be ignored.
     """
-    violations = tuple(str(violation) for violation in spec.validate())
+    violations = _violations(spec)
     if violations:
         raise ValidationError(violations)
     if spec.root is None or spec.linux is None:
@@ -147,6 +148,9 @@ def compile_plan(spec: Spec, around: Surroundings) -> Plan:
         mount_owners=root.owners,
         scheduler=scheduler(process),
     )
+
+
+_violations: Once[Spec, tuple[str, ...]] = Once(lambda spec: tuple(map(str, spec.validate())))
 
 
 def _attributes(process: Process, linux: Linux, modules: Modules) -> Iterator[Step]:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocikit.errors import LimitExceededError, UnsupportedFieldError, ValidationError
+from ocikit.runtime.once import Once
 from ocikit.runtime.seccomp import codes
 from ocikit.runtime.seccomp.kernel import supports
 from ocikit.runtime.seccomp.library import library
@@ -82,8 +83,10 @@ def filter_for(seccomp: LinuxSeccomp | None) -> Filter | None:
         MissingDependencyError: libseccomp is not installed.
         NotSupportedError: This system has no seccomp.
     """
-    if seccomp is None:
-        return None
+    return None if seccomp is None else _once(seccomp)
+
+
+def _filter_for(seccomp: LinuxSeccomp) -> Filter:
     used = library()
     try:
         content = canonical(seccomp)
@@ -101,6 +104,9 @@ def filter_for(seccomp: LinuxSeccomp | None) -> Filter | None:
         else:
             _programs.move_to_end(key)
     return _with_flags(seccomp, program)
+
+
+_once: Once[LinuxSeccomp, Filter] = Once(_filter_for)
 
 
 def _with_flags(seccomp: LinuxSeccomp, program: bytes) -> Filter:

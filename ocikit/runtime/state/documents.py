@@ -26,12 +26,14 @@ __all__ = [
     "LOG_FILE",
     "MAX_STATE_BYTES",
     "OWN_FILE",
+    "PROCESS_FILE",
     "STATE_FILE",
     "Monitored",
     "OwnRecord",
     "Record",
     "format_time",
     "parse_exit",
+    "parse_object",
     "parse_own",
     "parse_state",
     "parse_time",
@@ -42,6 +44,8 @@ __all__ = [
 STATE_FILE: Final = "state.json"
 #: What only ocikit knows. A file of its own, because runc drops unknown keys when it rewrites its state.
 OWN_FILE: Final = "ocikit.json"
+#: What further processes start from: as large as the configuration, and never changed.
+PROCESS_FILE: Final = "process.json"
 #: How the container ended, by whoever saw it. Written whole and once, hence without a lock.
 EXIT_FILE: Final = "exit.json"
 #: The socket at which clients attach to a container that has a monitor.
@@ -151,9 +155,6 @@ class OwnRecord(NamedTuple):
     cgroup_parents: tuple[str, ...]
     #: When start was called; empty before.
     started: str = ""
-    #: What further processes start from (:mod:`ocikit.runtime.state.template`), as plain data; empty when nobody kept
-    #: it.
-    processes: Mapping[str, Any] = {}
     #: Directories of resctrl that are made for the container.
     rdt_groups: tuple[str, ...] = ()
     #: None for containers with a mount namespace.
@@ -179,7 +180,7 @@ def parse_state(data: bytes, container_id: str) -> Record:
         StateError: It cannot be read, or something in it that would be acted on is not what it must be.
     """
     where = f"state of container {container_id}"
-    state = _object(data, where)
+    state = parse_object(data, where)
     config = _typed(state.get("config"), dict, {})
     labels = _labels(config.get("labels"))
     return Record(
@@ -206,17 +207,17 @@ def parse_own(data: bytes, container_id: str) -> OwnRecord:
         StateError: It is not one that we wrote.
     """
     where = f"{OWN_FILE} of container {container_id}"
-    document = _object(data, where)
+    document = parse_object(data, where)
     lifetime = document.get("lifetime")
     parents = document.get("cgroup_parents")
     if lifetime not in LIFETIMES or not isinstance(parents, list) or not all(map(_is_path, parents)):
         raise StateError(f"{where}: damaged; expected a lifetime and paths")
     paths = _paths(document.get("cgroup_paths"), where)
-    started, processes = _typed(document.get("started"), str, ""), _typed(document.get("processes"), dict, {})
+    started = _typed(document.get("started"), str, "")
     groups = tuple(filter(_is_path, _typed(document.get("rdt_groups"), list, [])))
     mounted = _mounted_root(document.get("mounted_root"))
     monitor = _monitored(document.get("monitor"), where)
-    return OwnRecord(lifetime, paths, tuple(parents), started, processes, groups, mounted, monitor)
+    return OwnRecord(lifetime, paths, tuple(parents), started, groups, mounted, monitor)
 
 
 def parse_exit(data: bytes, container_id: str) -> ExitStatus:
@@ -225,7 +226,7 @@ def parse_exit(data: bytes, container_id: str) -> ExitStatus:
     Raises:
         StateError: It cannot be read.
     """
-    document = _object(data, f"{EXIT_FILE} of container {container_id}")
+    document = parse_object(data, f"{EXIT_FILE} of container {container_id}")
     code, signal = document.get("exit_code"), document.get("signal")
     finished = parse_time(_typed(document.get("finished"), str, ""))
     known = ExitStatus(
@@ -264,7 +265,12 @@ def parse_time(text: str) -> dt.datetime | None:
         return None
 
 
-def _object(data: bytes, where: str) -> dict[str, Any]:
+def parse_object(data: bytes, where: str) -> dict[str, Any]:
+    """Read an object of JSON.
+
+    Raises:
+        StateError: It is none.
+    """
     if len(data) > MAX_STATE_BYTES:
         raise StateError(f"{where}: larger than {MAX_STATE_BYTES:,} bytes")
     try:

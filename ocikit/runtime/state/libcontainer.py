@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ocikit.runtime.cgroups.device_rules import device_rules
 from ocikit.runtime.hook_commands import hooks_document
+from ocikit.runtime.once import Once
 from ocikit.runtime.plan.process import RLIMITS
 from ocikit.runtime.seccomp.record import seccomp_record
 from ocikit.runtime.state.attributes import linux_record, process_record
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
     from ocikit.runtime.options import CreateOptions
     from ocikit.runtime.systemd.names import Unit
-    from ocikit.spec import Linux, LinuxIntelRdt, LinuxResources, Process, Spec
+    from ocikit.spec import Linux, LinuxIntelRdt, LinuxResources, LinuxSeccomp, Process, Spec
 
-__all__ = ["Created", "state_document"]
+__all__ = ["Created", "StateText", "state_document"]
 
 _NAMESPACES: Final = {
     "pid": ("NEWPID", "pid"),
@@ -64,19 +65,46 @@ class Created(NamedTuple):
     of_root: bool = True
 
 
-def state_document(spec: Spec, created: Created) -> bytes:
+class StateText(NamedTuple):
+    """The text of a ``state.json``."""
+
+    #: All of it.
+    whole: bytes
+    #: The same without the filter for system calls, which is most of it, and of no use but for ``runc exec``.
+    essence: bytes
+
+
+def _seccomp_text(seccomp: LinuxSeccomp) -> bytes:
+    return _dumps(seccomp_record(seccomp))
+
+
+_seccomp_once = Once(_seccomp_text)
+
+
+def _dumps(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def state_document(spec: Spec, created: Created) -> StateText:
     """Return the text of ``state.json``.
 
     Args:
         spec: The configuration of the container.
         created: What became of it.
     """
-    document = {
+    seccomp = spec.linux.seccomp if spec.linux is not None else None
+    filtered = _seccomp_once(seccomp) if seccomp is not None else b"null"
+    # The configuration comes last, and in it the filter: so both can be put behind what is there.
+    begin = _dumps(_about(created))[:-1] + b',"config":' + _dumps(_config(spec, created))[:-1]
+    return StateText(begin + b',"seccomp":' + filtered + b"}}", begin + b"}}")
+
+
+def _about(created: Created) -> dict[str, Any]:
+    return {
         "id": created.id,
         "init_process_pid": created.pid,
         "init_process_start": created.start_time,
         "created": created.created,
-        "config": _config(spec, created),
         "rootless": bool(created.options.rootless) and not created.of_root,
         "cgroup_paths": dict(created.cgroup_paths),
         "namespace_paths": {
@@ -86,7 +114,6 @@ def state_document(spec: Spec, created: Created) -> bytes:
         "intel_rdt_path": created.rdt[0],
         **({"intel_rdt_mon_path": created.rdt[1]} if created.rdt[1] else {}),
     }
-    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def _config(spec: Spec, created: Created) -> dict[str, Any]:
@@ -102,7 +129,6 @@ def _config(spec: Spec, created: Created) -> dict[str, Any]:
         # The bundle last: whoever looks for it takes the last one.
         "labels": [*(f"{name}={value}" for name, value in spec.annotations.items()), f"bundle={created.bundle}"],
         "no_new_keyring": created.options.no_new_keyring,
-        "seccomp": None,
     }
     if not created.of_root:
         config["rootless_euid"] = True
@@ -146,7 +172,6 @@ def _linux(linux: Linux, created: Created) -> dict[str, Any]:
         "mask_paths": list(linux.masked_paths),
         "readonly_paths": list(linux.readonly_paths),
         "sysctl": dict(linux.sysctl) or None,
-        "seccomp": seccomp_record(linux.seccomp),
     }
     if any(one.type == "network" and not one.path for one in linux.namespaces):
         config["networks"] = [{"type": "loopback"}]

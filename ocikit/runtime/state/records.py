@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING
+import os
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final
 
 from ocikit import _fs
 from ocikit.errors import LimitExceededError, NotExistError, StateError
@@ -12,20 +14,52 @@ from ocikit.runtime.state.documents import (
     EXIT_FILE,
     MAX_STATE_BYTES,
     OWN_FILE,
+    PROCESS_FILE,
     STATE_FILE,
+    Record,
     parse_exit,
+    parse_object,
     parse_own,
     parse_state,
 )
 
 if TYPE_CHECKING:
-    from ocikit.runtime.state.documents import OwnRecord, Record
+    from ocikit.runtime.state.documents import OwnRecord
     from ocikit.runtime.state.root import StateRoot
     from ocikit.runtime.status import ExitStatus
 
-__all__ = ["read_exit", "read_own", "read_record", "same_container", "write_exit", "write_file", "write_own"]
+__all__ = [
+    "read_exit",
+    "read_own",
+    "read_processes",
+    "read_record",
+    "same_container",
+    "write_exit",
+    "write_file",
+    "write_own",
+    "write_processes",
+    "write_state",
+]
 
-_FILE_MODE = 0o600
+_FILE_MODE: Final = 0o600
+
+# What was read of which file, as long as the file is the same: every call looks at the state of its container, and most
+# of that is the filter of system calls. Files of states are replaced and never changed.
+_Identity = tuple[int, ...]
+_known: OrderedDict[_Identity, Record] = OrderedDict()
+_KEPT: Final = 256
+
+
+def _identity(found: os.stat_result) -> _Identity:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _keep(identity: _Identity, record: Record) -> Record:
+    _known[identity] = record
+    while len(_known) > _KEPT:
+        with contextlib.suppress(KeyError):
+            _known.popitem(last=False)
+    return record
 
 
 def read_record(root: StateRoot, fd: int, container_id: str) -> Record:
@@ -35,12 +69,15 @@ def read_record(root: StateRoot, fd: int, container_id: str) -> Record:
         NotExistError: There is no state in its directory, which therefore is no container.
         StateError: The state is damaged, or not to be trusted.
     """
-    data = root.read(fd, STATE_FILE, container_id)
-    if data is None:
-        raise NotExistError(
-            f"container does not exist: {root.path}/{container_id} has no {STATE_FILE}; somebody is making it, or was"
-        )
-    return parse_state(data, container_id)
+    with root.file(fd, STATE_FILE, container_id) as file:
+        if file is None:
+            where = f"{root.path}/{container_id}"
+            raise NotExistError(f"container does not exist: {where} has no {STATE_FILE}; somebody is making it, or was")
+        identity = _identity(file.status)
+        known = _known.get(identity)
+        if known is not None and known.id == container_id:
+            return known
+        return _keep(identity, parse_state(file.read(), container_id))
 
 
 def read_own(root: StateRoot, fd: int, container_id: str) -> OwnRecord | None:
@@ -62,17 +99,43 @@ def read_exit(root: StateRoot, fd: int, container_id: str) -> ExitStatus | None:
     return None
 
 
+def read_processes(root: StateRoot, fd: int, container_id: str) -> dict[str, Any] | None:
+    """Read what further processes start from; None for a container of which nobody kept it.
+
+    Raises:
+        StateError: The file is damaged, or not to be trusted.
+    """
+    data = root.read(fd, PROCESS_FILE, container_id)
+    return None if data is None else parse_object(data, f"{PROCESS_FILE} of container {container_id}")
+
+
 def write_own(fd: int, own: OwnRecord) -> None:
-    """Write down what only ocikit knows of a container.
+    """Write down what only ocikit knows of a container."""
+    write_file(fd, OWN_FILE, own.to_json())
+
+
+def write_processes(fd: int, data: bytes) -> None:
+    """Write down what further processes start from.
 
     Raises:
         LimitExceededError: It is more than would be read.
     """
-    data = own.to_json()
     if len(data) > MAX_STATE_BYTES:
         remedy = "the arguments and the environment of the process are the most of it"
-        raise LimitExceededError(f"{OWN_FILE}, in bytes", MAX_STATE_BYTES, len(data), remedy)
-    write_file(fd, OWN_FILE, data)
+        raise LimitExceededError(f"{PROCESS_FILE}, in bytes", MAX_STATE_BYTES, len(data), remedy)
+    write_file(fd, PROCESS_FILE, data)
+
+
+def write_state(fd: int, data: bytes, record: Record) -> None:
+    """Write down the state of a container.
+
+    Args:
+        fd: Its directory.
+        data: The text of the state.
+        record: What there is to read in it.
+    """
+    write_file(fd, STATE_FILE, data)
+    _keep(_identity(os.stat(STATE_FILE, dir_fd=fd, follow_symlinks=False)), record)
 
 
 def write_exit(fd: int, status: ExitStatus) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ocikit import _fs
 from ocikit.errors import ExistError, InvalidIDError, NotExistError, StateError, SystemCallError
@@ -56,6 +56,17 @@ def _elsewhere(path: str) -> str | None:
     if path == _ROOT_OF_ROOT and not os.environ.get("XDG_RUNTIME_DIR"):
         return "set XDG_RUNTIME_DIR to a directory of this user's, or give a state root"
     return None
+
+
+class StateFile(NamedTuple):
+    """An open file of a container's directory, which is to be trusted."""
+
+    fd: int
+    status: os.stat_result
+
+    def read(self) -> bytes:
+        """Return what is in it."""
+        return _read_all(self.fd)
 
 
 class StateRoot:
@@ -279,22 +290,36 @@ class StateRoot:
         Raises:
             StateError: It is no regular file, too large, or somebody else could have written it.
         """
+        with self.file(fd, name, container_id) as file:
+            return None if file is None else file.read()
+
+    @contextlib.contextmanager
+    def file(self, fd: int, name: str, container_id: str) -> Iterator[StateFile | None]:
+        """Open a file of a container's directory.
+
+        Yields:
+            The file; None when there is none.
+
+        Raises:
+            StateError: It is no regular file, too large, or somebody else could have written it.
+        """
         where = f"{self._where(container_id)}/{name}"
         try:
             flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             file = _fs.Descriptor(os.open(name, flags, dir_fd=fd))
         except FileNotFoundError:
-            return None
+            yield None
+            return
         except OSError as error:
             raise StateError(f"{where}: cannot be opened ({error.strerror}); expected a regular file") from error
         with file:
             found = os.fstat(file.fd)
             if not stat.S_ISREG(found.st_mode):
                 raise StateError(f"{where}: expected a regular file")
-            _trust(file.fd, where)
+            _check_owner(found, where)
             if found.st_size > MAX_STATE_BYTES:
                 raise StateError(f"{where}: {found.st_size:,} bytes; expected at most {MAX_STATE_BYTES:,}")
-            return _read_all(file.fd)
+            yield StateFile(file.fd, found)
 
     def _where(self, container_id: str) -> str:
         return f"{self.path.rstrip('/')}/{container_id}"
@@ -310,7 +335,10 @@ def _unusable(error: OSError, container_id: str, where: str) -> Exception:
 
 def _trust(fd: int, where: str) -> None:
     """Refuse what somebody beside root and this user could have written."""
-    found = os.fstat(fd)
+    _check_owner(os.fstat(fd), where)
+
+
+def _check_owner(found: os.stat_result, where: str) -> None:
     if found.st_uid not in {0, os.geteuid()}:
         raise StateError(f"{where}: belongs to user {found.st_uid}; expected root or user {os.geteuid()}")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

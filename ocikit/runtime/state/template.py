@@ -8,9 +8,11 @@ for system calls compiled, so that a further process cannot have another one.
 from __future__ import annotations
 
 import base64
+import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocikit.errors import BundleError, StateError
+from ocikit.runtime.once import Once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,9 +47,9 @@ def note(
     personality: int | None,
     memory_policy: tuple[int, bytes] | None,
     seccomp: Filter | None,
-) -> dict[str, Any]:
-    """Return what is to be kept of a configuration, as plain data."""
-    found: dict[str, Any] = {"process": process.to_dict(), "keyring": keyring}
+) -> bytes:
+    """Return what is to be kept of a configuration, as JSON."""
+    found: dict[str, Any] = {"keyring": keyring}
     if personality is not None:
         found["personality"] = personality
     if memory_policy is not None:
@@ -55,7 +57,10 @@ def note(
     if seccomp is not None:
         program = base64.b64encode(seccomp.program).decode()
         found["seccomp"] = {"program": program, "flags": seccomp.flags, "listener": seccomp.listener}
-    return found
+    return b'{"process":' + _text_of(process) + b"," + json.dumps(found).encode()[1:]
+
+
+_text_of: Once[Process, bytes] = Once(lambda process: process.to_json())
 
 
 def read_note(data: Mapping[str, Any], where: str) -> Template:
