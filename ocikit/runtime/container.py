@@ -105,14 +105,15 @@ class Container(Handle):
             if status is Status.RUNNING:
                 raise RunningError(f"cannot start an already running container: {self.id}")
             # runc, in all its versions so far, runs those of its containers when it creates them.
-            hooks = self._poststart_hooks() if self._is_ours(root, directory) else ()
+            own = self._own(root, directory)
+            hooks = self._poststart_hooks() if own is not None else ()
             began = time.time()
             try:
                 with self._init().held() as process_fd:
                     waiting = fifo.release(directory, process_fd, cancellation)
             except NotRunningError as stopped:
                 raise self._exec_error() or stopped from None
-            self._note_start(root, directory, began)
+            self._note_start(directory, own, began)
         with waiting:
             self._go_on(waiting.fd, hooks, cancellation)
 
@@ -151,24 +152,22 @@ class Container(Handle):
 
         return poststart_hooks(self._record)
 
-    def _is_ours(self, root: StateRoot, directory: int) -> bool:
+    def _own(self, root: StateRoot, directory: int) -> OwnRecord | None:
         with contextlib.suppress(ContainerError):
-            return records.read_own(root, directory, self.id) is not None
-        return False
+            return records.read_own(root, directory, self.id)
+        return None
 
     def _exec_error(self) -> SetupError | HookError | None:
         """Return what init had to say about executing the program; it says it once, and to its launcher only."""
         launched, self._launch = self._launch, None
         return launched.exec_error() if launched is not None else None
 
-    def _note_start(self, root: StateRoot, directory: int, began: float) -> None:
+    def _note_start(self, directory: int, own: OwnRecord | None, began: float) -> None:
         import datetime as dt  # noqa: PLC0415 - needed once in the life of a container
 
-        with contextlib.suppress(ContainerError):
-            own = records.read_own(root, directory, self.id)
-            if own is not None:
-                started = dt.datetime.fromtimestamp(began, dt.UTC).isoformat(timespec="microseconds")
-                records.write_own(directory, own._replace(started=started))
+        if own is not None:
+            started = dt.datetime.fromtimestamp(began, dt.UTC).isoformat(timespec="microseconds")
+            records.write_own(directory, own._replace(started=started))
 
     def exec(
         self,

@@ -310,7 +310,8 @@ class _Creation(NamedTuple):
     def _plan(self, places: Placement, seccomp: Filter | None) -> Plan:
         from ocikit.runtime.host.labels import find_modules  # noqa: PLC0415
         from ocikit.runtime.host.procfs import own_capabilities, own_umask  # noqa: PLC0415
-        from ocikit.runtime.plan.compiler import Surroundings, compile_plan  # noqa: PLC0415 - needed here only
+        from ocikit.runtime.plan.compiler import Surroundings  # noqa: PLC0415 - needed here only
+        from ocikit.runtime.plan.stand_in import plan_for  # noqa: PLC0415
 
         of_host = surroundings.namespaces_of_host(self.spec)
         users = surroundings.has_users(self.spec) and "user" not in of_host
@@ -334,7 +335,7 @@ class _Creation(NamedTuple):
             no_pivot=self.options.no_pivot,
             revealing=surroundings.revealing_mounts() if self.options.no_pivot else (),
         )
-        plan = compile_plan(self.spec, around)
+        plan = plan_for(self.spec, around)
         if plan.uid_map:
             check_user_namespaces(self.caller)
             check_ranges(plan.uid_map, plan.gid_map, self.caller)

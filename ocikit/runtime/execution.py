@@ -13,7 +13,8 @@ import json
 import logging
 import os
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
+from types import NoneType
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from ocikit import _fs
 from ocikit.errors import (
@@ -33,6 +34,7 @@ from ocikit.runtime.cgroups.branch import Branch
 from ocikit.runtime.child import ContainerProcess
 from ocikit.runtime.console import Reception
 from ocikit.runtime.inside import Inside, Places
+from ocikit.runtime.once import Once
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import PROCESS_FILE, STATE_FILE
 from ocikit.runtime.state.template import Template, derive, read_note
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
 __all__ = ["Request", "execute", "template_of"]
 
 _log = logging.getLogger("ocikit.runtime")
+
+T = TypeVar("T")
 
 #: What clone3(2) says of a v2 cgroup that hands its controllers on, and hence has no processes of its own.
 _DIVIDED = frozenset({errno.EBUSY, errno.EOPNOTSUPP})
@@ -98,13 +102,45 @@ def execute(container: Handle, template: Template, request: Request) -> Containe
         CgroupError: Its cgroup cannot be joined.
     """
     check_preserved(request.preserve_fds)
-    process = derive(
-        template, request.process, env=request.env, cwd=request.cwd, user=request.user, terminal=request.terminal
-    )
+    process = _process(template, request)
     if request.console_socket is not None and not process.terminal:
         raise ValueError("console_socket: the process has no terminal; set terminal, or leave the socket out")
     forgotten.reap()
     return uninterrupted(_Execution(container, template, process, request).carry_out, ContainerProcess.end)
+
+
+#: What was asked of a template by words before: a service runs the same command again and again.
+_asked: Once[Template, dict[object, Process]] = Once(lambda _: {})
+
+#: The plans of a process, by what it is put into, each with the template that it was made by.
+_planned: Once[Process, dict[object, tuple[Template, Plan]]] = Once(lambda _: {})
+
+_KEPT: Final = 32
+
+
+def _remembered(known: dict[object, T], key: object, make: Callable[[], T]) -> T:
+    found = known.get(key)
+    if found is None:
+        found = make()
+        if len(known) >= _KEPT:
+            known.clear()
+        known[key] = found
+    return found
+
+
+def _process(template: Template, request: Request) -> Process:
+    wanted, env, cwd, user, terminal = request[:5]
+
+    def make() -> Process:
+        return derive(template, wanted, env=env, cwd=cwd, user=user, terminal=terminal)
+
+    if not isinstance(wanted, (list, tuple)) or not isinstance(env, (dict, NoneType)):
+        return make()
+    try:
+        key = tuple(wanted), tuple((env or {}).items()), cwd, user, terminal
+        return _remembered(_asked(template), key, make)
+    except TypeError:
+        return make()  # words that are none, as this says
 
 
 def template_of(container: Handle) -> Template:
@@ -128,8 +164,14 @@ def template_of(container: Handle) -> Template:
     config = read_config(json.loads(state).get("config") or {}, f"{where}/{STATE_FILE}")
     configured = _of_bundle(container)
     defaults = config.process if configured is None else _with_limits(config.process, configured)
-    seccomp = filter_for(config.seccomp)
-    return Template(configured, defaults, config.keyring, config.personality, seccomp, config.memory_policy)
+    return Template(
+        process=configured,
+        defaults=defaults,
+        keyring=config.keyring,
+        personality=config.personality,
+        seccomp=filter_for(config.seccomp),
+        memory_policy=config.memory_policy,
+    )
 
 
 def _with_limits(process: Process, configured: Process) -> Process:
@@ -216,7 +258,16 @@ class _Execution(NamedTuple):
 
         enclosure = inside.enclosure(self.container.id, places)._replace(modules=find_modules(self.process))
         home, preserved = inside.home(self.process), len(self.request.preserve_fds)
-        plan = compile_exec(self.process, enclosure, self.template, home=home, preserved=preserved)
+
+        def make() -> tuple[Template, Plan]:
+            plan = compile_exec(self.process, enclosure, self.template, home=home, preserved=preserved)
+            return self.template, plan.packed()
+
+        known, key = _planned(self.process), (enclosure, home, preserved)
+        template, plan = _remembered(known, key, make)
+        if template is not self.template:
+            known.clear()
+            _, plan = _remembered(known, key, make)
         for warning in plan.warnings:
             # A note: whoever made the container was warned, and an exec comes again and again.
             _log.info("process in container %s: %s", self.container.id, warning)

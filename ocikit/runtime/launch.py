@@ -398,7 +398,7 @@ class Launch:
         """Return the step that a message is about; what sent it may be under somebody else's control."""
         if message.step >= len(self._plan.steps):
             raise _strange("hear what step this is")
-        return self._plan.steps[message.step]
+        return self._plan.step(message.step)
 
     def _asked(self, message: _sys.Inbox) -> Callable[[Launch, int], None]:
         """Return what is done when the step that init is at asks for something."""

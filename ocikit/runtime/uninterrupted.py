@@ -1,17 +1,20 @@
 """Work that Ctrl-C cannot cut in two.
 
 Python raises an interrupt in the main thread, between any two of its instructions: right after a process or a
-directory was made and before anybody knows of it. So what must be done whole or not at all is done in a thread of its
-own, where no interrupt arrives, while the main thread waits; when it is interrupted, the work is told to stop, undoes
+directory was made and before anybody knows of it. So what must be done whole or not at all is done in another thread,
+where no interrupt arrives, while the main thread waits; when it is interrupted, the work is told to stop, undoes
 itself, and only then the interrupt goes on. In other threads nothing interrupts, and the work is done right there.
+
+The other thread stays, and sleeps until there is more to do: to start one takes longer than most of the work.
 """
 
 from __future__ import annotations
 
 import _thread
 import contextlib
+import os
 import threading
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,15 +118,19 @@ class _Job(Generic[T]):
         self._results: list[T] = []
         self._failures: list[BaseException] = []
 
-    def run(self) -> None:
-        if not self._claim.acquire(blocking=False):
-            return
+    def run(self, worker: _Worker | None = None) -> None:
+        """Do the work, unless somebody else does; the worker is free again before anybody hears of the end."""
+        claimed = self._claim.acquire(blocking=False)
         try:
-            self._results.append(self._work(self.cancellation))
+            if claimed:
+                self._results.append(self._work(self.cancellation))
         except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
             self._failures.append(error)
         finally:
-            self.done.come()
+            if worker is not None:
+                _idle.append(worker)
+            if claimed:
+                self.done.come()
 
     def abandon(self) -> None:
         """Stop the work and undo what it did. Further interrupts have to wait for that, too."""
@@ -166,6 +173,48 @@ class _Job(Generic[T]):
         return self._results[0]  # it stays, to be undone if an interrupt comes before we have returned
 
 
+class _Worker:
+    """A thread that does one job after another."""
+
+    def __init__(self) -> None:
+        self._gate = _thread.allocate_lock()
+        self._gate.acquire()
+        self._job: _Job[Any] | None = None
+
+    def give(self, job: _Job[Any]) -> None:
+        """Have a job done, soon. Who is interrupted here takes it back (:meth:`_Job.abandon`)."""
+        self._job = job
+        self._gate.release()
+
+    def work(self) -> None:
+        while True:
+            self._gate.acquire()
+            job, self._job = self._job, None
+            if job is not None:
+                job.run(self)
+            del job  # and with it the results, which are the caller's
+
+
+# Those who sleep. One that is lost to an interrupt sleeps for ever; and none of them exists in a forked child.
+_idle: list[_Worker] = []
+os.register_at_fork(after_in_child=_idle.clear)
+
+
+def _have_done(job: _Job[Any]) -> None:
+    """Have a job done by a worker, or by this thread when there can be none."""
+    worker = None
+    with contextlib.suppress(IndexError):
+        worker = _idle.pop()
+    if worker is None:
+        worker = _Worker()
+        try:
+            _thread.start_new_thread(worker.work, ())
+        except RuntimeError:  # no threads any more: the interpreter is shutting down
+            job.run()
+            return
+    worker.give(job)
+
+
 def _wait_regardless(end: _End) -> None:
     while True:
         try:
@@ -193,10 +242,7 @@ def uninterrupted(
         return work(Cancellation())
     job = _Job(work, undo)
     try:
-        try:
-            _thread.start_new_thread(job.run, ())
-        except RuntimeError:  # no threads any more: the interpreter is shutting down
-            job.run()
+        _have_done(job)
         job.done.wait()
         return job.result()
     except BaseException:

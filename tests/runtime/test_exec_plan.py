@@ -22,7 +22,7 @@ from ocikit.spec import CPUAffinity, LinuxCapabilities, POSIXRlimit, Process, Us
 NAMES = ("CAP_KILL", "CAP_CHOWN")
 SETS = LinuxCapabilities(bounding=NAMES, effective=NAMES, permitted=NAMES)
 PROCESS = Process(args=("true",), cwd="/", env=("PATH=/bin",), user=User(uid=7, gid=8), capabilities=SETS)
-TEMPLATE = Template(PROCESS, PROCESS)
+TEMPLATE = Template(process=PROCESS, defaults=PROCESS)
 INSIDE = Enclosure(id="one", joined=frozenset({"mount", "pid", "network"}), cgroup_files=("/cg/tasks",))
 FILTER = Filter(b"\0" * 16, 4, Listener("/agent", "about", HandOver.SENDMSG))
 
@@ -98,12 +98,12 @@ def test_limits_are_raised_early_and_set_late() -> None:
 
 def test_a_filter_comes_last() -> None:
     """Without giving up new privileges, the right to load it is kept, not in effect, exactly until it is loaded."""
-    plan = compiled(template=TEMPLATE._replace(seccomp=FILTER))
+    plan = compiled(template=attrs.evolve(TEMPLATE, seccomp=FILTER))
     order = ops(plan)
     assert order[order.index(Op.SECCOMP) :] == [Op.SECCOMP, Op.SYNC, Op.CLOSE, Op.CAPS, Op.READY, Op.EXEC]
     assert order[order.index(Op.CLONE) : order.index(Op.SECCOMP)] == [Op.CLONE, Op.CAPS]
     assert [step.arguments[0] >> 21 & 1 for step in plan.steps if step.op == Op.CAPS] == [0, 1, 0]
-    plan = compiled(template=TEMPLATE._replace(seccomp=FILTER), no_new_privileges=True)
+    plan = compiled(template=attrs.evolve(TEMPLATE, seccomp=FILTER), no_new_privileges=True)
     assert len([op for op in ops(plan) if op == Op.CAPS]) == 1
 
 
@@ -126,7 +126,9 @@ def test_a_note_brings_back_what_was_noted() -> None:
     policy = (1, b"\1" * 8)
     kept = json.loads(note(PROCESS, keyring=False, personality=8, memory_policy=policy, seccomp=FILTER))
     found = read_note(kept, "here")
-    assert found == Template(PROCESS, PROCESS, keyring=False, personality=8, seccomp=FILTER, memory_policy=policy)
+    assert found == Template(
+        process=PROCESS, defaults=PROCESS, keyring=False, personality=8, seccomp=FILTER, memory_policy=policy
+    )
     damaged: dict[str, Any]
     for damaged in ({}, kept | {"process": []}, kept | {"seccomp": {"program": "!", "flags": 0, "listener": None}}):
         with pytest.raises(StateError, match="here"):
@@ -135,7 +137,7 @@ def test_a_note_brings_back_what_was_noted() -> None:
 
 def test_arguments_are_completed() -> None:
     """Arguments become the process of the configuration, without its terminal."""
-    template = Template(attrs.evolve(PROCESS, terminal=True, env=("A=1", "B=2", "A=3")), PROCESS)
+    template = Template(process=attrs.evolve(PROCESS, terminal=True, env=("A=1", "B=2", "A=3")), defaults=PROCESS)
     found = derive(template, ["x", "y"], env={"A": "4", "C": "5"}, cwd="/tmp", user=User(uid=1))
     assert found.args == ("x", "y")
     assert found.env == ("B=2", "A=4", "C=5")
@@ -143,7 +145,7 @@ def test_arguments_are_completed() -> None:
     assert found.capabilities == SETS
     assert derive(template, ["x"], terminal=True).terminal
     with pytest.raises(BundleError):
-        derive(Template(None, PROCESS), ["x"])
+        derive(Template(process=None, defaults=PROCESS), ["x"])
 
 
 def test_what_a_process_does_not_say() -> None:
@@ -151,11 +153,11 @@ def test_what_a_process_does_not_say() -> None:
     limits = (POSIXRlimit(type="RLIMIT_CORE", soft=1, hard=2),)
     user = User(uid=9, umask=0o77)
     defaults = attrs.evolve(PROCESS, no_new_privileges=True, rlimits=limits, oom_score_adj=3, user=user)
-    found = derive(Template(None, defaults), Process(args=("x",), cwd="/"))
+    found = derive(Template(process=None, defaults=defaults), Process(args=("x",), cwd="/"))
     assert (found.capabilities, found.no_new_privileges, found.rlimits) == (SETS, True, limits)
     assert (found.oom_score_adj, found.user) == (3, User(umask=0o77))
     own = Process(args=("x",), cwd="/", capabilities=LinuxCapabilities(), oom_score_adj=0, user=User(umask=0))
-    found = derive(Template(None, defaults), own)
+    found = derive(Template(process=None, defaults=defaults), own)
     assert (found.capabilities, found.oom_score_adj, found.user.umask) == (LinuxCapabilities(), 0, 0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -12,7 +12,10 @@ import pytest
 from ocikit import runtime
 from ocikit.errors import ValidationError
 from ocikit.runtime.once import Once
-from ocikit.spec import Root, Spec
+from ocikit.runtime.plan.compiler import CgroupMount, Surroundings, compile_plan
+from ocikit.runtime.plan.monitor import Kept, monitor_step
+from ocikit.runtime.plan.stand_in import plan_for
+from ocikit.spec import Hook, Hooks, Root, Spec, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,3 +68,51 @@ def test_another_configuration(root: Path, make_spec: Callable[..., Spec], tmp_p
     with pytest.raises(ValidationError):
         runtime.run(root, container_id, tmp_path, spec=spec.with_process(cwd="relative"))
     assert runtime.run(root, container_id, tmp_path, spec=spec).exit_code == 0
+
+
+def test_plans_of_one_configuration(make_spec: Callable[..., Spec]) -> None:
+    """A plan that was taken from an earlier time is the one that would have been made, to the last byte and word."""
+    hooks = Hooks(start_container=(Hook(path="/bin/true", args=("true", "x")),))
+    spec = make_spec("true", hooks=hooks)
+    host = Surroundings(bundle="/bundles/one-container", cgroup_join=("/sys/fs/cgroup/pids/x",))
+    for name in ("one-container", "two-container", "container-onetwo", "another-one", "short", "one-container"):
+        mounts = (CgroupMount("pids", f"/sys/fs/cgroup/pids/above/{name}", ()),)
+        around = host._replace(id=name, cgroup_join=(f"/sys/fs/cgroup/pids/{name}/tasks",), cgroup_mounts=mounts)
+        expected, found = compile_plan(spec, around), plan_for(spec, around)
+        assert found.encode(7) == expected.encode(7)
+        assert [found.step(number) for number in range(len(found.steps))] == list(expected.steps)
+        assert found.warnings == expected.warnings
+        leader = monitor_step(Kept(cgroups={}, private_pids=True))
+        assert found.led_by(leader).encode(7) == expected.led_by(leader).encode(7)
+
+
+def test_errors_are_about_the_container(make_spec: Callable[..., Spec]) -> None:
+    """What stands in for an id is never shown."""
+    spec = make_spec("true").with_process(args=("\0",))
+    around = Surroundings(bundle="/b", id="a-long-container-id")
+    with pytest.raises(ValidationError) as expected:
+        compile_plan(spec, around)
+    for _ in range(2):
+        with pytest.raises(ValidationError) as caught:
+            plan_for(spec, around)
+        assert caught.value.violations == expected.value.violations
+
+
+def test_processes_of_one_template(created: runtime.Container) -> None:
+    """A command that was run before runs as it is asked for this time."""
+    created.start()
+
+    def output(*args: str, **options: Any) -> bytes:
+        with created.exec(args, stdin="null", stdout="pipe", **options) as process:
+            return process.communicate(timeout=60).stdout
+
+    for _ in range(3):
+        assert output("sh", "-c", "echo $A") == b"\n"
+        assert output("sh", "-c", "echo $A", env={"A": "1"}) == b"1\n"
+        assert output("sh", "-c", "echo $A", env={"A": "2"}) == b"2\n"
+        assert output("sh", "-c", "pwd", cwd="/tmp") == b"/tmp\n"
+        assert output("id", "-u", user=User(uid=7)) == b"7\n"
+        assert output("id", "-u") == b"0\n"
+    for wrong in ("true", b"true", [1], [["true"]], None):
+        with pytest.raises(TypeError):
+            created.exec(wrong)  # type: ignore[arg-type]

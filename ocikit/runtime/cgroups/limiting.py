@@ -151,6 +151,20 @@ def take_back(paths: Mapping[str, str], undo: Sequence[Write]) -> None:
 # -------------------------------------------------------------------------------------------------------------- devices
 
 
+def _write_rules(directory: str, writes: Sequence[Write]) -> None:
+    """Write rules one after the other; those in a row that go into one file without opening it again."""
+    for file, some in itertools.groupby(writes, lambda write: write.file):
+        path = f"{directory}/{file}"
+        write, *others = some
+        try:
+            with Descriptor(os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)) as opened:
+                os.pwrite(opened.fd, write.value.encode(), 0)
+                for write in others:
+                    os.pwrite(opened.fd, write.value.encode(), 0)
+        except OSError as error:
+            raise _refusal(write, path, error) from error
+
+
 def limit_devices(paths: Mapping[str, str], rules: Sequence[DeviceRule]) -> None:
     """Apply rules for devices: in the files of the v1 controller, or else by a program in the v2 cgroup.
 
@@ -161,7 +175,7 @@ def limit_devices(paths: Mapping[str, str], rules: Sequence[DeviceRule]) -> None
     """
     field = "$.linux.resources.devices"
     if "devices" in paths:
-        apply(paths, device_writes(rules))
+        _write_rules(paths["devices"], device_writes(rules))
     elif UNIFIED in paths:
         try:
             with Descriptor(os.open(paths[UNIFIED], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as cgroup:

@@ -73,14 +73,22 @@ def make(
     """
     for key, path in paths.items():
         mountpoint = hierarchies.by_key[key].mountpoint
+        enabling = key == UNIFIED and (hierarchies.v2_only or controllers)
+        above = [] if not enabling and os.path.isdir(os.path.dirname(path)) else _directories(path, mountpoint)
         current = mountpoint
-        for part in os.path.relpath(path, mountpoint).split("/"):
-            if key == UNIFIED:
+        for directory in above or [path]:
+            if enabling:
                 _enable(current, None if hierarchies.v2_only else controllers)
-            current = f"{current}/{part}"
+            current = directory
             if _make_one(current, inherit=key == "cpuset"):
                 made.append(current)
     check_free({key: path for key, path in paths.items() if path not in made})
+
+
+def _directories(path: str, mountpoint: str) -> list[str]:
+    """Return a cgroup and those above it, up to a mount point, the outermost first."""
+    parts = os.path.relpath(path, mountpoint).split("/")
+    return ["/".join((mountpoint, *parts[: count + 1])) for count in range(len(parts))]
 
 
 def _make_one(path: str, *, inherit: bool) -> bool:

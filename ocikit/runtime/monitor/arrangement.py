@@ -102,7 +102,7 @@ class Arrangement(NamedTuple):
 
     def lead(self, plan: Plan) -> Plan:
         """Return a plan that leaves the monitor behind."""
-        return plan._replace(steps=(monitor_step(self.kept), *plan.steps))
+        return plan.led_by(monitor_step(self.kept))
 
     def note(self, launch: Launch) -> Monitored:
         """Return what others have to know of the monitor, now that there is one."""

@@ -199,6 +199,16 @@ class Step(NamedTuple):
     #: in :attr:`Slot.MOUNT`.
     outside: tuple[Step, ...] = ()
 
+    def renamed(self, word: str, name: str) -> Step:
+        """Return the step with a name in the place of a word."""
+        return self._replace(
+            action=self.action.replace(word, name),
+            strings=tuple(one.replace(word.encode(), name.encode()) for one in self.strings),
+            path=self.path.replace(word, name) if self.path is not None else None,
+            remedy=self.remedy.replace(word, name) if self.remedy is not None else None,
+            outside=tuple(step.renamed(word, name) for step in self.outside),
+        )
+
     def encode(self) -> bytes:
         """Return the step as the helper reads it."""
         strings = b"".join(_pack(string) for string in self.strings)
@@ -263,6 +273,29 @@ class Plan(NamedTuple):
     mount_owners: tuple[Owners, ...] = ()
     #: How the process is scheduled, as sched_setattr(2) takes it (:attr:`Sync.SCHEDULING`).
     scheduler: bytes = b""
+    #: The steps as the helper reads them; nothing as long as nobody has packed them.
+    body: bytes = b""
+    #: A word in the steps, and what it stands for; in :attr:`body` that is in its place already.
+    stand_in: tuple[str, str] | None = None
+
+    def packed(self) -> Plan:
+        """Return the plan with its steps packed, so that they need not be again."""
+        return self._replace(body=self.body or b"".join(step.encode() for step in self.steps))
+
+    def named(self, word: str, name: str) -> Plan:
+        """Return a packed plan in which a word stands for a name of the same length."""
+        warnings = tuple(one.replace(word, name) for one in self.warnings)
+        body = self.body.replace(word.encode(), name.encode())
+        return self._replace(body=body, stand_in=(word, name), warnings=warnings)
+
+    def led_by(self, step: Step) -> Plan:
+        """Return the plan with a step before the others."""
+        return self._replace(steps=(step, *self.steps), body=step.encode() + self.packed().body)
+
+    def step(self, number: int) -> Step:
+        """Return a step in the words of this plan."""
+        found = self.steps[number]
+        return found if self.stand_in is None else found.renamed(*self.stand_in)
 
     def encode(self, passed: int = PASSED) -> bytes:
         """Return the plan as the helper reads it.
@@ -273,7 +306,7 @@ class Plan(NamedTuple):
         Raises:
             LimitExceededError: It is more than the helper takes.
         """
-        body = b"".join(step.encode() for step in self.steps)
+        body = self.packed().body
         length = _HEAD.size + len(body)
         if length > MAX_BYTES:
             remedy = "no program takes that many arguments and variables, and no container has that many mounts"

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from ocikit.errors import BundleError, StateError
 from ocikit.runtime.once import Once
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Template", "derive", "note", "read_note"]
 
 
-class Template(NamedTuple):
+@attrs.frozen(kw_only=True)
+class Template:
     """What every process of a container has in common."""
 
     #: The process that arguments alone are completed with; None when nobody knows its configuration any more.
@@ -84,7 +87,14 @@ def read_note(data: Mapping[str, Any], where: str) -> Template:
         memory_policy = None if mode is None else (_word(mode), bytes.fromhex(nodes))
     except (KeyError, TypeError, ValueError) as error:
         raise StateError(f"{where}: damaged: what is kept for further processes cannot be read ({error})") from error
-    return Template(process, process, keyring, personality, seccomp, memory_policy)
+    return Template(
+        process=process,
+        defaults=process,
+        keyring=keyring,
+        personality=personality,
+        seccomp=seccomp,
+        memory_policy=memory_policy,
+    )
 
 
 def _filter(data: Mapping[str, Any]) -> Filter:
@@ -131,8 +141,6 @@ def derive(
         BundleError: Arguments cannot be completed, because the configuration of the container is gone.
         TypeError: That is neither a process nor arguments; the user has no ids, or the environment no names.
     """
-    import attrs  # noqa: PLC0415 - a pure module that is imported with every container
-
     from ocikit.spec import Process, User  # noqa: PLC0415
 
     changed: dict[str, Any]
