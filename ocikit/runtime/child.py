@@ -57,6 +57,7 @@ class ContainerProcess:
             self._attendant = adopt_init(attendant[0], start_time(attendant[0]) or 0, attendant[1])
         self._owner = os.getpid()
         self._status: ExitStatus | None = None
+        self._outlived = False
         #: The process id, in the pid namespace of this process.
         self.pid = pid
         #: The other end of its standard input; None unless that is a pipe.
@@ -102,13 +103,14 @@ class ContainerProcess:
         if self._status is None:
             deadline = None if timeout is None else time.monotonic() + timeout
             self._wait_for(self._attendant, timeout)
-            killed_alone = self._process.alive()
+            # Who outlives the attendant is known to have done so by everybody who asks later.
+            self._outlived = self._outlived or self._process.alive()
             status = uninterrupted(lambda _: _collect(self._attendant, self._branch), finish=True)
             if status.signal == signals.SIGKILL:
                 # Was it the attendant that somebody killed? The kernel may know how the process itself ended.
                 self._wait_for(self._process, None if deadline is None else max(0.0, deadline - time.monotonic()))
                 itself = _collect(self._process, self._branch)
-                status = itself if itself.known or killed_alone else status
+                status = itself if itself.known or self._outlived else status
             self._status = status
         return self._status
 

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,6 @@ from ocikit.errors import LimitExceededError, NotExistError, NotRunningError, Pa
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 QUIET: dict[str, Any] = {"stdin": "null", "stdout": "null", "stderr": "null"}
 

@@ -126,9 +126,8 @@ def test_a_note_brings_back_what_was_noted() -> None:
     policy = (1, b"\1" * 8)
     kept = json.loads(note(PROCESS, keyring=False, personality=8, memory_policy=policy, seccomp=FILTER))
     found = read_note(kept, "here")
-    assert found == Template(
-        process=PROCESS, defaults=PROCESS, keyring=False, personality=8, seccomp=FILTER, memory_policy=policy
-    )
+    more: dict[str, Any] = {"personality": 8, "seccomp": FILTER, "memory_policy": policy}
+    assert found == Template(process=PROCESS, defaults=PROCESS, keyring=False, **more)
     damaged: dict[str, Any]
     for damaged in ({}, kept | {"process": []}, kept | {"seccomp": {"program": "!", "flags": 0, "listener": None}}):
         with pytest.raises(StateError, match="here"):

@@ -123,7 +123,7 @@ def test_labels_of_further_processes() -> None:
     """They are told to the host's procfs, before the container is entered, and pass on."""
     process = Process(args=("true",), cwd="/", apparmor_profile="confined", selinux_label=LABEL)
     enclosure = Enclosure(id="x", joined=frozenset({"mount", "pid"}), modules=BOTH)
-    steps = list(compile_exec(process, enclosure, Template(process, process)).steps)
+    steps = list(compile_exec(process, enclosure, Template(process=process, defaults=process)).steps)
     written = positions(steps, Op.WRITE, b"exec confined") + positions(steps, Op.WRITE, b"/proc/self/attr/exec")
     assert len(written) == 2
     assert max(written) < positions(steps, Op.JOIN_PROCESS)[0]
