@@ -113,7 +113,7 @@ class Launch:
         self._introduction = _sys.Inbox()
         self._inbox = _sys.Inbox()
         self._channel: Descriptor | None = None
-        self._committed = False
+        self._committed = self._killed = False
         # Goes to init with the next word to go on.
         self._answer_fd: Descriptor | None = None
         #: The step that init waits in for an answer.
@@ -158,6 +158,8 @@ class Launch:
         self._channel, theirs = channel.open_pair()
         channel.start(self._helper, self._plan, theirs, stdio, passed)
         self.pid = self._helper.pid
+        if self._killed:
+            self.kill()  # that was before there was anybody
         self.pid = self._hear_of_init()
         if self._attended:
             return
@@ -248,6 +250,7 @@ class Launch:
 
     def kill(self) -> None:
         """Kill whatever there is, from any thread; whoever waits for it notices."""
+        self._killed = True
         with self._closing:
             # With them, whoever attends to them ends.
             helper = -1 if self._kill_attended() else self._helper.pidfd
