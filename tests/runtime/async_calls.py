@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["QUIET", "descriptors", "nothing_left", "until"]
+    from ocikit.runtime import Container
+
+__all__ = ["QUIET", "nothing_left", "nothing_left_but", "until"]
 
 QUIET: dict[str, Any] = {"stdin": "null", "stdout": "null", "stderr": "null"}
 
@@ -30,7 +32,7 @@ async def until(condition: Callable[[], T]) -> T:
     return found
 
 
-def descriptors() -> set[tuple[str, str]]:
+def _descriptors() -> set[tuple[str, str]]:
     """Return the open descriptors of this process, and what they are."""
     found = set()
     for name in os.listdir("/proc/self/fd"):
@@ -52,7 +54,7 @@ def _children() -> set[str]:
 @contextlib.contextmanager
 def nothing_left(root: Path, *ids: str) -> Iterator[None]:
     """Hold that a block leaves no container, cgroup, process and descriptor; what is about to go is waited for."""
-    before, children = descriptors(), _children()
+    before, children = _descriptors(), _children()
     paths = [path for name in ids for path in place(detect(), "", name).values()]
 
     def left() -> list[Any]:
@@ -60,9 +62,25 @@ def nothing_left(root: Path, *ids: str) -> Iterator[None]:
         return [
             *(list(root.iterdir()) if root.exists() else ()),
             *filter(os.path.exists, paths),
-            *(descriptors() - before),
+            *(_descriptors() - before),
             *(_children() - children),
         ]
+
+    yield
+    deadline = time.monotonic() + 10
+    while (more := left()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert more == []
+
+
+@contextlib.contextmanager
+def nothing_left_but(container: Container) -> Iterator[None]:
+    """Hold that a block leaves nothing in a container but its first process, and no descriptor here."""
+    before = _descriptors()
+
+    def left() -> list[object]:
+        gc.collect()
+        return [*(pid for pid in container.processes() if pid != container.pid), *(_descriptors() - before)]
 
     yield
     deadline = time.monotonic() + 10

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from async_calls import QUIET, descriptors, nothing_left, until
+from async_calls import QUIET, nothing_left, nothing_left_but, until
 
 from ocikit import runtime
 from ocikit.runtime import Status, aio
@@ -85,24 +85,11 @@ def test_executing_is_cancelled_at_any_moment(running: runtime.Container) -> Non
         count = 0
         for _ in range(60):
             count += await cancelled(execute(), chance.uniform(0, usual * 1.2))
-            assert running.processes() == [running.pid]
+            await until(lambda: running.processes() == [running.pid])
         return count
 
     with nothing_left_but(running):
         assert asyncio.run(run()) > 10
-
-
-@contextlib.contextmanager
-def nothing_left_but(container: runtime.Container) -> Iterator[None]:
-    """Hold that a block leaves nothing in a container but its first process, and no descriptor here."""
-    before = descriptors()
-    yield
-    gc.collect()
-    deadline = time.monotonic() + 10
-    while (container.processes() != [container.pid] or descriptors() - before) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert container.processes() == [container.pid]
-    assert descriptors() - before == set()
 
 
 def test_a_creation_that_waits_is_broken_off(

@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from async_calls import QUIET, nothing_left, until
+from async_calls import QUIET, nothing_left, nothing_left_but, until
 
 from ocikit import runtime
 from ocikit.errors import LimitExceededError, NotRunningError, RunTimeoutError, SetupError
@@ -27,9 +27,8 @@ def running(root: Path, bundle: Path, container_id: str) -> Iterator[runtime.Con
     """Give a container whose program sleeps; what was done in it left nothing."""
     with nothing_left(root, container_id), runtime.create(root, container_id, bundle, stdin="null") as container:
         container.start()
-        before = set(os.listdir("/proc/self/fd"))
-        yield container
-        assert set(os.listdir("/proc/self/fd")) == before
+        with nothing_left_but(container):
+            yield container
 
 
 def test_streams_of_a_process(running: runtime.Container) -> None:

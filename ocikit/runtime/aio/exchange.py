@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ocikit.runtime.aio.readiness import ended
+from ocikit.runtime.aio.work import deserted
 from ocikit.runtime.pipes import DRAIN_SECONDS, too_much, typed
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Exchange:
         self._outputs = {"stdout": bytearray(), "stderr": bytearray()}
         self._reading: set[asyncio.Task[None]] = set()
         self._others: set[asyncio.Task[Any]] = set()
+        self._loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> Self:
         streams = self._streams
@@ -47,10 +49,11 @@ class Exchange:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        tasks = {task for task in self._reading | self._others if not task.get_loop().is_closed()}
-        for task in tasks:
-            task.cancel()
-        if tasks and not (kind is not None and issubclass(kind, GeneratorExit)):
+        tasks = self._reading | self._others
+        if not self._loop.is_closed():
+            for task in tasks:
+                task.cancel()
+        if not deserted(self._loop, kind):
             await asyncio.gather(*tasks, return_exceptions=True)
 
     @property

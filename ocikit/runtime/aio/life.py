@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ocikit.errors import RunTimeoutError
@@ -9,7 +10,7 @@ from ocikit.runtime import creation, running
 from ocikit.runtime.aio.exchange import Exchange
 from ocikit.runtime.aio.readiness import wait
 from ocikit.runtime.aio.streams import connect
-from ocikit.runtime.aio.work import in_thread, like
+from ocikit.runtime.aio.work import deserted, in_thread, like
 from ocikit.runtime.pipes import OUTPUT_LIMIT
 from ocikit.runtime.status import Completed
 
@@ -92,13 +93,13 @@ async def run(
         create_it, data = running.prepare(*args, **options)
         return create_it(), data
 
+    loop = asyncio.get_running_loop()
     container, data = await in_thread(made, lambda found: _undo(found[0]))
     try:
         done = await _to_its_end(container, data, timeout, output_limit)
-    except GeneratorExit:
-        raise  # there is no loop any more; the container is forgotten, and hence destroyed
-    except BaseException:
-        await destroy(container, force=True)
+    except BaseException as error:
+        if not deserted(loop, type(error)):  # then the container is forgotten, and hence destroyed
+            await destroy(container, force=True)
         raise
     await destroy(container, force=True)
     return done

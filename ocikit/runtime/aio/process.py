@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
 from ocikit.errors import LimitExceededError, RunTimeoutError
 from ocikit.runtime.aio.exchange import Exchange
 from ocikit.runtime.aio.readiness import wait
 from ocikit.runtime.aio.streams import connect
-from ocikit.runtime.aio.work import apart, in_thread, kept, like
+from ocikit.runtime.aio.work import apart, deserted, in_thread, kept, like
 from ocikit.runtime.child import ContainerProcess
 from ocikit.runtime.container import Container
 from ocikit.runtime.pipes import OUTPUT_LIMIT
 from ocikit.runtime.status import Completed
 
 if TYPE_CHECKING:
-    import asyncio
-
     from ocikit.runtime.aio.streams import Streams
     from ocikit.runtime.console import Console
     from ocikit.runtime.status import ExitStatus
@@ -41,6 +40,7 @@ class Process:
         #: What it writes to its standard error; None unless that is a pipe.
         self.stderr: asyncio.StreamReader | None = streams.stderr
         self._streams = streams
+        self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
         return f"<aio.Process of {self.process!r}>"
@@ -147,7 +147,7 @@ class Process:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         kept.discard(self.process)
-        if kind is not None and issubclass(kind, GeneratorExit):
+        if deserted(self._loop, kind):
             _end_at_once(self.process, self._streams)
         else:
             await self.end()
@@ -176,14 +176,15 @@ async def exec(*args: Any, **options: Any) -> Process:  # noqa: A001, ANN401 - t
         OCIKitError: As :meth:`Container.exec` raises it.
     """
     process = await in_thread(lambda: Container.exec(*args, **options), ContainerProcess.end)
+    loop = asyncio.get_running_loop()
     kept.add(process)
     try:
         return Process(process, await connect(process))
-    except GeneratorExit:
-        _end_at_once(process)
-        raise
-    except BaseException:
-        await in_thread(process.end)
+    except BaseException as error:
+        if deserted(loop, type(error)):
+            _end_at_once(process)
+        else:
+            await in_thread(process.end)
         raise
     finally:
         kept.discard(process)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from ocikit.runtime.aio.work import regardless
+from ocikit.runtime.aio.work import deserted, regardless
 
 if TYPE_CHECKING:
     from typing import IO
@@ -35,6 +35,8 @@ class Streams:
         #: Its terminal, for the size; None when it has none, or somebody else got it.
         self.console = console
         self._ends: list[_End] = []
+        #: Where they are waited for.
+        self.loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
         """Close the streams; what was written and did not fit into the pipe is dropped. Closing twice is nothing."""
@@ -51,8 +53,8 @@ class Streams:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, GeneratorExit):
-            self.abort()  # nobody waits any more
+        if deserted(self.loop, kind):
+            self.abort()
         else:
             await self.close()
 
@@ -60,7 +62,7 @@ class Streams:
         """Take over a file to read from."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(_LIMIT, loop)
-        end = _End(reader, file, loop)
+        end = _End(reader, file, loop, reads=True)
         self._ends.append(end)
         await loop.connect_read_pipe(lambda: end, file)
         return reader
@@ -69,7 +71,7 @@ class Streams:
         """Take over a file to write to."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(_LIMIT, loop)  # a writer waits by means of it; there is nothing to read
-        end = _End(reader, file, loop)
+        end = _End(reader, file, loop, reads=False)
         self._ends.append(end)
         transport, _ = await loop.connect_write_pipe(lambda: end, file)
         return asyncio.StreamWriter(transport, end, reader, loop)
@@ -78,13 +80,16 @@ class Streams:
 class _End(asyncio.StreamReaderProtocol):
     """What a loop tells about one end of a pipe, or of a terminal."""
 
-    def __init__(self, reader: asyncio.StreamReader, file: IO[bytes], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, file: IO[bytes], loop: asyncio.AbstractEventLoop, *, reads: bool
+    ) -> None:
         super().__init__(reader, loop=loop)
         #: Done when the file is closed.
         self.lost: asyncio.Future[None] = loop.create_future()
         self._of = loop
         self._file = file
-        self._connected: asyncio.BaseTransport | None = None
+        self._reads = reads
+        self._connected: Any = None  # a transport that goes one way
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._connected = transport
@@ -102,10 +107,9 @@ class _End(asyncio.StreamReaderProtocol):
         transport = self._connected
         if transport is None or self._of.is_closed():
             self._file.close()
-        elif not transport.is_closing():
-            # What is only read has nothing to abort.
-            getattr(transport, "abort", transport.close)()
-        elif isinstance(transport, asyncio.WriteTransport) and transport.get_write_buffer_size():
+        elif self._reads:
+            transport.close()
+        elif not transport.is_closing() or transport.get_write_buffer_size():
             transport.abort()  # else it would be closed when somebody has read what is left
 
 
@@ -123,11 +127,13 @@ async def connect(of: Connected) -> Streams:
         found.stdin = await found.write(stdin) if stdin is not None else None
         found.stdout = await found.read(stdout) if stdout is not None else None
         found.stderr = await found.read(stderr) if stderr is not None else None
-    except BaseException:
+    except BaseException as error:
         found.abort()
         for file in files:
             if file is not None:
                 file.close()
+        if deserted(found.loop, type(error)):
+            raise GeneratorExit from None  # whatever asyncio says when its loop is closed
         raise
     return found
 

@@ -19,7 +19,7 @@ from ocikit.runtime.uninterrupted import Cancellation, told_by
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["apart", "in_thread", "kept", "like", "regardless"]
+__all__ = ["apart", "deserted", "in_thread", "kept", "like", "regardless"]
 
 _log = logging.getLogger("ocikit.runtime")
 
@@ -64,6 +64,16 @@ async def regardless(future: asyncio.Future[None]) -> None:
     while not future.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.shield(future)
+
+
+def deserted(loop: asyncio.AbstractEventLoop, kind: type[BaseException] | None) -> bool:
+    """Tell whether a block ends in a task that nobody will come back to, so that nothing can be awaited in it.
+
+    Args:
+        loop: The loop of the task. When it is closed, what it was asked for fails in its own ways.
+        kind: What ends the block.
+    """
+    return loop.is_closed() or (kind is not None and issubclass(kind, GeneratorExit))
 
 
 class _Job(Generic[T]):
