@@ -264,13 +264,23 @@ class Launch:
         Returns:
             Whether there was anybody.
         """
-        attended = children(self._helper.pid) if self._attended and self._helper.pidfd >= 0 else ()
+        if not self._attended or self._helper.pidfd < 0:
+            return False
+        # While it is stopped it makes nobody whom we would miss, and who in a frozen cgroup could not be killed later.
+        self._signal_helper(signal.SIGSTOP)
+        attended = children(self._helper.pid)
         for pid in attended:
             with contextlib.suppress(ProcessLookupError), Descriptor(os.pidfd_open(pid)) as process:
                 # Now that it is held: is it still the one?
                 if pid in children(self._helper.pid):
                     self._kill(pid, process.fd)
+        if attended:
+            self._signal_helper(signal.SIGCONT)
         return bool(attended)
+
+    def _signal_helper(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._helper.pidfd, number)
 
     def _kill(self, pid: int, pidfd: int) -> None:
         if self._release is not None and pid > 0:
