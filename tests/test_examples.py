@@ -175,6 +175,18 @@ def test_a_page_like_a_notebook(archive: Path, tmp_path: Path) -> None:
     assert " samples in " in printed
 
 
+def test_jobs_in_an_event_loop(archive: Path) -> None:
+    """Each has its own end, and what happens to one is no matter for the others."""
+    printed = run("asyncio_jobs.py", f"oci-archive:{archive}").splitlines()
+    assert "quick: exit code 0, said 'quick'" in printed
+    assert "asked: exit code 0, said 'forty-two'" in printed
+    assert [line for line in printed if line.startswith("slow")] == [
+        "slow: takes too long",
+        "slow: ended by signal 9, said ''",
+    ]
+    assert printed.index("greedy: out of memory") < printed.index("greedy: ended by signal 9, said ''")
+
+
 def test_an_agent_decides(archive: Path) -> None:
     """It is told of the container, refuses one call and makes up the result of another."""
     printed = run("seccomp_agent.py", f"oci-archive:{archive}")

@@ -5,7 +5,8 @@
 * :class:`Container` is what they give;
 * :func:`doctor` finds out what this host can and cannot do for containers, and what to do about it;
 * :mod:`~ocikit.runtime.stats` and :mod:`~ocikit.runtime.events` have what is counted of containers, and what happens
-  to their memory;
+  to them;
+* :mod:`~ocikit.runtime.aio` is all this for asyncio;
 * :mod:`~ocikit.runtime.seccomp` has what agents that decide about system calls of containers need.
 
 This room never looks into an image: it meets the rest of the house in a bundle, which is a directory.
@@ -17,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ocikit.runtime import events, seccomp, stats
+    from ocikit.runtime import aio, events, seccomp, stats
     from ocikit.runtime.abilities import features
     from ocikit.runtime.attachment import Attachment, Chunk
     from ocikit.runtime.child import ContainerProcess
@@ -59,6 +60,7 @@ __all__ = [
     "Report",
     "StatsHistory",
     "Status",
+    "aio",
     "create",
     "default_root",
     "doctor",
@@ -107,7 +109,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
-    if name in {"events", "seccomp", "stats"}:
+    if name in {"aio", "events", "seccomp", "stats"}:
         return import_module(f"ocikit.runtime.{name}")
     home = _HOMES.get(name)
     if home is None:

@@ -1,4 +1,4 @@
-"""What happens to a container's memory while it runs: it was used up, or processes have to wait for it.
+"""What happens to a container while it runs: memory was used up, processes have to wait, it has ended.
 
 No threads: a watch is one descriptor that becomes readable, and waits when it is asked to. It comes to its end by
 itself, when the container's first process ends, or its cgroup is gone.
@@ -6,76 +6,96 @@ itself, when the container's first process ends, or its cgroup is gone.
 
 from __future__ import annotations
 
-import abc
 import contextlib
-import errno
 import os
 import select
 import time
-from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, Self, TypeVar
+import weakref
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Self, TypeVar
 
 from ocikit.errors import CgroupError
-from ocikit.runtime.cgroups.files import flat, read_file
-from ocikit.runtime.cgroups.hierarchies import UNIFIED
+from ocikit.runtime.cgroups.files import GONE
+from ocikit.runtime.event_sources import (
+    IN,
+    RESOURCES,
+    MemoryLevel,
+    OutOfMemory,
+    Stall,
+    memory_level,
+    out_of_memory,
+)
+from ocikit.runtime.event_sources import pressure as open_pressure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["MemoryLevel", "MemoryLevelWatch", "OutOfMemory", "OutOfMemoryWatch", "Stall", "StallWatch", "Watch"]
+    from ocikit.runtime.event_sources import Resource, Source
+    from ocikit.runtime.status import ExitStatus
 
-# EPOLLIN and EPOLLPRI, as numbers: other systems import this module, too.
-_IN: Final = 1
-_CHANGED: Final = 2
+__all__ = [
+    "Event",
+    "EventStream",
+    "Exited",
+    "MemoryLevel",
+    "MemoryLevelWatch",
+    "OutOfMemory",
+    "OutOfMemoryWatch",
+    "Stall",
+    "StallWatch",
+    "Watch",
+]
 
 T = TypeVar("T")
 
 
-class OutOfMemory(NamedTuple):
-    """Memory was used up since the last time."""
+class Exited(NamedTuple):
+    """The first process of the container has ended; nothing comes after this."""
 
-    #: How often; at least once.
-    times: int
-    #: How many processes were killed because of it since the last time. v1 counts a moment after it tells.
-    kills: int | None
+    #: How it ended.
+    status: ExitStatus
 
 
-class Stall(NamedTuple):
-    """Processes waited for longer than they should, within the time that was asked about."""
-
-    #: For what they waited: ``memory``, ``cpu`` or ``io``.
-    resource: str
+#: What an :class:`EventStream` gives.
+Event = OutOfMemory | Stall | Exited
 
 
-class MemoryLevel(NamedTuple):
-    """The kernel has to work for free memory (v1)."""
-
-    #: ``low``, ``medium`` or ``critical``.
-    level: str
-
-
-class Watch(abc.ABC, Generic[T]):
+class Watch(Generic[T]):
     """Waits for something to happen to a container; a context manager, and an iterator that ends with the container."""
 
-    def __init__(self, process: int | None) -> None:
-        self._epoll = select.epoll()
-        self._process = process
-        self._ended = process is None
-        self._fds: list[int] = []
-        #: What tells of events.
-        self._source = -1
-        #: The cgroup that they are about.
-        self._path = ""
-        if process is not None:
-            self._epoll.register(process, _IN)
+    def __init__(
+        self, sources: Sequence[Source[T]], process: int | None, closing: contextlib.ExitStack | None = None
+    ) -> None:
+        """Take over what tells of events; use the classes below.
 
-    @abc.abstractmethod
-    def _news(self, *, told: bool) -> T | None:
-        """Return what has happened, given whether the source tells of something."""
+        Args:
+            sources: What tells of them; closed with the watch.
+            process: A descriptor of the container's first process, which is not closed; with None the watch has ended.
+            closing: What else is closed with it.
+        """
+        self._ended = process is None
+        self._process = process
+        self._sources = {source.fd: source for source in sources}
+        with contextlib.ExitStack() as stack:
+            if closing is not None:
+                stack.enter_context(closing.pop_all())
+            for source in sources:
+                stack.callback(source.close)
+            self._epoll = stack.enter_context(select.epoll())
+            if process is not None:
+                self._epoll.register(process, IN)
+            for source in sources:
+                self._epoll.register(source.fd, source.mask)
+            self._closing = weakref.finalize(self, stack.pop_all().close)
+            self._closing.atexit = False
+        for fd, events in self._epoll.poll(0):  # an edge, at first, is there for no reason
+            if fd in self._sources:
+                self._sources[fd].tell(events)
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when it is time to ask :meth:`wait` with a timeout of zero.
 
-        There may be nothing all the same: v2 tells of everything that happens to memory.
+        There may be nothing all the same: v2 tells of everything that happens to memory. While there is more than
+        was fetched, it stays readable.
         """
         return self._epoll.fileno()
 
@@ -99,68 +119,65 @@ class Watch(abc.ABC, Generic[T]):
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._ended:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready = {fd for fd, _ in self._epoll.poll(left)}
-            self._ended = self._process in ready or not os.path.isdir(self._path)
-            # What happened right before the end comes before the end.
-            found = self._news(told=self._source in ready)
-            if found is not None:
-                return found
-            if left is not None and left <= 0:
+            # One at a time: what else there is keeps the descriptor readable.
+            ready = self._epoll.poll(left, 1)
+            if not ready and left is not None and left <= 0:
                 return None
+            for fd, events in ready:
+                found = self._last() if fd == self._process else self._heard(fd, events)
+                if found is not None:
+                    return found
         return None
 
-    def __iter__(self) -> Iterator[T]:
-        while (event := self.wait()) is not None:
-            yield event
+    def _heard(self, fd: int, events: int) -> T | None:
+        source = self._sources[fd]
+        source.tell(events)
+        found = source.news()
+        if found is None and source.gone():
+            self._epoll.unregister(fd)
+            del self._sources[fd]
+            self._without(len(self._sources))
+        return found
+
+    def _without(self, left: int) -> None:
+        """Go on when a cgroup was removed, or end."""
+        self._ended = not left
+
+    def _last(self) -> T | None:
+        """Return what happened right before the end, one after the other, and then the end."""
+        for fd, events in self._epoll.poll(0):
+            if fd in self._sources:
+                self._sources[fd].tell(events)
+        for source in self._sources.values():
+            found = source.news()
+            if found is not None:
+                return found
+        self._ended = True
+        return self._end()
+
+    def _end(self) -> T | None:
+        """Return the event that the end is."""
+        return None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        event = self.wait()
+        if event is None:
+            raise StopIteration
+        return event
 
     def close(self) -> None:
         """Stop watching. Closing twice is nothing."""
         self._ended = True
-        self._epoll.close()
-        while self._fds:
-            os.close(self._fds.pop())
+        self._closing()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @contextlib.contextmanager
-    def _opening(self, path: str, remedy: str | None = None) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self.close()
-            raise CgroupError("watch", error.errno or errno.EIO, path, remedy) from error
-
-    def _in_v2(self, paths: Mapping[str, str], file: str) -> str:
-        """Return the path of a file in the v2 cgroup, which the events are about."""
-        if UNIFIED not in paths:
-            self.close()
-            raise CgroupError("watch", errno.ENOENT, file, "it takes cgroup v2, or the memory controller of v1")
-        self._path = paths[UNIFIED]
-        return f"{self._path}/{file}"
-
-    def _listen_v1(self, cgroup: str, file: str, argument: str = "") -> None:
-        """Have a file of v1 tell an eventfd."""
-        self._path = cgroup
-        with self._opening(f"{cgroup}/{file}"), contextlib.ExitStack() as stack:
-            about = os.open(f"{cgroup}/{file}", os.O_RDONLY | os.O_CLOEXEC)
-            stack.callback(os.close, about)
-            control = os.open(f"{cgroup}/cgroup.event_control", os.O_WRONLY | os.O_CLOEXEC)
-            stack.callback(os.close, control)
-            self._source = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            self._fds.append(self._source)
-            os.write(control, f"{self._source} {about} {argument}".encode())
-            self._epoll.register(self._source, _IN)
-
-    def _told_v1(self) -> int:
-        """Return how often the eventfd was told since the last time, if the cgroup is still there."""
-        with contextlib.suppress(BlockingIOError):
-            times = os.eventfd_read(self._source)
-            return times if os.path.isdir(self._path) else 0  # its removal is told, too
-        return 0
 
 
 class OutOfMemoryWatch(Watch[OutOfMemory]):
@@ -176,37 +193,7 @@ class OutOfMemoryWatch(Watch[OutOfMemory]):
         Raises:
             CgroupError: No cgroup of it counts memory, or the kernel refuses.
         """
-        super().__init__(process)
-        self._v2 = "memory" not in paths
-        if not self._v2:
-            self._listen_v1(paths["memory"], "memory.oom_control")
-        else:
-            file = self._in_v2(paths, "memory.events")
-            with self._opening(file, "is the memory controller enabled for this cgroup?"):
-                self._source = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-                self._fds.append(self._source)
-                os.pread(self._source, 4096, 0)  # what it says before this is no news
-                self._epoll.register(self._source, _CHANGED)
-        self._seen = self._counters()
-
-    def _counters(self) -> dict[str, int]:
-        return flat(read_file(f"{self._path}/{'memory.events' if self._v2 else 'memory.oom_control'}"))
-
-    def _news(self, *, told: bool) -> OutOfMemory | None:
-        if self._v2 and told:
-            with contextlib.suppress(OSError):
-                os.pread(self._source, 4096, 0)  # so that the next change is one
-        times = self._told_v1() if told and not self._v2 else 0
-        if not self._v2 and not times:
-            return None
-        before, now = self._seen, self._counters()
-        kills = now["oom_kill"] - before.get("oom_kill", 0) if "oom_kill" in now else None
-        if self._v2:
-            times = max(now.get("oom", 0) - before.get("oom", 0), kills or 0)
-        if times <= 0:
-            return None
-        self._seen = now
-        return OutOfMemory(times, kills)
+        super().__init__([out_of_memory(paths)], process)
 
 
 class StallWatch(Watch[Stall]):
@@ -217,7 +204,7 @@ class StallWatch(Watch[Stall]):
         paths: Mapping[str, str],
         process: int | None,
         *,
-        resource: Literal["memory", "cpu", "io"] = "memory",
+        resource: Resource = "memory",
         stall: float = 0.2,
         window: float = 2.0,
     ) -> None:
@@ -233,18 +220,7 @@ class StallWatch(Watch[Stall]):
         Raises:
             CgroupError: The kernel does not measure it, or takes no such times.
         """
-        super().__init__(process)
-        self._resource = resource
-        file = self._in_v2(paths, f"{resource}.pressure")
-        remedy = "it takes v2, PSI, and a window of 0.5 to 10 seconds; multiples of 2 without CAP_SYS_RESOURCE"
-        with self._opening(file, remedy):
-            self._source = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-            self._fds.append(self._source)
-            os.write(self._source, f"some {round(stall * 1e6)} {round(window * 1e6)}\0".encode())
-            self._epoll.register(self._source, _CHANGED)
-
-    def _news(self, *, told: bool) -> Stall | None:
-        return Stall(self._resource) if told and os.path.isdir(self._path) else None
+        super().__init__([open_pressure(paths, resource, stall, window)], process)
 
 
 class MemoryLevelWatch(Watch[MemoryLevel]):
@@ -263,12 +239,68 @@ class MemoryLevelWatch(Watch[MemoryLevel]):
         Raises:
             CgroupError: There is no v1 memory controller.
         """
-        super().__init__(process)
-        self._level = level
-        if "memory" not in paths:
-            self.close()
-            raise CgroupError("watch memory", errno.ENOENT, None, "only v1 has levels; watch for stalls on v2")
-        self._listen_v1(paths["memory"], "memory.pressure_level", level)
+        super().__init__([memory_level(paths, level)], process)
 
-    def _news(self, *, told: bool) -> MemoryLevel | None:
-        return MemoryLevel(self._level) if told and self._told_v1() else None
+
+class EventStream(Watch[Event]):
+    """Everything that happens to a container, in one place; made by :meth:`Container.events`.
+
+    :class:`Exited` comes always and last. When the cgroups are removed before that, nothing more is heard of them.
+    """
+
+    def __init__(
+        self,
+        held: contextlib.AbstractContextManager[int | None],
+        paths: Mapping[str, str],
+        status: Callable[[], ExitStatus],
+        *,
+        pressure: Sequence[Resource] = (),
+        stall: float = 0.2,
+        window: float = 2.0,
+    ) -> None:
+        """Watch a container.
+
+        Args:
+            held: Gives a descriptor of its first process, for as long as the stream is open; None when that has ended.
+            paths: Its cgroups, by controller.
+            status: Finds out how the process ended, after it did.
+            pressure: For what processes are not to wait too long.
+            stall: How long they may wait within the window, in seconds.
+            window: The window, in seconds: half a second to ten; two, four and so on without CAP_SYS_RESOURCE.
+
+        Raises:
+            CgroupError: The kernel does not measure that pressure, takes no such times, or lets nobody watch.
+            ValueError: There is no such pressure.
+        """
+        if isinstance(pressure, str) or not set(pressure) <= set(RESOURCES):
+            raise ValueError(f"pressure: expected some of {', '.join(RESOURCES)}, found {pressure!r}")
+        self._status = status
+        with contextlib.ExitStack() as stack:
+            process = stack.enter_context(held)
+            sources: list[Source[Event]] = []
+            if process is None:
+                process = os.eventfd(1, os.EFD_CLOEXEC)  # as readable as the descriptor of what has ended
+                stack.callback(os.close, process)
+            else:
+                for source in _asked_for(paths, pressure, stall, window):
+                    stack.callback(source.close)
+                    sources.append(source)
+            super().__init__(sources, process, stack)
+
+    def _without(self, left: int) -> None:
+        pass  # the process may be somewhere else by now, and its end is what is waited for
+
+    def _end(self) -> Exited:
+        return Exited(self._status())
+
+
+def _asked_for(
+    paths: Mapping[str, str], pressure: Sequence[Resource], stall: float, window: float
+) -> Iterator[Source[Event]]:
+    for resource in dict.fromkeys(pressure):
+        yield open_pressure(paths, resource, stall, window)
+    try:
+        yield out_of_memory(paths)
+    except CgroupError as error:
+        if error.errno not in GONE:
+            raise  # else nothing counts memory, and there is no such event

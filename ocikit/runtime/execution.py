@@ -329,6 +329,7 @@ class _Execution(NamedTuple):
             # Who destroys a container does not wait for those who are on their way into it.
             self._check_alive()
         except BaseException:
+            started.close_channel()  # told to stop before anybody listened to it
             child.end()
             raise
         child.stdin, child.stdout, child.stderr = (entering.stdio.files.get(number) for number in range(3))

@@ -27,13 +27,13 @@ from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Literal
 
     from ocikit.runtime.attachment import Attachment
     from ocikit.runtime.cgroups.hierarchies import Hierarchies
     from ocikit.runtime.cgroups.ownership import Claims
-    from ocikit.runtime.events import OutOfMemoryWatch, StallWatch
+    from ocikit.runtime.events import EventStream, OutOfMemoryWatch, StallWatch
     from ocikit.runtime.logs import LogReader
     from ocikit.runtime.process import Init
     from ocikit.runtime.processes import ProcessList
@@ -231,6 +231,32 @@ class Handle:
         history = StatsHistory() if history is None else history
         record(self, seconds, interval, history)
         return history
+
+    def events(
+        self, *, pressure: Sequence[Literal["memory", "cpu", "io"]] = (), stall: float = 0.2, window: float = 2.0
+    ) -> EventStream:
+        """Watch everything that happens to the container from now on, until it has ended.
+
+        Args:
+            pressure: For what processes of it are not to wait too long; nothing by default.
+            stall: How long some of them may wait within the window, in seconds.
+            window: The window, in seconds: half a second to ten; two, four and so on without CAP_SYS_RESOURCE.
+
+        Returns:
+            An iterator and a context manager: :class:`~ocikit.runtime.events.OutOfMemory` where memory is counted,
+            :class:`~ocikit.runtime.events.Stall` for the pressure, and at last always
+            :class:`~ocikit.runtime.events.Exited`.
+
+        Raises:
+            CgroupError: The kernel does not measure that pressure, takes no such times, or lets nobody watch.
+            ValueError: There is no such pressure.
+        """
+        from ocikit.runtime.events import EventStream  # noqa: PLC0415 - for those who ask
+
+        if pressure:
+            self._ask_for_cgroup("watch for stalls")
+        held, paths = self._init().held(), self._readable_cgroups()
+        return EventStream(held, paths, lambda: self.wait(0), pressure=pressure, stall=stall, window=window)
 
     @contextlib.contextmanager
     def watch_memory(self) -> Iterator[OutOfMemoryWatch]:

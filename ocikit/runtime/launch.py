@@ -120,7 +120,7 @@ class Launch:
         self._introduction = _sys.Inbox()
         self._inbox = _sys.Inbox()
         self._channel: Descriptor | None = None
-        self._committed = False
+        self._committed = self._killed = False
         # Goes to init with the next word to go on.
         self._answer_fd: Descriptor | None = None
         #: The step that init waits in for an answer.
@@ -170,6 +170,8 @@ class Launch:
         self._channel, theirs = channel.open_pair()
         channel.start(self._helper, self._plan, theirs, stdio, passed)
         self.pid = self._helper.pid
+        if self._killed:
+            self.kill()  # that was before there was anybody
         self.pid = self._hear_of_init()
         if self._control is not None or not self._attended:
             self.start_time = start_time(self.pid) or 0
@@ -263,6 +265,7 @@ class Launch:
 
     def kill(self) -> None:
         """Kill whatever there is, from any thread; whoever waits for it notices."""
+        self._killed = True
         with self._closing:
             # With them, whoever attends to them ends.
             helper = -1 if self._kill_attended() else self._helper.pidfd
@@ -276,13 +279,23 @@ class Launch:
         Returns:
             Whether there was anybody.
         """
-        attended = children(self._helper.pid) if self._attended and self._helper.pidfd >= 0 else ()
+        if not self._attended or self._helper.pidfd < 0:
+            return False
+        # While it is stopped it makes nobody whom we would miss, and who in a frozen cgroup could not be killed later.
+        self._signal_helper(signal.SIGSTOP)
+        attended = children(self._helper.pid)
         for pid in attended:
             with contextlib.suppress(ProcessLookupError), Descriptor(os.pidfd_open(pid)) as process:
                 # Now that it is held: is it still the one?
                 if pid in children(self._helper.pid):
                     self._kill(pid, process.fd)
+        if attended:
+            self._signal_helper(signal.SIGCONT)
         return bool(attended)
+
+    def _signal_helper(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._helper.pidfd, number)
 
     def _kill(self, pid: int, pidfd: int) -> None:
         for _ in range(_RELEASES):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ocikit.runtime.console import Console
 
-__all__ = ["OUTPUT_LIMIT", "Connected", "Pipes"]
+__all__ = ["DRAIN_SECONDS", "OUTPUT_LIMIT", "Connected", "Pipes", "too_much", "typed"]
 
 #: What may be written to each pipe when the caller says nothing: 64 MiB, in bytes.
 OUTPUT_LIMIT: Final = 64 * 1024 * 1024
@@ -25,9 +25,21 @@ OUTPUT_LIMIT: Final = 64 * 1024 * 1024
 _PIECE: Final = 1 << 16
 
 # A pipe may have been handed to somebody else, who keeps it open: its end is not waited for longer.
-_DRAIN_SECONDS: Final = 2.0
+DRAIN_SECONDS: Final = 2.0
 
 _END_OF_INPUT: Final = b"\x04"  # Ctrl-D
+
+
+def typed(data: bytes) -> bytes:
+    """Return what is typed at a terminal for a program that is to read ``data`` and then the end of its input."""
+    # The end is a key of its own, which at the end of an unfinished line means the end of the line.
+    return data + (_END_OF_INPUT if data.endswith(b"\n") or not data else _END_OF_INPUT * 2)
+
+
+def too_much(stream: str, name: str, limit: int) -> LimitExceededError:
+    """Return the error of something that wrote more than it may to one of its streams."""
+    remedy = "it was killed; raise output_limit, or give it a file"
+    return LimitExceededError(f"{stream} of {name} in bytes", limit, remedy=remedy)
 
 
 class Connected(Protocol):
@@ -75,9 +87,7 @@ class Pipes:
         self._waiting.register(fd, events)
 
     def _type(self, console: int, data: bytes) -> None:
-        # The end of the input is a key of its own, which at the end of an unfinished line means the end of the line.
-        ending = _END_OF_INPUT if data.endswith(b"\n") or not data else _END_OF_INPUT * 2
-        self._input = memoryview(data + ending)
+        self._input = memoryview(typed(data))
         self._feeding = console
         self._waiting.modify(console, select.POLLIN | select.POLLOUT)
 
@@ -127,8 +137,7 @@ class Pipes:
             piece = b""  # nobody has the terminal open any more
         data += piece
         if len(data) > self._limit:
-            remedy = "it was killed; raise output_limit, or give it a file"
-            raise LimitExceededError(f"{stream} of {self._name} in bytes", self._limit, remedy=remedy)
+            raise too_much(stream, self._name, self._limit)
         if not piece:
             self._waiting.unregister(fd)
             self.open.discard(fd)
@@ -160,7 +169,7 @@ class Pipes:
         if self._feeding >= 0 and self._feeding not in self.open:
             self._waiting.unregister(self._feeding)
         self._feeding = -1
-        deadline = time.monotonic() + _DRAIN_SECONDS
+        deadline = time.monotonic() + DRAIN_SECONDS
         while self.open and (left := deadline - time.monotonic()) > 0:
             self._serve(self._waiting.poll(left * 1000 + 1))
         return self.outputs()

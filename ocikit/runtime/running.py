@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,14 @@ from ocikit.runtime.pipes import OUTPUT_LIMIT, Pipes
 from ocikit.runtime.status import Completed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ocikit.runtime.container import Container
     from ocikit.runtime.options import CreateOptions
     from ocikit.runtime.stdio import Stream
     from ocikit.spec import Spec
 
-__all__ = ["OUTPUT_LIMIT", "run"]
+__all__ = ["OUTPUT_LIMIT", "prepare", "run"]
 
 #: What the streams are when the caller says nothing.
 _USUAL = ("null", "pipe", "pipe")
@@ -61,6 +64,43 @@ def run(
         SetupError: A step of setting it up, or executing its program, failed.
         OCIKitError: As :func:`create` raises it.
     """
+    creation, data = prepare(
+        root, container_id, bundle,
+        spec=spec, input=input, stdin=stdin, stdout=stdout, stderr=stderr, options=options,
+    )  # fmt: skip
+    container = creation()
+    with container:
+        container.start()
+        pipes = Pipes(container, f"container {container.id}", data, output_limit)
+        _serve(container, pipes, timeout)
+        status = container.wait()
+        if pipes.open:
+            # What outlived the first process would keep the pipes open.
+            container._end_others()  # noqa: SLF001 - the same as destroying it, only earlier
+        return Completed(status.exit_code, status.signal, *pipes.finish())
+
+
+def prepare(
+    root: str | os.PathLike[str] | None,
+    container_id: str,
+    bundle: str | os.PathLike[str],
+    *,
+    spec: Spec | None = None,
+    input: bytes | None = None,  # noqa: A002 - as above
+    stdin: Stream = "null",
+    stdout: Stream = "pipe",
+    stderr: Stream = "pipe",
+    options: CreateOptions | None = None,
+) -> tuple[Callable[[], Container], memoryview | None]:
+    """Check what :func:`run` is asked for.
+
+    Returns:
+        What creates the container, and what the program is then given to read; None when nothing is said about it.
+
+    Raises:
+        ValueError: Streams and options make no sense together.
+        OCIKitError: The configuration cannot be read.
+    """
     if input is None and stdin == "pipe":
         raise ValueError("stdin: nobody would write to a pipe here; give the input, or use create()")
     if options is not None and options.console_socket is not None:
@@ -72,18 +112,10 @@ def run(
         streams = "inherit", "inherit", "inherit"  # the terminal takes their place
         data = data or memoryview(b"")  # nobody else could ever type: without input, that is at its end at once
     stdin, stdout, stderr = streams
-    container = create(
-        root, container_id, bundle, spec=spec, stdin=stdin, stdout=stdout, stderr=stderr, options=options
+    create_it = functools.partial(
+        create, root, container_id, bundle, spec=spec, stdin=stdin, stdout=stdout, stderr=stderr, options=options
     )
-    with container:
-        container.start()
-        pipes = Pipes(container, f"container {container.id}", data, output_limit)
-        _serve(container, pipes, timeout)
-        status = container.wait()
-        if pipes.open:
-            # What outlived the first process would keep the pipes open.
-            container._end_others()  # noqa: SLF001 - the same as destroying it, only earlier
-        return Completed(status.exit_code, status.signal, *pipes.finish())
+    return create_it, data
 
 
 def _serve(container: Container, pipes: Pipes, timeout: float | None) -> None:

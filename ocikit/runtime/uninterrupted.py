@@ -3,7 +3,8 @@
 Python raises an interrupt in the main thread, between any two of its instructions: right after a process or a
 directory was made and before anybody knows of it. So what must be done whole or not at all is done in another thread,
 where no interrupt arrives, while the main thread waits; when it is interrupted, the work is told to stop, undoes
-itself, and only then the interrupt goes on. In other threads nothing interrupts, and the work is done right there.
+itself, and only then the interrupt goes on. In other threads nothing interrupts, and the work is done right there;
+whoever waits for such a thread may tell its work to stop.
 
 The other thread stays, and sleeps until there is more to do: to start one takes longer than most of the work.
 """
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Cancellation", "Cancelled", "uninterrupted"]
+__all__ = ["Cancellation", "Cancelled", "told_by", "uninterrupted"]
 
 T = TypeVar("T")
 
@@ -79,6 +80,19 @@ class Cancellation:
             self._cancelled = True
             for wake in self._wake:
                 wake()
+
+
+_telling = threading.local()
+
+
+@contextlib.contextmanager
+def told_by(cancellation: Cancellation) -> Iterator[None]:
+    """While this block does work in a thread other than the main one, ``cancellation`` tells that to stop."""
+    _telling.cancellation = cancellation
+    try:
+        yield
+    finally:
+        del _telling.cancellation
 
 
 # How often work is told to stop by whoever is interrupted while telling it.
@@ -239,7 +253,7 @@ def uninterrupted(
         BaseException: What the work raises, or what interrupted this thread.
     """
     if threading.get_ident() != threading.main_thread().ident:
-        return work(Cancellation())
+        return work(getattr(_telling, "cancellation", None) or Cancellation())
     job = _Job(work, undo)
     try:
         _have_done(job)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from rootless_calls import UNIFIED, V2_ONLY, failure, output, spec_of
 
 from ocikit import runtime
 from ocikit.errors import CgroupError
+from ocikit.runtime.events import Exited
 from ocikit.spec import LinuxResources
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def ask_without_cgroup(container_id: str) -> list[str]:
             lambda: container.update(LinuxResources.from_dict({"memory": {"limit": 64 << 20}})),
             lambda: container.watch_memory().__enter__(),
             lambda: container.watch_stalls().__enter__(),
+            lambda: container.events(pressure=("cpu",)),
             lambda: container.exec(["true"], cgroup="below"),
         ):
             try:
@@ -61,13 +64,19 @@ def ask_without_cgroup(container_id: str) -> list[str]:
             except CgroupError as error:
                 answers.append(str(error))
         assert container.status() == "running"
+        with container.events() as stream:
+            container.kill()
+            assert [event.status.signal for event in stream if isinstance(event, Exited)] == [signal.SIGKILL]
     return answers
 
 
 def test_what_takes_a_cgroup_says_that_there_is_none(user: User, container_id: str) -> None:
-    """Statistics, pauses, limits, watches and places of further processes: the error is not about the host."""
+    """Statistics, pauses, limits, watches and places of further processes: the error is not about the host.
+
+    How it ended is an event all the same.
+    """
     answers = user.call(ask_without_cgroup, container_id)
-    assert len(answers) == 6
+    assert len(answers) == 7
     for answer in answers:
         assert f"container {container_id} has no cgroup of its own: users without privileges" in answer
 
