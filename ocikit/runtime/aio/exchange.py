@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from ocikit.errors import LimitExceededError
 from ocikit.runtime.aio.readiness import ended
 from ocikit.runtime.aio.work import deserted
 from ocikit.runtime.pipes import DRAIN_SECONDS, too_much, typed
@@ -87,6 +89,12 @@ class Exchange:
             done, _ = await asyncio.wait(self._reading, timeout=DRAIN_SECONDS)
             for task in done:
                 task.result()
+        return self.outputs()
+
+    async def rest(self) -> tuple[bytes, bytes]:
+        """Return what was written by something that was killed, as far as there is room for it."""
+        with contextlib.suppress(LimitExceededError):
+            return await self.finish()
         return self.outputs()
 
     def outputs(self) -> tuple[bytes, bytes]:

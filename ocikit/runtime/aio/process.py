@@ -80,8 +80,8 @@ class Process:
 
         Args:
             input: What it reads from a standard input that is a pipe, or what is typed at its terminal.
-            timeout: How long it may take from now on, in seconds; then it is killed, and what it started is not.
-            output_limit: How much it may write to each pipe, in bytes; then it is killed.
+            timeout: How long it may take from now on, in seconds; then it is killed, with all that it started.
+            output_limit: How much it may write to each pipe, in bytes; then it is killed in the same way.
 
         Returns:
             How it ended, and what it wrote to those streams that are pipes; what was written to a terminal is its
@@ -98,13 +98,13 @@ class Process:
         try:
             async with Exchange(self._streams, who, input, output_limit) as exchange:
                 if not await exchange.serve(self.process, timeout):
-                    message = f"{who} has not ended after {timeout} seconds and was killed"
-                    self.kill()
-                    raise RunTimeoutError(message, *exchange.outputs())
+                    message = f"{who} has not ended after {timeout} seconds and was killed, with all that it started"
+                    await self.kill_all()
+                    raise RunTimeoutError(message, *await exchange.rest())
                 status = await self.wait()
                 return Completed(status.exit_code, status.signal, *await exchange.finish())
         except LimitExceededError:
-            self.kill()
+            await self.kill_all()
             raise
 
     def signal(self, number: int) -> None:
@@ -127,6 +127,14 @@ class Process:
         """Kill the process, and no other; one that has ended is nothing to do."""
         self.process.kill()
 
+    async def kill_all(self) -> None:
+        """Kill the process and everything that it started; see :meth:`ContainerProcess.kill_all`.
+
+        Raises:
+            CgroupError: Somebody does not end.
+        """
+        await in_thread(self.process.kill_all)
+
     async def close(self) -> None:
         """Close the streams; it goes on. Closing twice is nothing."""
         try:
@@ -135,7 +143,7 @@ class Process:
             self.process.close()
 
     async def end(self) -> None:
-        """Kill the process if it runs, wait for it, and close what connects us with it."""
+        """Kill the process if it runs, with all that it started, wait for it, and close what connects us with it."""
         try:
             await in_thread(self.process.end)
         finally:

@@ -136,13 +136,21 @@ class AsyncStream(Generic[T]):
     whoever iterates, or when it is forgotten.
     """
 
-    def __init__(self, source: Source[T], before: Callable[[], Awaitable[object]] | None = None) -> None:
+    def __init__(
+        self,
+        source: Source[T],
+        before: Callable[[], Awaitable[object]] | None = None,
+        *,
+        glance: float | None = None,
+    ) -> None:
         """Take over what tells of the things.
 
         Args:
             source: Tells of them; closed with the stream.
             before: Done each time before the source is asked, because the source would take long for it.
+            glance: How often to ask a source whose descriptor does not tell of everything, in seconds.
         """
+        self._glance = glance
         self._source = source
         self._before = before
 
@@ -156,12 +164,14 @@ class AsyncStream(Generic[T]):
 
     async def __anext__(self) -> T:
         while not self._source.ended:
-            await _readable(self._source.fileno())
             if self._before is not None:
                 await self._before()
+            # The source may have more than its descriptor tells of.
             item = self._source.wait(0)
             if item is not None:
                 return item
+            if not self._source.ended:
+                await _readable(self._source.fileno(), self._glance)
         self.close()
         raise StopAsyncIteration
 
