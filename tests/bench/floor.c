@@ -29,8 +29,9 @@
 #include <unistd.h>
 
 /* What ocikit writes for such a container, in bytes. */
-#define NOTE 14190
-#define STATE 26259
+#define NOTE 740
+#define PROCESS 13630
+#define STATE 26490
 #define EXIT 80
 
 extern char **environ;
@@ -211,6 +212,7 @@ static int create(int directory, int *channel)
 	char word;
 
 	write_file(directory, "ocikit.json", NOTE);
+	write_file(directory, "process.json", PROCESS);
 	make_cgroups();
 	MUST(mknodat(directory, "exec.fifo", S_IFIFO | 0622, 0));
 	fifo = (int)MUST(openat(directory, "exec.fifo", O_PATH | O_NOFOLLOW | O_CLOEXEC));
@@ -259,6 +261,7 @@ static void destroy(int directory)
 	for (int at = 0; at < given.count; at++)
 		MUST(rmdir(given.cgroups[at]));
 	MUST(unlinkat(directory, "exit.json", 0));
+	MUST(unlinkat(directory, "process.json", 0));
 	MUST(unlinkat(directory, "state.json", 0));
 	MUST(unlinkat(directory, "ocikit.json", 0));
 	close(directory);

@@ -10,7 +10,7 @@ import statistics
 from pathlib import Path
 
 from bundles import make_bundle
-from measuring import Line, Missing, Row, Work, main
+from measuring import Line, Row, Work, main
 
 from ocikit import runtime
 
@@ -56,15 +56,13 @@ def of_monitor(work: Work) -> Line:
             NAME,
             bundle,
             stdin="null",
-            stdout="null",
-            stderr="null",
             lifetime="detached",
         )
         try:
             container.start()
             monitor = parent(container.pid)
             if monitor == os.getpid():
-                return Missing(name=name, reason="no monitor yet")
+                raise RuntimeError("a detached container without a monitor")
             found.append(private(monitor))
         finally:
             container.destroy(force=True)
