@@ -374,8 +374,8 @@ class Container(Handle):
         found = True
         try:
             with self._locked(timeout) as (root, directory):
-                status = self._status(directory)
                 init, monitor = self._init(), self._find_monitor()
+                status = self._status(directory) if init.exit_status is None else Status.STOPPED
                 remains = teardown.Remains(root, directory, self._record, init, monitor, self._detect())
                 teardown.remove_container(remains, status, force=force)
         except NotExistError:

@@ -25,6 +25,7 @@ from ocikit.runtime.cgroups.placement import find_place
 from ocikit.runtime.console import Reception
 from ocikit.runtime.container import assemble
 from ocikit.runtime.host import surroundings
+from ocikit.runtime.host.procfs import own_status
 from ocikit.runtime.host.rootless import check_user_namespaces, explained, this_process
 from ocikit.runtime.limits import ignored
 from ocikit.runtime.listing import root_path
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.container import Container
     from ocikit.runtime.hooks import CreationHooks
     from ocikit.runtime.host.caller import Caller
+    from ocikit.runtime.host.procfs import OwnStatus
     from ocikit.runtime.launch import Launch
     from ocikit.runtime.monitor.arrangement import Arrangement
     from ocikit.runtime.plan.steps import Plan, Sync
@@ -112,7 +114,8 @@ def create(
     if lifetime not in LIFETIMES:
         raise ValueError(f"lifetime: expected one of {', '.join(LIFETIMES)}, found {lifetime!r}")
     _check_kinds(spec, options)
-    caller = this_process()
+    own = own_status()
+    caller = this_process(own)
     options = options or CreateOptions()
     if options.rootless is None:
         options = evolve(options, rootless=caller.rootless)
@@ -127,6 +130,7 @@ def create(
         _chosen((stdin, stdout, stderr), monitored=monitored),
         options,
         caller,
+        own,
         monitored,
     )
     return uninterrupted(
@@ -224,6 +228,7 @@ class _Creation(NamedTuple):
     streams: tuple[Stream, Stream, Stream]
     options: CreateOptions
     caller: Caller
+    own: OwnStatus
     monitored: bool
 
     def with_maps(self) -> _Creation:
@@ -309,7 +314,6 @@ class _Creation(NamedTuple):
 
     def _plan(self, places: Placement, seccomp: Filter | None) -> Plan:
         from ocikit.runtime.host.labels import find_modules  # noqa: PLC0415
-        from ocikit.runtime.host.procfs import own_capabilities, own_umask  # noqa: PLC0415
         from ocikit.runtime.plan.compiler import Surroundings  # noqa: PLC0415 - needed here only
         from ocikit.runtime.plan.stand_in import plan_for  # noqa: PLC0415
 
@@ -323,13 +327,13 @@ class _Creation(NamedTuple):
             into_cgroup=places.joined_by_clone is not None,
             cgroup_mounts=places.mounts(),
             caller=self.caller,
-            capabilities=_ALL_CAPABILITIES if users else own_capabilities(),
+            capabilities=_ALL_CAPABILITIES if users else self.own.passable,
             of_host=of_host,
             home=surroundings.home(self.spec, self.bundle),
             preserved=len(self.options.preserve_fds),
             new_keyring=not self.options.no_new_keyring,
             seccomp=seccomp,
-            umask=own_umask(),
+            umask=self.own.umask,
             modules=find_modules(self.spec.process, self.spec.linux),
             pinned=surroundings.pinned(),
             no_pivot=self.options.no_pivot,

@@ -58,6 +58,7 @@ class Handle:
         self._record = record
         self._own_init = init
         self._hierarchies: Hierarchies | None = None
+        self._readable: dict[str, str] | None = None
         # Its monitor, if it has one; None as long as nobody has looked.
         self._monitors: tuple[Init, ...] | None = None
 
@@ -368,10 +369,12 @@ class Handle:
 
     def _readable_cgroups(self) -> dict[str, str]:
         """Return those cgroups of the state that are cgroups at all."""
-        claims = cgroup_ownership.judge(
-            self._record.cgroup_paths, self._detect(), container_id=self.id, planned={}, lived_in={}
-        )
-        return claims.proven | claims.unproven
+        if self._readable is None:
+            claims = cgroup_ownership.judge(
+                self._record.cgroup_paths, self._detect(), container_id=self.id, planned={}, lived_in={}
+            )
+            self._readable = claims.proven | claims.unproven
+        return dict(self._readable)
 
     @contextlib.contextmanager
     def _directory(self) -> Iterator[tuple[StateRoot, int] | None]:

@@ -23,7 +23,7 @@ from ocikit.errors import ContainerError, HookError, SetupError
 from ocikit.runtime import channel
 from ocikit.runtime.channel import SAID_FAILED, SAID_READY
 from ocikit.runtime.hook_commands import commands, parse_hooks
-from ocikit.runtime.host.procfs import own_umask
+from ocikit.runtime.host.procfs import own_status
 from ocikit.runtime.launch import reap
 from ocikit.runtime.plan.hooks import STOPPABLE, TIED, hook_failure, hook_step, state_text
 from ocikit.runtime.plan.steps import Op, Plan, Step
@@ -157,7 +157,7 @@ def run(
     if not hooks:
         return
     directory = bundle if os.path.isdir(bundle) else "/"
-    umask = own_umask()
+    umask = own_status().umask
     steps = (
         Step(Op.CWD, "enter the bundle", (0,), (os.fsencode(directory),), directory),
         *(hook_step(hook, state, how=how, umask=umask) for hook in hooks),

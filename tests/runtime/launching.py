@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
-from ocikit.runtime.host.procfs import own_capabilities
+from ocikit.runtime.host.procfs import own_status
 from ocikit.runtime.launch import launch
 from ocikit.runtime.outside import mounting_for, open_owners
 from ocikit.runtime.plan.compiler import Surroundings, compile_plan
@@ -49,7 +49,7 @@ def default_spec(*args: str, mounts: tuple[Mount, ...] = MOUNTS, **process: Any)
 
 def run_plan(bundle: Path, spec: Spec, **around: Any) -> Ran:
     """Make, start and reap one container; return its exit code and what it wrote to stdout."""
-    plan = compile_plan(spec, Surroundings(bundle=str(bundle), capabilities=own_capabilities(), **around))
+    plan = compile_plan(spec, Surroundings(bundle=str(bundle), capabilities=own_status().passable, **around))
     fifo = bundle / "exec.fifo"
     os.mkfifo(fifo, 0o622)
     fifo.chmod(0o622)

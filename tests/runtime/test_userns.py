@@ -19,7 +19,7 @@ import pytest
 
 from ocikit import runtime
 from ocikit.errors import SetupError, ValidationError
-from ocikit.runtime.host.procfs import own_capabilities
+from ocikit.runtime.host.procfs import own_status
 from ocikit.runtime.plan.capabilities import to_mask
 from ocikit.spec import LinuxIDMapping, LinuxNamespace, LinuxTimeOffset, Mount, POSIXRlimit, Root, Spec, User
 
@@ -33,7 +33,7 @@ USERS = ((0, 600_000, 1000), (1000, 700_000, 1), (2000, 800_000, 500))
 GROUPS = ((0, 610_000, 1000), (1000, 710_000, 1), (2000, 810_000, 500))
 HAS_CLOCKS = Path("/proc/self/ns/time").exists()
 CLOCKS = "cat /proc/self/timens_offsets" if HAS_CLOCKS else "true"
-MAY_RAISE = bool(own_capabilities() & to_mask(["CAP_SYS_RESOURCE"])[0])
+MAY_RAISE = bool(own_status().passable & to_mask(["CAP_SYS_RESOURCE"])[0])
 FILES = {"user": "user", "network": "net", "ipc": "ipc", "uts": "uts", "pid": "pid", "cgroup": "cgroup"}
 
 

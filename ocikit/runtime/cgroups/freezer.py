@@ -43,10 +43,10 @@ class _Freezer(NamedTuple):
     def asked(self) -> bool:
         if self.v2:
             return (read_file(self.file) or "").strip() == "1"
-        state = (read_file(self.file) or "").strip()
+        if (read_file(self.file) or "").strip() not in {"FROZEN", "FREEZING"}:
+            return False
         # What is frozen because something above it is, is not for the container to be resumed from.
-        itself = (read_file(f"{self.path}/freezer.self_freezing") or "1").strip() == "1"
-        return state in {"FROZEN", "FREEZING"} and itself
+        return (read_file(f"{self.path}/freezer.self_freezing") or "1").strip() == "1"
 
     def done(self) -> bool:
         if self.v2:

@@ -28,7 +28,7 @@ def missing_parents(paths: Iterable[str], hierarchies: Hierarchies) -> tuple[str
     mountpoints = {hierarchy.mountpoint for hierarchy in hierarchies.by_key.values()}
     for path in paths:
         parent = os.path.dirname(path)
-        while any(is_below(parent, mountpoint) for mountpoint in mountpoints) and not os.path.isdir(parent):
+        while not os.path.isdir(parent) and any(is_below(parent, mountpoint) for mountpoint in mountpoints):
             missing.add(parent)
             parent = os.path.dirname(parent)
     return tuple(sorted(missing))
@@ -103,7 +103,7 @@ def _make_one(path: str, *, inherit: bool) -> bool:
     if inherit:
         # A new v1 cpuset is empty, and nothing can run in an empty one.
         for name in ("cpuset.cpus", "cpuset.mems"):
-            if not (read_file(f"{path}/{name}") or "").strip():
+            if new or not (read_file(f"{path}/{name}") or "").strip():
                 value = read_file(f"{os.path.dirname(path)}/{name}") or ""
                 with contextlib.suppress(OSError):
                     write_file(f"{path}/{name}", value.strip())

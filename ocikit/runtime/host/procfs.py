@@ -7,12 +7,12 @@ import re
 from typing import NamedTuple
 
 __all__ = [
+    "OwnStatus",
     "Stat",
     "Usage",
     "ancestors",
     "children",
-    "own_capabilities",
-    "own_umask",
+    "own_status",
     "pid_of",
     "read_in",
     "read_stat",
@@ -160,23 +160,28 @@ def start_time(pid: int) -> int | None:
     return None if stat is None or stat.state in _DEAD else stat.start_time
 
 
-def own_capabilities() -> int:
-    """Return the mask of the capabilities that this process could pass on: permitted and in its bounding set."""
-    mask = 0xFFFF_FFFF_FFFF_FFFF
-    for line in _own_status():
-        if line.startswith((b"CapPrm:", b"CapBnd:")):
-            mask &= int(line.split()[1], 16)
-    return mask
+class OwnStatus(NamedTuple):
+    """What ``/proc/thread-self/status`` says of this thread."""
+
+    #: Mask of the capabilities in effect.
+    effective: int
+    #: Mask of those that it could pass on: permitted, and in its bounding set.
+    passable: int
+    #: Its umask, which asking the kernel for would change for a moment.
+    umask: int
 
 
-def own_umask() -> int:
-    """Return the umask of this process, which asking the kernel for would change for a moment."""
-    return next((int(line.split()[1], 8) for line in _own_status() if line.startswith(b"Umask:")), 0o022)
-
-
-def _own_status() -> list[bytes]:
+def own_status() -> OwnStatus:
+    """Return what this thread is and may do."""
     fd = os.open("/proc/thread-self/status", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(fd, 1 << 16).splitlines()
+        text = os.read(fd, 1 << 16)
     finally:
         os.close(fd)
+
+    def number(name: bytes, base: int) -> int:
+        return int(text[text.index(name) + len(name) :].split(b"\n", 1)[0], base)
+
+    # Kernels before 4.7 do not tell the umask.
+    umask = number(b"\nUmask:", 8) if b"\nUmask:" in text else 0o022
+    return OwnStatus(number(b"\nCapEff:", 16), number(b"\nCapPrm:", 16) & number(b"\nCapBnd:", 16), umask)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocikit.errors import NotSupportedError, SetupError
 from ocikit.runtime.host.caller import Caller
+from ocikit.runtime.host.procfs import own_status
 from ocikit.runtime.plan.users import parse_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ocikit.runtime.host.procfs import OwnStatus
     from ocikit.runtime.plan.steps import Plan
 
 __all__ = ["Forbidding", "check_user_namespaces", "explained", "forbidding", "sysctl", "this_process"]
@@ -52,12 +54,16 @@ _SYSCTLS_THAT_FORBID: Final = (
 )
 
 
-def this_process() -> Caller:
-    """Return who this process is, and what it has the right to do."""
-    _, _, capabilities = _read("/proc/thread-self/status").partition(b"CapEff:")
+def this_process(status: OwnStatus | None = None) -> Caller:
+    """Return who this process is, and what it has the right to do.
+
+    Args:
+        status: What is known already of this thread.
+    """
+    status = status or own_status()
     initial = parse_map(_read("/proc/self/uid_map").decode()) == _EVERYBODY
     groups = _read("/proc/self/setgroups") == b"allow\n"
-    return Caller(os.geteuid(), os.getegid(), int(capabilities.split()[0], 16), initial, groups)
+    return Caller(os.geteuid(), os.getegid(), status.effective, initial, groups)
 
 
 def _read(path: str) -> bytes:
