@@ -203,7 +203,7 @@ class _Execution(NamedTuple):
         with init.held() as pidfd, contextlib.ExitStack() as undoing:
             if pidfd is None or not init.alive():
                 raise NotRunningError(f"cannot exec in a stopped container: {self.container.id}")
-            lived_in = cgroup_ownership.members(init.pid)
+            lived_in = cgroup_ownership.members(init.pid, self.container._detect())  # noqa: SLF001
             paths = self._cgroups(lived_in)
             if not self.request.ignore_paused and freezer.frozen(paths):
                 raise PausedError(

@@ -7,6 +7,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ocikit._fs import Descriptor
 from ocikit.errors import SystemCallError
 from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups.files import write_file
@@ -57,16 +58,8 @@ class Inside:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._joined = frozenset(kind for kind, one in NAMESPACES.items() if self._differs(one.file))
-
-    def _differs(self, name: str) -> bool:
-        try:
-            theirs = os.stat(f"/proc/{self._pid}/ns/{name}")
-            return not os.path.samestat(theirs, os.stat(f"/proc/thread-self/ns/{name}"))
-        except FileNotFoundError:
-            return False  # a kernel without this kind; or a process without namespaces, which has ended
-        except OSError as error:
-            raise SystemCallError("look at namespace", error.errno or errno.EIO, error.filename) from error
+        theirs, ours = _namespaces(str(pid)), _namespaces("thread-self")
+        self._joined = frozenset(kind for kind, name in theirs.items() if name != ours.get(kind))
 
     def _read(self, name: str) -> str:
         try:
@@ -109,6 +102,23 @@ class Inside:
         from ocikit.runtime.host.surroundings import home_of  # noqa: PLC0415
 
         return home_of(process.user.uid, f"/proc/{self._pid}/root")
+
+
+def _namespaces(process: str) -> dict[str, str]:
+    """Return the names of the namespaces that a process is in, by kind; none for one that has ended."""
+    path = f"/proc/{process}/ns"
+    found = {}
+    try:
+        with Descriptor(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as directory:
+            for kind, one in NAMESPACES.items():
+                # Some kernels do without this kind, and a process that has ended without any.
+                with contextlib.suppress(FileNotFoundError):
+                    found[kind] = os.readlink(one.file, dir_fd=directory.fd)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SystemCallError("look at namespaces", error.errno or errno.EIO, path) from error
+    return found
 
 
 def _has(number: int, text: str) -> bool:

@@ -24,7 +24,7 @@ from ocikit.runtime.state.documents import STATE_FILE
 from ocikit.runtime.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ocikit.runtime.cgroups.hierarchies import Hierarchies
     from ocikit.runtime.process import Init
@@ -84,7 +84,7 @@ def remove_container(remains: Remains, status: Status, *, force: bool) -> None:
     if left and (force or not record.private_pids):
         cgroup_tree.kill({key: path for key, path in claims.proven.items() if path in left})
     _stop_unit(record, claims)
-    _remove_cgroups(claims, own, record.id)
+    _remove_cgroups(claims, left, own, record.id)
     mounted_root.remove(own.mounted_root if own is not None else None, record.id)
     rdt.remove(own.rdt_groups if own is not None else (), record.id)
     root.remove(record.id, fd)
@@ -105,7 +105,7 @@ def remove_interrupted(root: StateRoot, fd: int, container_id: str) -> None:
     )
     cgroup_tree.release(claims.proven)
     cgroup_tree.kill(claims.proven)
-    _remove_cgroups(claims, own, container_id)
+    _remove_cgroups(claims, claims.proven.values(), own, container_id)
     mounted_root.remove(own.mounted_root, container_id)
     rdt.remove(own.rdt_groups, container_id)
 
@@ -198,9 +198,12 @@ def _stop_unit(record: Record, claims: cgroup_ownership.Claims) -> None:
         _log.warning("container %s: unit %s was not stopped: %s", record.id, unit.full_name, error)
 
 
-def _remove_cgroups(claims: cgroup_ownership.Claims, own: OwnRecord | None, container_id: str) -> None:
+def _remove_cgroups(
+    claims: cgroup_ownership.Claims, left: Iterable[str], own: OwnRecord | None, container_id: str
+) -> None:
+    """Remove those of the proven cgroups that are left, and the others as far as nobody is in them."""
     parents = own.cgroup_parents if own is not None else ()
-    cgroup_tree.remove(claims.proven.values(), _of(parents, claims.proven))
+    cgroup_tree.remove(left, _of(parents, claims.proven))
     for path in claims.unproven.values():
         if cgroup_tree.populated(path):
             pids = cgroup_tree.processes(path)[:10]

@@ -59,6 +59,8 @@ class Hierarchies(NamedTuple):
     by_key: Mapping[str, Hierarchy]
     #: The controllers of the v2 hierarchy.
     v2_controllers: frozenset[str] = frozenset()
+    #: The text that they were found in (``/proc/PID/mountinfo``).
+    mountinfo: bytes = b""
 
     @property
     def v2_only(self) -> bool:
@@ -88,7 +90,7 @@ def detect() -> Hierarchies:
                 texts.append(file.readall())
         except OSError as error:
             raise CgroupError("find cgroups", error.errno or 0, path, "is /proc mounted?") from error
-    found = _parsed(*texts)
+    found = _parsed(*texts)._replace(mountinfo=texts[0])
     if UNIFIED not in found.by_key:
         return found
     controllers = read_file(f"{found.by_key[UNIFIED].mountpoint}/cgroup.controllers") or ""

@@ -69,11 +69,18 @@ def _inside(cgroup: str | None, path: str) -> bool:
     return cgroup is not None and (cgroup == path or is_below(cgroup, path))
 
 
-def members(pid: int) -> dict[str, str]:
-    """Return the directories of the cgroups that a process is in, by controller; nothing when it is gone."""
+def members(pid: int, hierarchies: Hierarchies | None = None) -> dict[str, str]:
+    """Return the directories of the cgroups that a process is in, by controller; nothing when it is gone.
+
+    Args:
+        pid: The process.
+        hierarchies: Those of this host, if they were looked for before.
+    """
+    mountinfo = hierarchies.mountinfo if hierarchies is not None else b""
     try:
-        with open("/proc/self/mountinfo", "rb", buffering=0) as file:
-            mountinfo = file.readall()
+        if not mountinfo:
+            with open("/proc/self/mountinfo", "rb", buffering=0) as file:
+                mountinfo = file.readall()
         with open(f"/proc/{pid}/cgroup", "rb", buffering=0) as file:
             cgroups = file.readall()
     except (FileNotFoundError, ProcessLookupError):
