@@ -332,6 +332,23 @@ def test_what_cannot_be_made_leaves_nothing(
         os.waitpid(-1, os.WNOHANG)
 
 
+def test_no_directory_of_the_host_is_kept_busy(
+    root: Path, bundle: Path, container_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stays with a container is in no directory that its creator happened to be in."""
+    monkeypatch.chdir(tmp_path)
+    with runtime.create(root, container_id, bundle, lifetime="process") as container:
+        container.start()
+        process = container.exec(["sleep", "1000"], stdin="null", stdout="null", stderr="null")
+        monitor, attendant = container._find_monitor(), process._attendant
+        assert monitor is not None
+        assert attendant.pid != process.pid
+        for one in (monitor, attendant):
+            eventually(lambda one=one: os.readlink(f"/proc/{one.pid}/cwd") == "/")  # type: ignore[misc]
+        process.end()
+        container.destroy(force=True)
+
+
 def test_without_a_monitor(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
     """Who is a monitor already does without; then this process waits for the container itself."""
     options = CreateOptions(monitor=False)

@@ -31,8 +31,9 @@ static _Noreturn void attend(long helper)
 {
 	int last = 255 << 8;
 
-	/* Pipes end when the program has ended, not when this process has. */
+	/* Pipes end when the program has ended, not when this process has; nor is a file system kept busy. */
 	SYS3(close_range, 0, ~0U, 0);
+	SYS1(chdir, "/");
 	SYS2(prctl, PR_SET_NAME, "ocikit:exec");
 	for (;;) {
 		int status = 0;

@@ -152,6 +152,7 @@ static void init_has_ended(void)
 
 	ending->known = SYS4(wait4, monitor.pid, &ending->status, __WALL, &ending->usage) == monitor.pid;
 	ending->finished = time_now();
+	monitor.deadline = 0;
 	sys_close(monitor.init);
 	monitor.init = NO_FD;
 	hear_the_rest();
@@ -262,6 +263,8 @@ static _Noreturn void stay(struct step *step, long helper)
 	fd = sys_open(score, O_WRONLY);
 	if (fd >= 0)
 		SYS3(write, fd, "-999", 4);
+	/* Nor does it keep the file system busy that the launcher happened to be in. */
+	SYS1(chdir, "/");
 	take_over(step);
 	hear_of_init(helper);
 	monitor.milliseconds = (int64_t)step->arg[2];
