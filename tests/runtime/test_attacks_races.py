@@ -125,7 +125,10 @@ def test_races(kind: str, root: Path, arena: Path, decoy: Decoy, new_id: Callabl
     before = decoy.look(), mounts_of_host(tmp_path)
     ran = 0
     with racing(arena / race.name, link, tmp_path):
-        for _ in range(ROUNDS):
+        for number in range(40 * ROUNDS):
+            # On a busy machine, the two may meet in every one of a few rounds.
+            if number >= ROUNDS and ran:
+                break
             with contextlib.suppress(SetupError):  # it was seen as a link that leads nowhere, or as two things at once
                 assert TREASURE not in output(root, new_id(), tmp_path, spec)
                 ran += 1
