@@ -162,6 +162,16 @@ def test_work_inside_a_container(archive: Path) -> None:
     assert printed[-1] == "the shell: 3"
 
 
+def test_a_container_that_outlives_its_creator(archive: Path) -> None:
+    """One process makes it; another talks to it, reads its log, and learns how it ended."""
+    printed = run("detached.py", f"oci-archive:{archive}").splitlines()
+    assert printed[:2] == ["found: running", "answered on stdout: got hello"]
+    assert "then on stderr: bye" in printed
+    assert "ended: exit code 3, out of memory: False, timed out: False" in printed
+    logged = [line for line in printed if line.startswith("logged")]
+    assert sorted(logged) == ["logged: stderr: bye", "logged: stdout: got hello", "logged: stdout: ready"]
+
+
 def test_a_page_like_a_notebook(archive: Path, tmp_path: Path) -> None:
     """It is written with everything that a container shows of itself, and the terminal gets tables."""
     printed = run("notebook.py", f"oci-archive:{archive}", tmp_path / "page.html")
