@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ocikit.errors import CgroupError, ContainerError, NotExistError, NotRunningError
 from ocikit.runtime import fifo, process
-from ocikit.runtime.cgroups import freezer
+from ocikit.runtime.cgroups import freezer, out_of_memory
 from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups import ownership as cgroup_ownership
 from ocikit.runtime.cgroups import tree as cgroup_tree
@@ -440,10 +440,14 @@ class Handle:
             return found is None or records.read_exit(*found, self.id) is not None
 
     def _collect(self) -> ExitStatus:
-        def write(status: ExitStatus) -> None:
+        def write(status: ExitStatus) -> ExitStatus:
+            if status.exit_code != 0:
+                killed = out_of_memory.kills(self._readable_cgroups())
+                status = status._replace(oom=None if killed is None else killed > 0)
             with self._directory() as found:
                 if found is not None:
                     records.write_exit(found[1], status)
+            return status
 
         def written() -> ExitStatus | None:
             with self._directory() as found:

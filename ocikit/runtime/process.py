@@ -172,14 +172,17 @@ class Init:
         with self.held() as pidfd:
             return pidfd is None or self.exit_status is not None or _ended(pidfd, timeout)
 
-    def collect(self, written: Callable[[], ExitStatus | None], write: Callable[[ExitStatus], None]) -> ExitStatus:
+    def collect(
+        self, written: Callable[[], ExitStatus | None], write: Callable[[ExitStatus], ExitStatus | None]
+    ) -> ExitStatus:
         """Find out how the process ended, after it did; reap it if it is a child of ours.
 
         Several threads may ask; one of them finds out and all get the answer.
 
         Args:
             written: Returns what somebody else wrote down about the end.
-            write: Writes down what was found out, before the process is reaped and nobody else can.
+            write: Writes down what was found out, before the process is reaped and nobody else can; returns what it
+                could add to it, or None.
         """
         with self._collecting, self.held() as pidfd:
             if self.exit_status is None:
@@ -190,7 +193,7 @@ class Init:
         self,
         pidfd: int | None,
         written: Callable[[], ExitStatus | None],
-        write: Callable[[ExitStatus], None],
+        write: Callable[[ExitStatus], ExitStatus | None],
     ) -> ExitStatus:
         if pidfd is None:
             return written() or ExitStatus(None, None)
@@ -208,7 +211,7 @@ class Init:
                 return found
         found = ExitStatus.from_wait_status(status, _now())
         if status is not None:
-            write(found)
+            found = write(found) or found
         if child:
             with contextlib.suppress(ChildProcessError):
                 os.waitid(_P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | _WALL)

@@ -40,7 +40,7 @@ class ExitStatus(NamedTuple):
     #: When the end was noticed.
     finished: dt.datetime | None = None
     #: Whether the kernel killed processes of the container because its memory was used up; None when nobody looked, as
-    #: for containers without a monitor.
+    #: for those that exit with 0 and have no monitor.
     oom: bool | None = None
     #: Whether its monitor killed it because its time was up (:attr:`CreateOptions.timeout`).
     timed_out: bool = False

@@ -132,13 +132,17 @@ def test_a_signal_is_written_down(root: Path, bundle: Path, container_id: str) -
         container.destroy()
 
 
-def test_running_out_of_memory_is_written_down(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
-    """Whether the kernel killed for memory is part of how a container ended."""
+@pytest.mark.parametrize("lifetime", ["scope", "detached"])
+def test_running_out_of_memory_is_written_down(
+    root: Path, make_bundle: Callable[..., Path], container_id: str, lifetime: Any
+) -> None:
+    """Whether the kernel killed for memory is part of how a container ended, with a monitor and without."""
     limited = {"resources": LinuxResources.from_dict({"memory": {"limit": 16 << 20, "swap": 16 << 20}})}
     bundle = make_bundle("sh", "-c", "x=x; while :; do x=$x$x; done", linux=limited)
-    container = runtime.create(root, container_id, bundle, lifetime="detached")
+    container = runtime.create(root, container_id, bundle, lifetime=lifetime)
     container.start()
     status = container.wait(PATIENCE)
+    assert recorded(root, container_id)["oom"] is True
     container.destroy()
     assert status.oom is True
     assert not status.timed_out

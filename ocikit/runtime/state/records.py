@@ -141,7 +141,7 @@ def write_state(fd: int, data: bytes, record: Record) -> None:
 def write_exit(fd: int, status: ExitStatus) -> None:
     """Write down how a container ended; nothing when its directory is gone."""
     finished = status.finished.isoformat() if status.finished is not None else ""
-    document = {"exit_code": status.exit_code, "signal": status.signal, "finished": finished}
+    document = {"exit_code": status.exit_code, "signal": status.signal, "finished": finished, "oom": status.oom}
     with contextlib.suppress(FileNotFoundError):
         write_file(fd, EXIT_FILE, json.dumps(document).encode())
 
