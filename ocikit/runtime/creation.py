@@ -261,9 +261,6 @@ class _Creation(NamedTuple):
                 # Only now is there nothing left of a creation before.
                 own = own._replace(mounted_root=mounted_root.expect(self.spec, self.bundle))
                 records.write_own(directory, own)
-                note = self._note(seccomp)
-                if note:
-                    records.write_processes(directory, note)
                 if self.options.notify:
                     os.mkdir(NOTIFY_DIRECTORY, dir_fd=directory)
                     os.chmod(NOTIFY_DIRECTORY, 0o755, dir_fd=directory)  # noqa: S103 - whatever the umask; seen in there
@@ -384,6 +381,9 @@ class _Creation(NamedTuple):
                 launch(plan, stdio=stdio.fds, passed=passed, answers=answers, control=control)
             )
             # While init is at work. Read back before it goes on: after that nothing here may fail.
+            note = self._note(making.seccomp)
+            if note:
+                records.write_processes(directory, note)
             state = state_document(self.spec, self._created(started, places, stdio.descriptors()))
             record = parse_state(state.essence, self.id)
             with cancellation.waking(started.kill):
