@@ -114,29 +114,21 @@ def create(
     if lifetime not in LIFETIMES:
         raise ValueError(f"lifetime: expected one of {', '.join(LIFETIMES)}, found {lifetime!r}")
     _check_kinds(spec, options)
-    own = own_status()
-    caller = this_process(own)
-    options = options or CreateOptions()
-    if options.rootless is None:
-        options = evolve(options, rootless=caller.rootless)
+    wanted = options or CreateOptions()
     directory = os.path.abspath(os.fsdecode(bundle))
-    monitored = lifetime != "scope" and options.monitor
-    creation = _Creation(
-        root_path(root),
-        container_id,
-        directory,
-        spec or read_spec(directory),
-        lifetime,
-        _chosen((stdin, stdout, stderr), monitored=monitored),
-        options,
-        caller,
-        own,
-        monitored,
-    )
-    return uninterrupted(
-        lambda cancellation: creation.with_maps().carry_out(cancellation),
-        lambda container: container._destroy(force=True),  # noqa: SLF001
-    )
+    monitored = lifetime != "scope" and wanted.monitor
+    streams = _chosen((stdin, stdout, stderr), monitored=monitored)
+
+    def carry_out(cancellation: Cancellation) -> Container:
+        own = own_status()
+        caller = this_process(own)
+        how = evolve(wanted, rootless=caller.rootless) if wanted.rootless is None else wanted
+        configured = spec or read_spec(directory)
+        place = root_path(root), container_id, directory
+        creation = _Creation(*place, configured, lifetime, streams, how, caller, own, monitored)
+        return creation.with_maps().carry_out(cancellation)
+
+    return uninterrupted(carry_out, lambda container: container._destroy(force=True))  # noqa: SLF001
 
 
 def _chosen(
