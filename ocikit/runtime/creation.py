@@ -12,11 +12,12 @@ import errno
 import functools
 import logging
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
 from ocikit import _fs
+from ocikit._tuples import NamedTuple
 from ocikit.errors import BundleError, CgroupError, LimitExceededError, OCIKitError, SystemCallError
 from ocikit.runtime import fifo, forgotten, mounted_root, teardown
 from ocikit.runtime.cgroups import setup as cgroup_setup

@@ -12,8 +12,9 @@ import errno
 import os
 import select
 import time
-from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, Self, TypeVar
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError
 from ocikit.runtime.cgroups.files import flat, read_file
 from ocikit.runtime.cgroups.hierarchies import UNIFIED

@@ -13,9 +13,10 @@ import json
 import logging
 import os
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ocikit import _fs
+from ocikit._tuples import NamedTuple
 from ocikit.errors import (
     CgroupError,
     NotExistError,

@@ -12,8 +12,9 @@ import signal as signals
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, overload
+from typing import TYPE_CHECKING, Final, overload
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import NotExistError, NotRunningError, OCIKitError
 from ocikit.runtime.process import check_signal
 from ocikit.runtime.uninterrupted import uninterrupted

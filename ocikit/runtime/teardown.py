@@ -10,8 +10,9 @@ import logging
 import os
 import posixpath
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError, NotRunningError, OCIKitError, PausedError, RunningError, StateError
 from ocikit.runtime import mounted_root
 from ocikit.runtime.cgroups import hierarchies as cgroups

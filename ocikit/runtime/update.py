@@ -10,8 +10,9 @@ import contextlib
 import errno
 import json
 import logging
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError, NotExistError, OCIKitError, SetupError, StateError, UnsupportedFieldError
 from ocikit.runtime.cgroups import freezer, rdt
 from ocikit.runtime.cgroups import limiting as cgroup_limits

@@ -12,11 +12,12 @@ unless the tag has no ``omitempty`` (``always=True``, and every field without a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import attrs
 from attrs import field, frozen
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import ParseError, ValidationError
 from ocikit.spec._json import MAX_BYTES, MAX_DEPTH, Fault, describe, dumps, loads
 from ocikit.spec._kinds import MISSING, Kind, kind_of, plain, plain_object

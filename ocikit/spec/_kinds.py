@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import InvalidDigestError, ParseError
 from ocikit.spec._json import MAX_DEPTH, Fault, describe
 from ocikit.spec.digest import Digest

@@ -11,8 +11,9 @@ import errno
 import itertools
 import logging
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError
 from ocikit.runtime.cgroups import tree
 from ocikit.runtime.cgroups.hierarchies import UNIFIED

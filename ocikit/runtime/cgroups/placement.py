@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import OCIKitError
 from ocikit.runtime.cgroups import delegation, rdt
 from ocikit.runtime.cgroups import hierarchies as cgroups

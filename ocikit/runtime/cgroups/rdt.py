@@ -10,8 +10,9 @@ import contextlib
 import errno
 import logging
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import SetupError, UnsupportedFieldError, ValidationError
 from ocikit.runtime.cgroups.files import flat, write_file
 from ocikit.runtime.cgroups.hierarchies import is_below

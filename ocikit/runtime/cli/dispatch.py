@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.cli.arguments import Options, UsageError, parse
 from ocikit.runtime.cli.messages import FORMATS, Messages, answer
 from ocikit.runtime.cli.verbs import GLOBAL_OPTIONS, HELP, VERBS, Verb

@@ -8,8 +8,9 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import LimitExceededError, UnsupportedFieldError, ValidationError
 from ocikit.runtime.once import Once
 from ocikit.runtime.seccomp import codes

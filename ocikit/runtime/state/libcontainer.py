@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import posixpath
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.cgroups.device_rules import device_rules
 from ocikit.runtime.hook_commands import hooks_document
 from ocikit.runtime.once import Once

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import BundleError, StateError
 from ocikit.runtime.once import Once
 
