@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
 import signal as signals
 import time
@@ -26,6 +25,7 @@ from ocikit.runtime import fifo, forgotten, teardown
 from ocikit.runtime.cgroups import freezer
 from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.handle import Handle
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.monitor.watching import dismiss
 from ocikit.runtime.process import adopt_init, check_signal
 from ocikit.runtime.state import records
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from ocikit.spec import LinuxIntelRdt, LinuxResources, Process, User
 
 __all__ = ["Container", "assemble"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 # A container that is forgotten is destroyed by whatever thread comes by: it must not wait for long.
 _FORGOTTEN_SECONDS = 1.0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import logging
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +26,7 @@ from ocikit.runtime.console import Reception
 from ocikit.runtime.container import assemble
 from ocikit.runtime.host import surroundings
 from ocikit.runtime.host.rootless import check_user_namespaces, explained, this_process
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.limits import ignored
 from ocikit.runtime.listing import root_path
 from ocikit.runtime.options import NOTIFY_DIRECTORY, CreateOptions
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
     from ocikit.spec import Spec
 
 __all__ = ["create", "read_spec"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import logging
 import os
 import posixpath
 from typing import TYPE_CHECKING
@@ -34,6 +33,7 @@ from ocikit.runtime.cgroups.branch import Branch
 from ocikit.runtime.child import ContainerProcess
 from ocikit.runtime.console import Reception
 from ocikit.runtime.inside import Inside, Places
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import PROCESS_FILE, STATE_FILE
 from ocikit.runtime.state.template import Template, derive, read_note
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     from ocikit.spec import Process, User
 
 __all__ = ["Request", "execute", "template_of"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 #: What clone3(2) says of a v2 cgroup that hands its controllers on, and hence has no processes of its own.
 _DIVIDED = frozenset({errno.EBUSY, errno.EOPNOTSUPP})

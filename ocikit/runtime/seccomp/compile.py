@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import os
 import threading
 from collections import OrderedDict
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ocikit._tuples import NamedTuple
 from ocikit.errors import LimitExceededError, UnsupportedFieldError, ValidationError
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.once import Once
 from ocikit.runtime.seccomp import codes
 from ocikit.runtime.seccomp.kernel import supports
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ocikit.spec import LinuxSeccomp
 
 __all__ = ["Filter", "Listener", "filter_for"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 #: How many programs are kept; one is some kilobytes.
 _KEPT = 32
