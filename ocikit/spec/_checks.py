@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Rule",
     "absolute",
     "all_of",
+    "annotation_keys",
     "cpu_list",
     "distinct",
     "media_type",
@@ -72,6 +73,12 @@ def absolute(value: str, *steps: str | int) -> Iterator[Finding]:
         yield steps, "is REQUIRED"
     elif not value.startswith("/") and not _DRIVE.match(value):
         yield steps, f"expected an absolute path, found {shown(value)}"
+
+
+def annotation_keys(annotations: Mapping[str, str]) -> Iterator[Finding]:
+    """Annotations, whose keys must say something."""
+    if "" in annotations:
+        yield ["annotations", ""], "keys must not be empty"
 
 
 def distinct(values: Iterable[str], what: str, *steps: str) -> Iterator[Finding]:
