@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxDeviceCgroup(Document):
     """A rule of the device controller; rules apply in order."""
 
@@ -47,7 +47,7 @@ class LinuxDeviceCgroup(Document):
     access: str = field(default="", metadata=key("access", STRING))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxMemory(Document):
     """Memory limits in bytes; -1 is unlimited."""
 
@@ -71,7 +71,7 @@ class LinuxMemory(Document):
     check_before_update: bool | None = field(default=None, metadata=key("checkBeforeUpdate", BOOLEAN))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxCPU(Document):
     """CPU time and CPU sets; times are in microseconds."""
 
@@ -95,7 +95,7 @@ class LinuxCPU(Document):
     idle: int | None = field(default=None, metadata=key("idle", INT64))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxPids(Document):
     """Limit of the number of tasks."""
 
@@ -103,7 +103,7 @@ class LinuxPids(Document):
     limit: int | None = field(default=None, metadata=key("limit", INT64))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxWeightDevice(Document):
     """Block I/O weight for one device."""
 
@@ -117,7 +117,7 @@ class LinuxWeightDevice(Document):
     leaf_weight: int | None = field(default=None, metadata=key("leafWeight", UINT16))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxThrottleDevice(Document):
     """Block I/O rate limit for one device."""
 
@@ -129,7 +129,7 @@ class LinuxThrottleDevice(Document):
     rate: int = field(metadata=key("rate", UINT64))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxBlockIO(Document):
     """Block I/O weights and rate limits."""
 
@@ -159,7 +159,7 @@ class LinuxBlockIO(Document):
     )
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxHugepageLimit(Document):
     """Limit of huge pages of one size."""
 
@@ -169,7 +169,7 @@ class LinuxHugepageLimit(Document):
     limit: int = field(metadata=key("limit", UINT64))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxInterfacePriority(Document):
     """Priority of traffic on one network interface."""
 
@@ -179,7 +179,7 @@ class LinuxInterfacePriority(Document):
     priority: int = field(metadata=key("priority", UINT32))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxNetwork(Document):
     """Marks on network traffic (cgroup v1)."""
 
@@ -191,7 +191,7 @@ class LinuxNetwork(Document):
     )
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxRdma(Document):
     """Limits for one RDMA device; at least one MUST be set."""
 
@@ -201,7 +201,7 @@ class LinuxRdma(Document):
     hca_objects: int | None = field(default=None, metadata=key("hcaObjects", UINT32))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxResources(Document):
     """Everything that cgroups limit."""
 
