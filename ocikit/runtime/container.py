@@ -21,7 +21,7 @@ from ocikit.errors import (
     RunningError,
     SetupError,
 )
-from ocikit.runtime import fifo, forgotten, teardown
+from ocikit.runtime import fifo, forgotten
 from ocikit.runtime.cgroups import freezer
 from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.handle import Handle
@@ -370,6 +370,8 @@ class Container(Handle):
             timeout: How long to wait for its lock, in seconds.
             hurry: Tells hooks that they are to come to an end; without it they are told from the beginning.
         """
+        from ocikit.runtime import teardown  # noqa: PLC0415 - the end of a container, and only its end, needs all of it
+
         found = True
         try:
             with self._locked(timeout) as (root, directory):

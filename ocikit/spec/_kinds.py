@@ -6,7 +6,6 @@ specs-go, whatever a caller put into a field.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import math
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -188,7 +187,7 @@ def _timestamp(value: object) -> Timestamp:
 
 def _from_base64(value: object) -> bytes:
     try:
-        return base64.b64decode(_string(value), validate=True)
+        return binascii.a2b_base64(_string(value), strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise Fault(f"expected base64 (RFC 4648, section 4): {error}") from error
 
@@ -196,7 +195,7 @@ def _from_base64(value: object) -> bytes:
 def _to_base64(value: object) -> str:
     if not isinstance(value, bytes):
         raise Fault(f"expected bytes, found {describe(value)}")
-    return base64.b64encode(value).decode()
+    return binascii.b2a_base64(value, newline=False).decode()
 
 
 STRING: Final = Kind(_string, _text)

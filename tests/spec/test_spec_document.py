@@ -57,9 +57,8 @@ def test_documents_are_equal_when_all_of_their_fields_are(cls: type[Document], d
     document, other = data.draw(documents(cls)), data.draw(documents(cls))
     assert (document == other) == (attrs.astuple(document, recurse=False) == attrs.astuple(other, recurse=False))
     for attribute in attrs.fields(cls):
-        changed = attrs.evolve(
-            document, **{attribute.name: {"org.example": data} if attribute.name == "extra" else data}
-        )
+        change: dict[str, Any] = {attribute.name: {"org.example": data} if attribute.name == "extra" else data}
+        changed = attrs.evolve(document, **change)
         assert changed != document
         assert not changed == document  # noqa: SIM201 - the two are two methods
         assert (hash(changed) == hash(document)) == (attribute.hash is False)
