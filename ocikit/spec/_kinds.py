@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import math
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ocikit._tuples import NamedTuple
@@ -36,6 +37,7 @@ __all__ = [
     "Kind",
     "array",
     "kind_of",
+    "late",
     "mapping",
     "plain",
     "plain_object",
@@ -69,6 +71,16 @@ class Coded(Protocol):
 def kind_of(kind: Kind | type[Coded]) -> Kind:
     """The kind itself, or the kind that a class is."""
     return kind if isinstance(kind, Kind) else Kind(kind._decode, kind._encode)  # noqa: SLF001 - their only caller
+
+
+def late(name: str) -> Kind:
+    """A class of :mod:`ocikit.spec` that is loaded with the first value of it, because most documents have none."""
+
+    def found() -> type[Coded]:
+        cls: type[Coded] = getattr(import_module("ocikit.spec"), name)
+        return cls
+
+    return Kind(lambda value: found()._decode(value), lambda value: found()._encode(value))  # noqa: SLF001 - as above
 
 
 def array(item: Kind | type[Coded]) -> Kind:

@@ -219,6 +219,6 @@ def _place(linux: Linux, created: Created) -> dict[str, Any]:
 
 
 def _resources(resources: LinuxResources) -> dict[str, Any]:
-    from ocikit.runtime.state.resources import resources_document  # noqa: PLC0415 - with the classes of all limits
+    from ocikit.runtime.state.resources import resources_document  # noqa: PLC0415 - not all have limits
 
     return resources_document(resources)
