@@ -6,10 +6,14 @@ import copy
 import pickle
 import typing
 from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ocikit._tuples import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Theirs(typing.NamedTuple):
@@ -57,21 +61,14 @@ class Ours(NamedTuple):
 
 
 def test_a_class_has_what_one_of_the_standard_library_has() -> None:
-    """Fields, defaults, bases and text are the same; the methods of the class body are there."""
-    for name in (
-        "_fields",
-        "_field_defaults",
-        "__doc__",
-        "__match_args__",
-        "__slots__",
-        "__module__",
-        "__bases__",
-    ):
+    """Fields, defaults and text are the same; the methods of the class body are there."""
+    for name in ("_fields", "_field_defaults", "__doc__", "__match_args__", "__slots__", "__module__"):
         assert getattr(Ours, name) == getattr(Theirs, name), name
     assert Ours.__qualname__ == "Ours"
     assert {*dir(Ours)} >= {*dir(Theirs)} - {"__orig_bases__"}
     assert typing.get_type_hints(Ours)["position"] == typing.get_type_hints(Theirs)["position"]
-    assert [*signature(Ours).parameters] == [*signature(Theirs).parameters]
+    ours, theirs = (signature(cls).parameters.values() for cls in (Ours, Theirs))
+    assert [(one.name, one.kind, one.default) for one in ours] == [(one.name, one.kind, one.default) for one in theirs]
 
 
 def test_an_object_is_what_one_of_the_standard_library_is() -> None:
@@ -86,6 +83,25 @@ def test_an_object_is_what_one_of_the_standard_library_is() -> None:
     for copied in (copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):  # noqa: S301 - our own bytes
         assert type(copied) is Ours
         assert copied == ours
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    """Arguments, names and lengths are checked as in the standard library, where they are checked at all."""
+    classes: tuple[Any, ...] = Theirs, Ours
+    for cls in classes:
+        place = cls("a")
+        wrong: list[tuple[Callable[..., object], tuple[object, ...], dict[str, object], type[Exception]]] = [
+            (cls, (), {}, TypeError),
+            (cls, ("a",), {"wrong": 1}, TypeError),
+            (cls, ("a", (), None, 1), {}, TypeError),
+            (cls._make, (["a"],), {}, TypeError),
+            (place._replace, (), {"wrong": 1}, ValueError),
+            (setattr, (place, "name", "b"), {}, AttributeError),
+            (setattr, (place, "other", "b"), {}, AttributeError),
+        ]
+        for call, arguments, named, error in wrong:
+            with pytest.raises(error):
+                call(*arguments, **named)
 
 
 def test_what_cannot_be_a_named_tuple_is_refused() -> None:
