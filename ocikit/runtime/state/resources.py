@@ -77,7 +77,7 @@ KEYS: Final = frozenset(
     )
 )
 
-_VERSION = re.compile(r"(\d+)\.(\d+)")
+_VERSION = r"(\d+)\.(\d+)"
 
 
 # ------------------------------------------------------------------------------------------------------------- to state
@@ -185,7 +185,7 @@ def _plain(value: Any, key: str, version: str) -> Any:  # noqa: ANN401 - whateve
 
 
 def _knows_zero(version: str) -> bool:
-    match = _VERSION.match(version)
+    match = re.match(_VERSION, version)
     return match is not None and (int(match[1]), int(match[2])) >= (1, 3)
 
 
