@@ -12,7 +12,9 @@ The rooms, each loaded when it is first used:
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+# As type checkers know it. To load typing takes longer than all that is here.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from types import ModuleType

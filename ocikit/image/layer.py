@@ -12,8 +12,9 @@ layer.md of the image specification, and where it is silent those of umoci, the 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import LayerError
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ import select
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from ocikit._fs import Descriptor, no_fork
+from ocikit._tuples import NamedTuple
 from ocikit.errors import DetachedError, NotRunningError, SystemCallError
 from ocikit.runtime.state.documents import ATTACH_FILE
 

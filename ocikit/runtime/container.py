@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
 import signal as signals
 import time
@@ -22,10 +21,11 @@ from ocikit.errors import (
     RunningError,
     SetupError,
 )
-from ocikit.runtime import fifo, forgotten, teardown
+from ocikit.runtime import fifo, forgotten
 from ocikit.runtime.cgroups import freezer
 from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.handle import Handle
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.monitor.watching import dismiss
 from ocikit.runtime.process import adopt_init, check_signal
 from ocikit.runtime.state import records
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from ocikit.spec import LinuxIntelRdt, LinuxResources, Process, User
 
 __all__ = ["Container", "assemble"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 # A container that is forgotten is destroyed by whatever thread comes by: it must not wait for long.
 _FORGOTTEN_SECONDS = 1.0
@@ -371,6 +369,8 @@ class Container(Handle):
             timeout: How long to wait for its lock, in seconds.
             hurry: Tells hooks that they are to come to an end; without it they are told from the beginning.
         """
+        from ocikit.runtime import teardown  # noqa: PLC0415 - the end of a container, and only its end, needs all of it
+
         found = True
         try:
             with self._locked(timeout) as (root, directory):

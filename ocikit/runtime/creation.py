@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import logging
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
 from ocikit import _fs
+from ocikit._tuples import NamedTuple
 from ocikit.errors import BundleError, CgroupError, LimitExceededError, OCIKitError, SystemCallError
 from ocikit.runtime import fifo, forgotten, mounted_root, teardown
 from ocikit.runtime.cgroups import setup as cgroup_setup
@@ -27,6 +27,7 @@ from ocikit.runtime.container import assemble
 from ocikit.runtime.host import surroundings
 from ocikit.runtime.host.procfs import own_status
 from ocikit.runtime.host.rootless import check_user_namespaces, explained, this_process
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.limits import ignored
 from ocikit.runtime.listing import root_path
 from ocikit.runtime.options import NOTIFY_DIRECTORY, CreateOptions
@@ -58,8 +59,6 @@ if TYPE_CHECKING:
     from ocikit.spec import Spec
 
 __all__ = ["create", "read_spec"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
 

@@ -6,8 +6,9 @@ import abc
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError
 from ocikit.runtime.cgroups.files import GONE, flat
 from ocikit.runtime.cgroups.hierarchies import UNIFIED

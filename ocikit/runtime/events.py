@@ -11,8 +11,9 @@ import os
 import select
 import time
 import weakref
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError
 from ocikit.runtime.cgroups.files import GONE
 from ocikit.runtime.event_sources import (

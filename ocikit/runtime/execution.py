@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import logging
 import os
 import posixpath
 from types import NoneType
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ocikit import _fs
+from ocikit._tuples import NamedTuple
 from ocikit.errors import (
     CgroupError,
     NotExistError,
@@ -34,6 +34,7 @@ from ocikit.runtime.cgroups.branch import Branch
 from ocikit.runtime.child import ContainerProcess
 from ocikit.runtime.console import Reception
 from ocikit.runtime.inside import Inside, Places
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.once import Once
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import PROCESS_FILE, STATE_FILE
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
     from ocikit.spec import Process, User
 
 __all__ = ["Request", "execute", "template_of"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 T = TypeVar("T")
 

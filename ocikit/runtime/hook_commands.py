@@ -5,8 +5,9 @@ Pure. A command that is no path, or that the kernel would read as another one, i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import StateError, ValidationError
 from ocikit.runtime.plan.steps import MAX_STRINGS
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import select
 import signal
@@ -24,6 +23,7 @@ from ocikit.runtime import channel
 from ocikit.runtime.channel import SAID_FAILED, SAID_READY
 from ocikit.runtime.hook_commands import commands, parse_hooks
 from ocikit.runtime.host.procfs import own_status
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.launch import reap
 from ocikit.runtime.plan.hooks import STOPPABLE, TIED, hook_failure, hook_step, state_text
 from ocikit.runtime.plan.steps import Op, Plan, Step
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from ocikit.spec import Spec
 
 __all__ = ["CreationHooks", "poststart_hooks", "run_poststart", "run_poststop"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 _STOP: Final = b"s"
 

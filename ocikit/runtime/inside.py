@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ocikit._fs import Descriptor
+from ocikit._tuples import NamedTuple
 from ocikit.errors import SystemCallError
 from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups.files import write_file

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from typing import TYPE_CHECKING
 
 from ocikit.errors import ContainerError, NotExistError, OCIKitError, SystemCallError
 from ocikit.runtime.container import Container
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import validate_id
 from ocikit.runtime.state.root import StateRoot, default_root
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = ["ContainerList", "list_containers", "load", "root_path", "scan"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 
 class ContainerList(list[Container]):

@@ -12,10 +12,11 @@ import os
 import select
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from ocikit import _sys
 from ocikit._fs import Descriptor
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.state.documents import parse_time
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ it from what was mounted there before: a mount of others is never taken away.
 
 from __future__ import annotations
 
-import logging
 import os
 import posixpath
 from typing import TYPE_CHECKING
@@ -14,14 +13,13 @@ from typing import TYPE_CHECKING
 from ocikit._fs import Descriptor
 from ocikit.errors import OCIKitError
 from ocikit.runtime.host.surroundings import namespaces_of_host
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.state.documents import MountedRoot
 
 if TYPE_CHECKING:
     from ocikit.spec import Spec
 
 __all__ = ["expect", "find", "remove"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 
 def expect(spec: Spec, bundle: str) -> MountedRoot | None:

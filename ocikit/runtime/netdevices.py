@@ -10,12 +10,13 @@ no hardware.
 from __future__ import annotations
 
 import errno
-import logging
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, Self
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from ocikit._fs import Descriptor
+from ocikit._tuples import NamedTuple
 from ocikit.errors import SetupError
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.netlink import Netlink
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from ocikit.spec import LinuxNetDevice
 
 __all__ = ["NetDevices"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 _MISSING: Final = "this process must be in the network namespace that the device is in"
 _RIGHTS: Final = "it takes CAP_NET_ADMIN here, and some devices can never be moved"

@@ -9,8 +9,9 @@ import errno
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import LimitExceededError
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ import os
 import stat
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, overload
+from typing import TYPE_CHECKING, Final, overload
 
 from ocikit._fs import open_in_root
+from ocikit._tuples import NamedTuple
 from ocikit.errors import NotSupportedError
 from ocikit.runtime.host import procfs
 

@@ -7,7 +7,6 @@ it made the cgroups; the place where a cgroup of that name would be; and which p
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import select
 import signal
@@ -18,6 +17,7 @@ from ocikit.runtime import teardown
 from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups import ownership as cgroup_ownership
 from ocikit.runtime.cgroups import tree as cgroup_tree
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import (
     ATTACH_FILE,
@@ -32,8 +32,6 @@ from ocikit.runtime.state.documents import (
 from ocikit.runtime.state.root import StateRoot
 
 __all__ = ["remove"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 # How long a process may take to die of SIGKILL, in seconds.
 _DEATH_SECONDS = 10

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from ocikit._tuples import NamedTuple
 
 if TYPE_CHECKING:
     import datetime as dt

@@ -7,14 +7,15 @@ the others.
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal as signals
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, overload
+from typing import TYPE_CHECKING, Final, overload
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import NotExistError, NotRunningError, OCIKitError
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.process import check_signal
 from ocikit.runtime.uninterrupted import uninterrupted
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from ocikit.runtime.status import ExitStatus
 
 __all__ = ["Outcome", "Report", "stop_and_remove"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 # An empty directory may be a container that is just being made; for longer than this, in seconds, nobody does.
 _STALE_SECONDS: Final = 60.0

@@ -6,18 +6,19 @@ The same code ends a container of ours, one that runc made, and what an interrup
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import posixpath
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError, NotRunningError, OCIKitError, PausedError, RunningError, StateError
 from ocikit.runtime import mounted_root
 from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups import ownership as cgroup_ownership
 from ocikit.runtime.cgroups import rdt
 from ocikit.runtime.cgroups import tree as cgroup_tree
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.monitor.watching import await_record
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import STATE_FILE
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from ocikit.runtime.state.root import StateRoot
 
 __all__ = ["Remains", "remove_container", "remove_interrupted", "remove_remains"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 # How long a process may take to die of SIGKILL. It takes longer only when the kernel is waiting for a device.
 _DEATH_SECONDS = 10.0

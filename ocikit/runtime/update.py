@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import logging
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError, NotExistError, OCIKitError, SetupError, StateError, UnsupportedFieldError
 from ocikit.runtime.cgroups import freezer, rdt
 from ocikit.runtime.cgroups import limiting as cgroup_limits
@@ -19,6 +19,7 @@ from ocikit.runtime.cgroups import setup as cgroup_setup
 from ocikit.runtime.cgroups.device_rules import device_rules
 from ocikit.runtime.cgroups.files import read_number
 from ocikit.runtime.cgroups.hierarchies import UNIFIED
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.limits import ignored, limits
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import STATE_FILE, parse_state
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from ocikit.spec import LinuxIntelRdt, LinuxResources
 
 __all__ = ["Target", "change_limits"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 _PATH: Final = "$.linux.resources"
 

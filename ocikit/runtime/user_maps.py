@@ -13,9 +13,10 @@ from __future__ import annotations
 import errno
 import os
 import pwd
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ocikit._fs import Descriptor
+from ocikit._tuples import NamedTuple
 from ocikit.errors import MissingDependencyError, SetupError, ValidationError
 from ocikit.runtime.plan.steps import NO_SLOT, Op, Plan, Slot, Step, Sync, ask
 from ocikit.runtime.plan.users import Range, parse_map, ranges_of, text_of, uncovered

@@ -62,20 +62,19 @@ if TYPE_CHECKING:
         LinuxPersonality,
         LinuxTimeOffset,
     )
-    from ocikit.spec.linux_resources import (
+    from ocikit.spec.linux_limits import (
         LinuxBlockIO,
         LinuxCPU,
-        LinuxDeviceCgroup,
         LinuxHugepageLimit,
         LinuxInterfacePriority,
         LinuxMemory,
         LinuxNetwork,
         LinuxPids,
         LinuxRdma,
-        LinuxResources,
         LinuxThrottleDevice,
         LinuxWeightDevice,
     )
+    from ocikit.spec.linux_resources import LinuxDeviceCgroup, LinuxResources
     from ocikit.spec.runtime import (
         RUNTIME_SPEC_VERSION,
         Box,
@@ -204,10 +203,11 @@ _CONTENTS = {
         "Linux LinuxDevice LinuxIDMapping LinuxIntelRdt LinuxMemoryPolicy LinuxNamespace LinuxNetDevice "
         "LinuxPersonality LinuxTimeOffset"
     ),
-    "linux_resources": (
-        "LinuxBlockIO LinuxCPU LinuxDeviceCgroup LinuxHugepageLimit LinuxInterfacePriority LinuxMemory "
-        "LinuxNetwork LinuxPids LinuxRdma LinuxResources LinuxThrottleDevice LinuxWeightDevice"
+    "linux_limits": (
+        "LinuxBlockIO LinuxCPU LinuxHugepageLimit LinuxInterfacePriority LinuxMemory LinuxNetwork LinuxPids LinuxRdma "
+        "LinuxThrottleDevice LinuxWeightDevice"
     ),
+    "linux_resources": "LinuxDeviceCgroup LinuxResources",
     "runtime": (
         "Box CPUAffinity Hook Hooks LinuxCapabilities LinuxIOPriority Mount POSIXRlimit Process "
         "RUNTIME_SPEC_VERSION Root Scheduler Spec User"

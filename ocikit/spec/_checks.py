@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Rule",
     "absolute",
     "all_of",
+    "annotation_keys",
     "cpu_list",
     "distinct",
     "media_type",
@@ -35,10 +36,11 @@ SEMANTIC_VERSION: Final = re.compile(
     r"(?:\+[\dA-Za-z-]+(?:\.[\dA-Za-z-]+)*)?",
     re.ASCII,
 )
+# Compiled with the first use; most configurations have nothing of the kind.
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
-_MEDIA_TYPE: Final = re.compile(f"{_NAME}/{_NAME}", re.ASCII)
-_DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\", re.ASCII)
-_RANGE: Final = re.compile(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", re.ASCII)
+_MEDIA_TYPE: Final = f"{_NAME}/{_NAME}"
+_DRIVE: Final = r"[A-Za-z]:[\\/]|\\\\"
+_RANGE: Final = r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*"
 
 
 def shown(text: str) -> str:
@@ -70,8 +72,14 @@ def absolute(value: str, *steps: str | int) -> Iterator[Finding]:
     """A required path that is absolute, in the way of POSIX or of Windows."""
     if not value:
         yield steps, "is REQUIRED"
-    elif not value.startswith("/") and not _DRIVE.match(value):
+    elif not value.startswith("/") and not re.match(_DRIVE, value, re.ASCII):
         yield steps, f"expected an absolute path, found {shown(value)}"
+
+
+def annotation_keys(annotations: Mapping[str, str]) -> Iterator[Finding]:
+    """Annotations, whose keys must say something."""
+    if "" in annotations:
+        yield ["annotations", ""], "keys must not be empty"
 
 
 def distinct(values: Iterable[str], what: str, *steps: str) -> Iterator[Finding]:
@@ -85,7 +93,7 @@ def distinct(values: Iterable[str], what: str, *steps: str) -> Iterator[Finding]
 
 def media_type(value: str, *steps: str | int) -> Iterator[Finding]:
     """A media type by the naming requirements of RFC 6838, section 4.2."""
-    if not _MEDIA_TYPE.fullmatch(value):
+    if not re.fullmatch(_MEDIA_TYPE, value, re.ASCII):
         yield steps, f"expected a media type (RFC 6838), found {shown(value)}"
 
 
@@ -104,7 +112,7 @@ def cpu_list(value: str, *steps: str | int) -> Iterator[Finding]:
 
 
 def _is_range(text: str) -> bool:
-    match = _RANGE.fullmatch(text)
+    match = re.fullmatch(_RANGE, text, re.ASCII)
     return match is not None and int(match[1]) <= int(match[2] or match[1])
 
 

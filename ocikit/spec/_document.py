@@ -12,17 +12,19 @@ unless the tag has no ``omitempty`` (``always=True``, and every field without a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import attrs
 from attrs import field, frozen
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import ParseError, ValidationError
 from ocikit.spec._json import MAX_BYTES, MAX_DEPTH, Fault, describe, dumps, loads
 from ocikit.spec._kinds import MISSING, Kind, kind_of, plain, plain_object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ocikit.spec._kinds import Coded
     from ocikit.spec.validate import Violation
@@ -73,6 +75,9 @@ class Table(NamedTuple):
     #: Attribute values for a document without the key, where that is not the default.
     absent: dict[str, Any]
     required: tuple[Entry, ...]
+    #: What makes two objects equal, and what of it is hashed: maps are not.
+    compared: Callable[[object], object]
+    hashed: Callable[[object], object]
 
 
 _tables: Final[dict[type, Table]] = {}
@@ -82,13 +87,16 @@ def table_of(cls: type[Document]) -> Table:
     """The compiled table of a class; compiled once, on first use."""
     table = _tables.get(cls)
     if table is None:
-        entries = tuple(_entry(attribute) for attribute in attrs.fields(cls) if "json" in attribute.metadata)
+        attributes = attrs.fields(cls)
+        entries = tuple(_entry(attribute) for attribute in attributes if "json" in attribute.metadata)
         table = _tables[cls] = Table(
             entries,
             {entry.name: entry for entry in entries},
             {entry.name.casefold(): entry.name for entry in entries},
             {entry.attribute: entry.absent for entry in entries if entry.absent is not entry.default},
             tuple(entry for entry in entries if entry.absent is MISSING),
+            attrgetter(*(attribute.name for attribute in attributes)),
+            attrgetter("__class__", *(attribute.name for attribute in attributes if attribute.hash is not False)),
         )
     return table
 
@@ -140,7 +148,7 @@ def _only_unknown(document: Document, _: object, extra: Mapping[str, Any]) -> No
             raise ValidationError(tuple(wrong))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Document:
     """Base of the classes of the specifications: frozen, keyword-only, comparable, and JSON on demand.
 
@@ -296,6 +304,16 @@ class Document:
         if value.extra:
             result.update(plain_object(value.extra))
         return result
+
+    # By the table, as everything else: methods that attrs makes are compiled for each class when it is defined.
+    def __eq__(self, other: object) -> bool:
+        if self.__class__ is not other.__class__:
+            return NotImplemented
+        compared = table_of(type(self)).compared
+        return compared(self) == compared(other)
+
+    def __hash__(self) -> int:
+        return hash(table_of(type(self)).hashed(self))
 
     def __repr__(self) -> str:
         shown = [

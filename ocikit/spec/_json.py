@@ -27,11 +27,13 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 #: How many arrays and objects may be nested in each other when the caller says nothing.
 MAX_DEPTH: Final = 100
 
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# Not compiled before they are needed: in errors, and for text that is rare.
+_PLAIN_KEY = r"[A-Za-z_][A-Za-z0-9_]*"
+_SURROGATE = "[\ud800-\udfff]"
+
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Fault(Exception):  # noqa: N818 - never leaves this room: it becomes a ParseError or a ValidationError
@@ -68,7 +70,7 @@ def json_path(steps: Iterable[str | int], root: str = "$") -> str:
 def _step(step: str | int) -> str:
     if isinstance(step, int):
         return f"[{step}]"
-    if _PLAIN_KEY.fullmatch(step):
+    if re.fullmatch(_PLAIN_KEY, step, re.ASCII):
         return f".{step}"
     shown = step if len(step) <= 100 else f"{step[:97]}..."
     return f"[{json.dumps(shown)}]"
@@ -256,9 +258,9 @@ def _walk(value: object, steps: tuple[str | int, ...]) -> Iterator[tuple[tuple[s
 
 def _broken_strings(document: object) -> Iterator[tuple[str | int, ...]]:
     for steps, value in _walk(document, ()):
-        if isinstance(value, str) and _SURROGATE.search(value):
+        if isinstance(value, str) and re.search(_SURROGATE, value):
             yield steps
-        if isinstance(value, dict) and any(_SURROGATE.search(key) for key in value):
+        if isinstance(value, dict) and any(re.search(_SURROGATE, key) for key in value):
             yield steps
 
 

@@ -6,11 +6,12 @@ specs-go, whatever a caller put into a field.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import math
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import InvalidDigestError, ParseError
 from ocikit.spec._json import MAX_DEPTH, Fault, describe
 from ocikit.spec.digest import Digest
@@ -36,6 +37,7 @@ __all__ = [
     "Kind",
     "array",
     "kind_of",
+    "late",
     "mapping",
     "plain",
     "plain_object",
@@ -69,6 +71,16 @@ class Coded(Protocol):
 def kind_of(kind: Kind | type[Coded]) -> Kind:
     """The kind itself, or the kind that a class is."""
     return kind if isinstance(kind, Kind) else Kind(kind._decode, kind._encode)  # noqa: SLF001 - their only caller
+
+
+def late(name: str) -> Kind:
+    """A class of :mod:`ocikit.spec` that is loaded with the first value of it, because most documents have none."""
+
+    def found() -> type[Coded]:
+        cls: type[Coded] = getattr(import_module("ocikit.spec"), name)
+        return cls
+
+    return Kind(lambda value: found()._decode(value), lambda value: found()._encode(value))  # noqa: SLF001 - as above
 
 
 def array(item: Kind | type[Coded]) -> Kind:
@@ -187,7 +199,7 @@ def _timestamp(value: object) -> Timestamp:
 
 def _from_base64(value: object) -> bytes:
     try:
-        return base64.b64decode(_string(value), validate=True)
+        return binascii.a2b_base64(_string(value), strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise Fault(f"expected base64 (RFC 4648, section 4): {error}") from error
 
@@ -195,7 +207,7 @@ def _from_base64(value: object) -> bytes:
 def _to_base64(value: object) -> str:
     if not isinstance(value, bytes):
         raise Fault(f"expected bytes, found {describe(value)}")
-    return base64.b64encode(value).decode()
+    return binascii.b2a_base64(value, newline=False).decode()
 
 
 STRING: Final = Kind(_string, _text)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTOR_EMPTY_JSON", "Descriptor", "Platform"]
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Platform(Document):
     """What the content behind a descriptor needs to run (image-index.md)."""
 
@@ -34,7 +34,7 @@ class Platform(Document):
     variant: str = field(default="", metadata=key("variant", STRING))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Descriptor(Document):
     """Points at content: what it is, which bytes, how many of them."""
 

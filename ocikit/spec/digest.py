@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Final, Self
 
@@ -12,7 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Digest"]
 
-_GRAMMAR = re.compile(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)", re.ASCII)
+
+@functools.cache
+def _grammar() -> re.Pattern[str]:
+    # Compiled with the first digest: configurations have none.
+    return re.compile(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)", re.ASCII)
+
 
 #: The algorithms that can be computed here, with the number of hexadecimal digits each has.
 _REGISTERED: Final = {"sha256": 64, "sha512": 128}
@@ -37,7 +43,7 @@ class Digest(str):
 
     def __new__(cls, text: str) -> Self:
         """Check the text and make it a digest."""
-        match = _GRAMMAR.fullmatch(text)
+        match = _grammar().fullmatch(text)
         if match is None:
             raise InvalidDigestError(f"expected a digest such as sha256:<64 hexadecimal digits>, found {text[:160]!r}")
         algorithm, encoded = match.groups()

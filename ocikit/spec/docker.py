@@ -20,7 +20,7 @@ from ocikit.spec.image import ManifestDocument
 __all__ = ["DockerManifest", "DockerManifestList"]
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class DockerManifest(ManifestDocument):
     """An image for one platform."""
 
@@ -39,7 +39,7 @@ class DockerManifest(ManifestDocument):
     layers: tuple[Descriptor, ...] = field(metadata=key("layers", array(Descriptor)))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class DockerManifestList(ManifestDocument):
     """A list of manifests of one image for several platforms."""
 

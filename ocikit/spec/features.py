@@ -33,7 +33,7 @@ __all__ = [
 _STRINGS: Kind = array(STRING)
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class CgroupFeatures(Document):
     """Cgroup managers that the runtime has."""
 
@@ -49,7 +49,7 @@ class CgroupFeatures(Document):
     rdma: bool | None = field(default=None, metadata=key("rdma", BOOLEAN))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class SeccompFeatures(Document):
     """System call filtering."""
 
@@ -67,7 +67,7 @@ class SeccompFeatures(Document):
     supported_flags: tuple[str, ...] | None = field(default=None, metadata=key("supportedFlags", _STRINGS))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class AppArmorFeatures(Document):
     """AppArmor profiles."""
 
@@ -75,7 +75,7 @@ class AppArmorFeatures(Document):
     enabled: bool | None = field(default=None, metadata=key("enabled", BOOLEAN))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class SELinuxFeatures(Document):
     """SELinux labels."""
 
@@ -83,7 +83,7 @@ class SELinuxFeatures(Document):
     enabled: bool | None = field(default=None, metadata=key("enabled", BOOLEAN))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class IntelRdtFeatures(Document):
     """Intel Resource Director Technology."""
 
@@ -95,7 +95,7 @@ class IntelRdtFeatures(Document):
     monitoring: bool | None = field(default=None, metadata=key("monitoring", BOOLEAN))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class MemoryPolicyFeatures(Document):
     """NUMA memory policies."""
 
@@ -105,7 +105,7 @@ class MemoryPolicyFeatures(Document):
     flags: tuple[str, ...] | None = field(default=None, metadata=key("flags", _STRINGS))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class IDMapFeatures(Document):
     """Mounts with id mappings."""
 
@@ -113,7 +113,7 @@ class IDMapFeatures(Document):
     enabled: bool | None = field(default=None, metadata=key("enabled", BOOLEAN))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class MountExtensions(Document):
     """Mount features beyond options."""
 
@@ -121,7 +121,7 @@ class MountExtensions(Document):
     idmap: IDMapFeatures | None = field(default=None, metadata=key("idmap", IDMapFeatures))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class NetDevicesFeatures(Document):
     """Network devices that are moved into the container."""
 
@@ -129,7 +129,7 @@ class NetDevicesFeatures(Document):
     enabled: bool | None = field(default=None, metadata=key("enabled", BOOLEAN))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxFeatures(Document):
     """What the runtime can do for Linux containers."""
 
@@ -155,7 +155,7 @@ class LinuxFeatures(Document):
     net_devices: NetDevicesFeatures | None = field(default=None, metadata=key("netDevices", NetDevicesFeatures))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Features(Document):
     """What a runtime can do, whatever the host can."""
 

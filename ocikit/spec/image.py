@@ -47,7 +47,7 @@ IMAGE_INDEX_FILE: Final = "index.json"
 IMAGE_BLOBS_DIR: Final = "blobs"
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class ManifestDocument(Document):
     """Base of manifests and indexes: refuses documents that are also, or rather, something else."""
 
@@ -62,7 +62,7 @@ class ManifestDocument(Document):
             raise Fault(f"expected {cls.MEDIA_TYPE}, found {stated}, which is another kind of document", "mediaType")
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Manifest(ManifestDocument):
     """An image, or another artifact, for one platform: a configuration and layers (manifest.md)."""
 
@@ -85,7 +85,7 @@ class Manifest(ManifestDocument):
     annotations: Mapping[str, str] = field(factory=dict, hash=False, metadata=key("annotations", mapping(STRING)))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Index(ManifestDocument):
     """A list of manifests, usually of one image for several platforms (image-index.md)."""
 
@@ -106,7 +106,7 @@ class Index(ManifestDocument):
     annotations: Mapping[str, str] = field(factory=dict, hash=False, metadata=key("annotations", mapping(STRING)))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class ImageConfig(Document):
     """How to run a container of the image, unless the caller says otherwise (config.md).
 
@@ -137,7 +137,7 @@ class ImageConfig(Document):
     args_escaped: bool = field(default=False, metadata=key("ArgsEscaped", BOOLEAN))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class RootFS(Document):
     """Which layers, uncompressed, make up the root file system (config.md)."""
 
@@ -162,7 +162,7 @@ class RootFS(Document):
         return tuple(chain)
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class History(Document):
     """How one layer, or a change without a layer, came about (config.md)."""
 
@@ -178,7 +178,7 @@ class History(Document):
     empty_layer: bool = field(default=False, metadata=key("empty_layer", BOOLEAN))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Image(Document):
     """The configuration of an image (config.md); Docker's fields that OCI lacks are in ``extra``."""
 
@@ -215,7 +215,7 @@ class Image(Document):
         )
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class ImageLayout(Document):
     """The ``oci-layout`` file, which marks a directory as an image layout (image-layout.md)."""
 

@@ -29,7 +29,7 @@ __all__ = [
 _STRINGS: Kind = array(STRING)
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxNamespace(Document):
     """A namespace that the container has for itself, or joins."""
 
@@ -39,7 +39,7 @@ class LinuxNamespace(Document):
     path: str = field(default="", metadata=key("path", STRING))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxIDMapping(Document):
     """A range of user or group ids in the container and the ids they are outside."""
 
@@ -51,7 +51,7 @@ class LinuxIDMapping(Document):
     size: int = field(metadata=key("size", UINT32))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxTimeOffset(Document):
     """How far a clock of the container is ahead of the host's."""
 
@@ -61,7 +61,7 @@ class LinuxTimeOffset(Document):
     nanosecs: int = field(default=0, metadata=key("nanosecs", UINT32))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxDevice(Document):
     """A device node that the container has."""
 
@@ -81,7 +81,7 @@ class LinuxDevice(Document):
     gid: int | None = field(default=None, metadata=key("gid", UINT32))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxNetDevice(Document):
     """A network device that is moved from the host into the container."""
 
@@ -89,7 +89,7 @@ class LinuxNetDevice(Document):
     name: str = field(default="", metadata=key("name", STRING))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxIntelRdt(Document):
     """Intel Resource Director Technology: cache and memory bandwidth."""
 
@@ -105,7 +105,7 @@ class LinuxIntelRdt(Document):
     enable_monitoring: bool = field(default=False, metadata=key("enableMonitoring", BOOLEAN))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxMemoryPolicy(Document):
     """NUMA memory policy, as for set_mempolicy(2)."""
 
@@ -117,7 +117,7 @@ class LinuxMemoryPolicy(Document):
     flags: tuple[str, ...] = field(default=(), metadata=key("flags", _STRINGS))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxPersonality(Document):
     """Execution domain, as for personality(2)."""
 
@@ -127,7 +127,7 @@ class LinuxPersonality(Document):
     flags: tuple[str, ...] = field(default=(), metadata=key("flags", _STRINGS))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Linux(Document):
     """What only Linux containers have."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from ocikit.spec import vocabulary
@@ -14,7 +13,6 @@ from ocikit.spec._checks import (
     cpu_list,
     distinct,
     one_of,
-    required,
     shown,
     without_newline,
 )
@@ -26,23 +24,13 @@ from ocikit.spec.linux import (
     LinuxNamespace,
     LinuxPersonality,
 )
-from ocikit.spec.linux_resources import (
-    LinuxCPU,
-    LinuxDeviceCgroup,
-    LinuxHugepageLimit,
-    LinuxInterfacePriority,
-    LinuxMemory,
-    LinuxRdma,
-    LinuxWeightDevice,
-)
+from ocikit.spec.linux_resources import LinuxDeviceCgroup
 from ocikit.spec.seccomp import LinuxSeccomp, LinuxSeccompArg, LinuxSyscall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = ["RULES"]
-
-_PAGE_SIZE: Final = re.compile(r"[1-9]\d*[KMG]B", re.ASCII)
 
 # The recursive forms are not in the specification; runtimes take them and engines write them.
 _PROPAGATIONS: Final = (*vocabulary.ROOTFS_PROPAGATIONS, *(f"r{word}" for word in vocabulary.ROOTFS_PROPAGATIONS))
@@ -122,47 +110,6 @@ def _device_rule(rule: LinuxDeviceCgroup) -> Iterator[Finding]:
         yield ["access"], f"expected a composition of r, w and m, found {shown(rule.access)}"
 
 
-def _memory(memory: LinuxMemory) -> Iterator[Finding]:
-    limits = {
-        "limit": memory.limit,
-        "reservation": memory.reservation,
-        "swap": memory.swap,
-        "kernel": memory.kernel,
-        "kernelTCP": memory.kernel_tcp,
-    }
-    for name, limit in limits.items():
-        if limit is not None and limit < -1:
-            yield [name], f"expected bytes, or -1 for unlimited, found {limit}"
-    if memory.swappiness is not None and memory.swappiness > 100:
-        yield ["swappiness"], f"expected 0 to 100, found {memory.swappiness}"
-
-
-def _cpu(cpu: LinuxCPU) -> Iterator[Finding]:
-    if cpu.burst is not None and cpu.quota is not None and 0 < cpu.quota < cpu.burst:
-        yield ["burst"], f"must not exceed quota, which is {cpu.quota}; found {cpu.burst}"
-    yield from cpu_list(cpu.cpus, "cpus")
-    yield from cpu_list(cpu.mems, "mems")
-
-
-def _weight_device(device: LinuxWeightDevice) -> Iterator[Finding]:
-    if device.weight is None and device.leaf_weight is None:
-        yield ["weight"], "at least one of weight and leafWeight is REQUIRED"
-
-
-def _hugepage_limit(limit: LinuxHugepageLimit) -> Iterator[Finding]:
-    if not _PAGE_SIZE.fullmatch(limit.page_size):
-        yield ["pageSize"], f"expected a size such as 64KB, 2MB or 1GB, found {shown(limit.page_size)}"
-
-
-def _interface_priority(priority: LinuxInterfacePriority) -> Iterator[Finding]:
-    yield from required(priority.name, "name")
-
-
-def _rdma(rdma: LinuxRdma) -> Iterator[Finding]:
-    if rdma.hca_handles is None and rdma.hca_objects is None:
-        yield ["hcaHandles"], "at least one of hcaHandles and hcaObjects is REQUIRED"
-
-
 def _seccomp(seccomp: LinuxSeccomp) -> Iterator[Finding]:
     yield from one_of(seccomp.default_action, vocabulary.SECCOMP_ACTIONS, "defaultAction")
     yield from _errno(seccomp.default_errno_ret, seccomp.default_action, "defaultErrnoRet")
@@ -191,19 +138,13 @@ def _seccomp_arg(arg: LinuxSeccompArg) -> Iterator[Finding]:
 #: What is checked in an object of each class.
 RULES: Final[Mapping[type, Rule]] = {
     Linux: _linux,
-    LinuxCPU: _cpu,
     LinuxDevice: _device,
     LinuxDeviceCgroup: _device_rule,
-    LinuxHugepageLimit: _hugepage_limit,
     LinuxIntelRdt: _intel_rdt,
-    LinuxInterfacePriority: _interface_priority,
-    LinuxMemory: _memory,
     LinuxMemoryPolicy: _memory_policy,
     LinuxNamespace: _namespace,
     LinuxPersonality: _personality,
-    LinuxRdma: _rdma,
     LinuxSeccomp: _seccomp,
     LinuxSeccompArg: _seccomp_arg,
     LinuxSyscall: _syscall,
-    LinuxWeightDevice: _weight_device,
 }

@@ -9,23 +9,20 @@ from typing import TYPE_CHECKING, Final
 
 from ocikit.spec import vocabulary
 from ocikit.spec._checks import (
-    SEMANTIC_VERSION,
     Finding,
     Rule,
     absolute,
     all_of,
+    annotation_keys,
     cpu_list,
     distinct,
     one_of,
     required,
     semantic_version,
 )
-from ocikit.spec.features import Features
 from ocikit.spec.runtime import CPUAffinity, Hook, LinuxIOPriority, Mount, POSIXRlimit, Process, Root, Scheduler, Spec
-from ocikit.spec.state import CREATED, RUNNING, ContainerProcessState, State
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Iterator, Mapping
 
 __all__ = ["RULES"]
@@ -34,7 +31,7 @@ __all__ = ["RULES"]
 def _spec(spec: Spec) -> Iterator[Finding]:
     yield from semantic_version(spec.oci_version, "ociVersion")
     yield from _root_presence(spec)
-    yield from _annotations(spec.annotations)
+    yield from annotation_keys(spec.annotations)
     if spec.process is not None and spec.windows is None and not spec.process.args:
         yield ["process", "args"], "at least one entry is REQUIRED"
     yield from _mapped_mounts(spec)
@@ -49,11 +46,6 @@ def _root_presence(spec: Spec) -> Iterator[Finding]:
             yield ["root"], "must not be set for Hyper-V containers"
     elif spec.root is None:
         yield ["root"], "is REQUIRED"
-
-
-def _annotations(annotations: Mapping[str, str]) -> Iterator[Finding]:
-    if "" in annotations:
-        yield ["annotations", ""], "keys must not be empty"
 
 
 def _mapped_mounts(spec: Spec) -> Iterator[Finding]:
@@ -109,43 +101,9 @@ def _hook(hook: Hook) -> Iterator[Finding]:
         yield ["timeout"], f"must be greater than zero, found {hook.timeout}"
 
 
-def _state(state: State) -> Iterator[Finding]:
-    yield from required(state.oci_version, "ociVersion")
-    yield from required(state.id, "id")
-    yield from required(state.status, "status")
-    if state.status in {CREATED, RUNNING} and state.pid <= 0:
-        yield ["pid"], f"is REQUIRED while the container is {state.status}"
-    yield from absolute(state.bundle, "bundle")
-
-
-def _process_state(state: ContainerProcessState) -> Iterator[Finding]:
-    yield from required(state.oci_version, "ociVersion")
-
-
-def _features(features: Features) -> Iterator[Finding]:
-    yield from semantic_version(features.oci_version_min, "ociVersionMin")
-    yield from semantic_version(features.oci_version_max, "ociVersionMax")
-    oldest = SEMANTIC_VERSION.fullmatch(features.oci_version_min)
-    newest = SEMANTIC_VERSION.fullmatch(features.oci_version_max)
-    if oldest and newest and _precedence(newest) < _precedence(oldest):
-        yield ["ociVersionMax"], f"must not be less than ociVersionMin, which is {features.oci_version_min}"
-    yield from _annotations(features.annotations or {})
-
-
-def _precedence(version: re.Match[str]) -> tuple[object, ...]:
-    """What Semantic Versioning compares: numbers before words, a pre-release before its release."""
-    numbers = tuple(int(version[group]) for group in (1, 2, 3))
-    if version[4] is None:
-        return (*numbers, 1)
-    parts = tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in version[4].split("."))
-    return (*numbers, 0, parts)
-
-
 #: What is checked in an object of each class.
 RULES: Final[Mapping[type, Rule]] = {
     CPUAffinity: _affinity,
-    ContainerProcessState: _process_state,
-    Features: _features,
     Hook: _hook,
     LinuxIOPriority: _io_priority,
     Mount: _mount,
@@ -154,5 +112,4 @@ RULES: Final[Mapping[type, Rule]] = {
     Root: _root,
     Scheduler: _scheduler,
     Spec: _spec,
-    State: _state,
 }

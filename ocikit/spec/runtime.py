@@ -52,7 +52,7 @@ RUNTIME_SPEC_VERSION: Final = "1.3.0"
 _STRINGS: Kind = array(STRING)
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Box(Document):
     """Size of a console, in characters."""
 
@@ -62,7 +62,7 @@ class Box(Document):
     width: int = field(metadata=key("width", UINT64))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class User(Document):
     """Whom a process runs as; ids are those in the container."""
 
@@ -78,7 +78,7 @@ class User(Document):
     username: str = field(default="", metadata=key("username", STRING))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxCapabilities(Document):
     """The five capability sets of a process, by names such as ``CAP_CHOWN``."""
 
@@ -94,7 +94,7 @@ class LinuxCapabilities(Document):
     ambient: tuple[str, ...] = field(default=(), metadata=key("ambient", _STRINGS))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class POSIXRlimit(Document):
     """A resource limit of a process."""
 
@@ -106,7 +106,7 @@ class POSIXRlimit(Document):
     soft: int = field(metadata=key("soft", UINT64))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Scheduler(Document):
     """CPU scheduling of a process, as for sched_setattr(2)."""
 
@@ -126,7 +126,7 @@ class Scheduler(Document):
     period: int = field(default=0, metadata=key("period", UINT64))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxIOPriority(Document):
     """I/O scheduling of a process."""
 
@@ -136,7 +136,7 @@ class LinuxIOPriority(Document):
     priority: int = field(default=0, metadata=key("priority", INT64, always=True))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class CPUAffinity(Document):
     """CPUs for processes that are executed in a running container, such as ``0-3,7``."""
 
@@ -146,7 +146,7 @@ class CPUAffinity(Document):
     final: str = field(default="", metadata=key("final", STRING))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Process(Document):
     """The program to run and everything about its process."""
 
@@ -184,7 +184,7 @@ class Process(Document):
     exec_cpu_affinity: CPUAffinity | None = field(default=None, metadata=key("execCPUAffinity", CPUAffinity))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Root(Document):
     """The root file system."""
 
@@ -194,7 +194,7 @@ class Root(Document):
     readonly: bool = field(default=False, metadata=key("readonly", BOOLEAN))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Mount(Document):
     """A mount in the container."""
 
@@ -212,7 +212,7 @@ class Mount(Document):
     gid_mappings: tuple[LinuxIDMapping, ...] = field(default=(), metadata=key("gidMappings", array(LinuxIDMapping)))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Hook(Document):
     """A program that runs at some point of the life of a container."""
 
@@ -226,7 +226,7 @@ class Hook(Document):
     timeout: int | None = field(default=None, metadata=key("timeout", INT64))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Hooks(Document):
     """Programs that run at some points of the life of a container, each list in its order."""
 
@@ -244,7 +244,7 @@ class Hooks(Document):
     poststop: tuple[Hook, ...] = field(default=(), metadata=key("poststop", array(Hook)))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Spec(Document):
     """A container, as the config.json of its bundle describes it."""
 

@@ -12,7 +12,7 @@ __all__ = ["LinuxSeccomp", "LinuxSeccompArg", "LinuxSyscall"]
 _STRINGS: Kind = array(STRING)
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxSeccompArg(Document):
     """A condition on one argument of a system call."""
 
@@ -26,7 +26,7 @@ class LinuxSeccompArg(Document):
     op: str = field(metadata=key("op", STRING, absent=""))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxSyscall(Document):
     """What to do about some system calls."""
 
@@ -40,7 +40,7 @@ class LinuxSyscall(Document):
     args: tuple[LinuxSeccompArg, ...] = field(default=(), metadata=key("args", array(LinuxSeccompArg)))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class LinuxSeccomp(Document):
     """A seccomp filter."""
 

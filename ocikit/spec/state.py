@@ -45,7 +45,7 @@ STATUSES: Final = frozenset({CREATING, CREATED, RUNNING, STOPPED})
 SECCOMP_FD_NAME: Final = "seccompFd"
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class State(Document):
     """What a container is doing.
 
@@ -73,7 +73,7 @@ class State(Document):
     finished: Timestamp | None = field(default=None, metadata=key("finished", TIMESTAMP))
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class ContainerProcessState(Document):
     """What a seccomp agent receives together with descriptors (config-linux.md)."""
 

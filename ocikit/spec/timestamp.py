@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from ocikit.errors import ParseError
 
@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Timestamp"]
 
-_GRAMMAR = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))", re.ASCII
-)
+# Compiled with the first of them: configurations have none.
+_GRAMMAR: Final = r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))"
 
 
 class Timestamp(str):
@@ -57,7 +56,7 @@ class Timestamp(str):
         """The time with its zone; digits below a microsecond are cut off."""
         import datetime as dt  # noqa: PLC0415 - most readers of a document never look at its times
 
-        match = _GRAMMAR.fullmatch(self)
+        match = re.fullmatch(_GRAMMAR, self, re.ASCII)
         if match is None:
             raise ValueError(f"not a time in the format of RFC 3339: {str(self)[:80]!r}")
         day, clock, fraction, offset = match.groups()

@@ -1,7 +1,7 @@
 """Validation: which MUSTs of its specification a document violates, and where.
 
 This module applies rules; the rules themselves are tables of functions by class, in
-``rules_image``, ``rules_runtime`` and ``rules_linux``, loaded when first needed. A rule looks at one
+``rules_image``, ``rules_runtime`` and the like, loaded when first needed. A rule looks at one
 object and not into the objects below it, which have rules of their own, except where the
 specification relates the two.
 """
@@ -41,13 +41,14 @@ class Violation:
 _MODULES: Final = {
     "ocikit.spec.descriptor": "ocikit.spec.rules_image",
     "ocikit.spec.docker": "ocikit.spec.rules_image",
-    "ocikit.spec.features": "ocikit.spec.rules_runtime",
+    "ocikit.spec.features": "ocikit.spec.rules_state",
     "ocikit.spec.image": "ocikit.spec.rules_image",
     "ocikit.spec.linux": "ocikit.spec.rules_linux",
+    "ocikit.spec.linux_limits": "ocikit.spec.rules_limits",
     "ocikit.spec.linux_resources": "ocikit.spec.rules_linux",
     "ocikit.spec.runtime": "ocikit.spec.rules_runtime",
     "ocikit.spec.seccomp": "ocikit.spec.rules_linux",
-    "ocikit.spec.state": "ocikit.spec.rules_runtime",
+    "ocikit.spec.state": "ocikit.spec.rules_state",
 }
 
 

@@ -1,27 +1,25 @@
 """What starts with a process: the command line, and a first container: ``run_commands.py [ROUNDS]``. As root.
 
-Beside each stands what starting Python costs without us; that cannot be less.
+Beside each stands what starting Python costs without us; that cannot be less. All of it happens in an environment that
+has this tree as others install it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundles import make_bundle
+from installation import install
 from measuring import Line, Row, Work, alternate, main, run_command, timed
 
 from ocikit import runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-#: The tree that this file is in: a Python that looks at nothing of its environment is told.
-TREE = Path(__file__).parents[2]
-COMMAND = Path(sys.executable).with_name("ocikit-runtime")
 NAME = f"ocikit-bench-{os.getpid()}"
 
 #: A container that is left created, by a process that ends without an end.
@@ -34,6 +32,11 @@ os._exit(0)
 ATTRS_AND_JSON = "import attrs, json; os._exit(0)"
 
 
+def _environment() -> dict[str, str]:
+    """Return what commands get: nothing that has Python look elsewhere, or not keep what it compiles."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
 @contextlib.contextmanager
 def nothing_left(root: Path) -> Iterator[None]:
     """Remove what a command that failed has left in a state root."""
@@ -44,19 +47,14 @@ def nothing_left(root: Path) -> Iterator[None]:
         raise
 
 
-def of_the_command_line(work: Work) -> list[Line]:
+def of_the_command_line(work: Work, programs: Path) -> list[Line]:
     """The words of the OCI command line, each a process of its own, by the script that an installation makes."""
     ended = make_bundle(work.place("words") / "ended", "true")
     running = make_bundle(work.directory / "words/running", "sleep", "100000")
     root = work.states / "words"
-    # Compiled modules lie in a directory of ours, whoever may write to that of the library.
-    compiled = str(work.place("words/compiled"))
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    env["PYTHONPYCACHEPREFIX"] = compiled
-    env["PYTHONPATH"] = str(TREE)
 
     def word(*words: str | Path) -> float:
-        return timed(lambda: run_command([COMMAND, "--root", root, *words], env=env))
+        return timed(lambda: run_command([programs / "ocikit-runtime", "--root", root, *words], env=_environment()))
 
     def delete() -> float:
         container = runtime.create(root, f"{NAME}-ended", ended, stdin="null", lifetime="detached")
@@ -69,7 +67,7 @@ def of_the_command_line(work: Work) -> list[Line]:
         runtime.load(root, f"{NAME}-created").destroy(force=True)
         return taken
 
-    bare = [sys.executable, "-I", "-S", "-X", f"pycache_prefix={compiled}", "-c", "import json"]
+    bare = [str(programs / "python"), "-I", "-S", "-c", "import json"]
     with runtime.create(root, NAME, running, stdin="null") as container:
         container.start()
         takers: dict[str, Callable[[], float]] = {
@@ -95,18 +93,14 @@ def of_the_command_line(work: Work) -> list[Line]:
     ]
 
 
-def of_imports(work: Work) -> list[Line]:
+def of_imports(work: Work, programs: Path) -> list[Line]:
     """Fresh processes: one that imports us, and one that goes on to create a container."""
     bundle = make_bundle(work.place("fresh") / "bundle", "true")
     root = work.states / "fresh"
-    compiled = work.place("fresh/compiled")
-
-    def python(program: str) -> Sequence[str]:
-        begin = f"import os, sys; sys.path.insert(0, {str(TREE)!r})\n"
-        return [sys.executable, "-I", "-X", f"pycache_prefix={compiled}", "-c", begin + program]
 
     def taken(program: str) -> float:
-        return timed(lambda: run_command(python(program)))
+        command = [str(programs / "python"), "-I", "-c", f"import os\n{program}"]
+        return timed(lambda: run_command(command, env=_environment()))
 
     def first_create() -> float:
         name = f"{NAME}-first"
@@ -142,7 +136,8 @@ def of_imports(work: Work) -> list[Line]:
 
 def lines(work: Work) -> list[Line]:
     """Return all of it."""
-    return [*of_the_command_line(work), *of_imports(work)]
+    programs = install(work.place("installed"))
+    return [*of_the_command_line(work, programs), *of_imports(work, programs)]
 
 
 if __name__ == "__main__":

@@ -52,6 +52,38 @@ def test_every_document_can_be_validated_and_shown(cls: type[Document], data: st
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 @FEW
 @given(data=st.data())
+def test_documents_are_equal_when_all_of_their_fields_are(cls: type[Document], data: st.DataObject) -> None:
+    """Each field counts, ``extra`` too, as in the classes that attrs makes; maps and ``extra`` are not hashed."""
+    document, other = data.draw(documents(cls)), data.draw(documents(cls))
+    assert (document == other) == (attrs.astuple(document, recurse=False) == attrs.astuple(other, recurse=False))
+    for attribute in attrs.fields(cls):
+        change: dict[str, Any] = {attribute.name: {"org.example": data} if attribute.name == "extra" else data}
+        changed = attrs.evolve(document, **change)
+        assert changed != document
+        assert not changed == document  # noqa: SIM201 - the two are two methods
+        assert (hash(changed) == hash(document)) == (attribute.hash is False)
+
+
+def test_documents_of_two_classes_are_never_equal() -> None:
+    """A document is equal to one of its own class, and leaves other objects to decide for themselves."""
+
+    class Anything:
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return 0
+
+    assert spec.Root(path="a") == spec.Root(path="a")
+    assert spec.LinuxTimeOffset() != spec.LinuxNetDevice()
+    assert spec.LinuxTimeOffset() != ()
+    assert spec.LinuxTimeOffset() == Anything()
+    assert len({spec.Root(path="a"), spec.Root(path="a"), spec.Root(path="b"), spec.LinuxTimeOffset()}) == 3
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+@FEW
+@given(data=st.data())
 def test_null_reads_as_absence(cls: type[Document], data: st.DataObject) -> None:
     """A null where a key is optional is as if the key were not there."""
     document = data.draw(documents(cls))

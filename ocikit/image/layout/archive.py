@@ -18,9 +18,10 @@ import stat
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ocikit._fs import DIRECTORY, Descriptor, fsync_directory
+from ocikit._tuples import NamedTuple
 from ocikit.errors import BlobNotFoundError, InvalidDigestError, LayoutError, LimitExceededError
 from ocikit.image.compression import DecompressedStream, ExpansionLimits
 from ocikit.image.layout.blobs import read_document, receive

@@ -6,8 +6,9 @@ cannot drift apart.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
+from ocikit._tuples import NamedTuple
 from ocikit.image.signature import identity, requirements
 
 __all__ = ["IDENTITIES", "KEYS", "NESTED", "REQUIREMENTS", "Key", "Kind"]

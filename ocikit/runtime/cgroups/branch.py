@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import logging
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError
 from ocikit.runtime.cgroups import tree
 from ocikit.runtime.cgroups.hierarchies import UNIFIED
+from ocikit.runtime.late_log import log as _log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from ocikit.runtime.cgroups.hierarchies import Hierarchies
 
 __all__ = ["PREFIX", "Branch"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 #: What the names of these cgroups begin with.
 PREFIX: Final = "ocikit-exec-"

@@ -6,8 +6,9 @@ which it would have no /dev. That is what runc does; the specification leaves it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import ValidationError
 
 if TYPE_CHECKING:

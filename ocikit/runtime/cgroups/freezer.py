@@ -10,8 +10,9 @@ import contextlib
 import errno
 import os
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError
 from ocikit.runtime.cgroups.files import GONE, flat, read_file, write_file
 from ocikit.runtime.cgroups.hierarchies import UNIFIED

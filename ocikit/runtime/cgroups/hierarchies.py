@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import posixpath
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError, ValidationError
 from ocikit.runtime.cgroups.files import read_file
 from ocikit.runtime.host.procfs import unescape

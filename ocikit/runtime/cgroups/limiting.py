@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import logging
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ from ocikit.errors import CgroupError
 from ocikit.runtime.cgroups.device_filter import device_program
 from ocikit.runtime.cgroups.files import read_file, read_number, write_file
 from ocikit.runtime.cgroups.hierarchies import UNIFIED
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.limits import device_writes
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ocikit.runtime.limits import Write
 
 __all__ = ["apply", "limit_devices", "take_back"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 _MISSING: Final = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM})
 _MISSING_REMEDY: Final = "is the controller enabled for this cgroup, and does this kernel have the file?"

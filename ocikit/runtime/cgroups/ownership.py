@@ -9,8 +9,9 @@ that last proof is removed when it is empty, and never emptied.
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.cgroups.hierarchies import directories, is_below
 
 if TYPE_CHECKING:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import OCIKitError
 from ocikit.runtime.cgroups import delegation, rdt
 from ocikit.runtime.cgroups import hierarchies as cgroups
@@ -14,6 +14,7 @@ from ocikit.runtime.cgroups import limiting as cgroup_limits
 from ocikit.runtime.cgroups import setup as cgroup_setup
 from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.cgroups.device_rules import device_rules
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.limits import limits
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from ocikit.spec import LinuxResources, Spec
 
 __all__ = ["Placement", "find_place"]
-
-_log = logging.getLogger("ocikit.runtime")
 
 
 class Placement(NamedTuple):

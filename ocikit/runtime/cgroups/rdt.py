@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import SetupError, UnsupportedFieldError, ValidationError
 from ocikit.runtime.cgroups.files import flat, write_file
 from ocikit.runtime.cgroups.hierarchies import is_below
 from ocikit.runtime.host.procfs import unescape
+from ocikit.runtime.late_log import log as _log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,8 +36,6 @@ __all__ = [
     "read_stats",
     "remove",
 ]
-
-_log = logging.getLogger("ocikit.runtime")
 
 _PATH: Final = "$.linux.intelRdt"
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.cli.arguments import Options, UsageError, parse
 from ocikit.runtime.cli.messages import FORMATS, Messages, answer
 from ocikit.runtime.cli.verbs import GLOBAL_OPTIONS, HELP, VERBS, Verb
+from ocikit.runtime.late_log import log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,10 +116,11 @@ def _call(verb: Verb, call: Call) -> int:
     module, _, function = verb.home.partition(":")
     try:
         carry_out = getattr(import_module(f"ocikit.runtime.cli.{module}"), function)
-        if "logging" in sys.modules:
-            call.messages.carry_log()
         if call.command.flag("debug"):
+            call.messages.carry_log()
             call.messages.say("debug", f"{verb.home} {' '.join(call.arguments)}")
+        else:
+            log.before_first(call.messages.carry_log)
         return int(carry_out(call) or 0)
     except (OCIKitError, CommandError, OSError, ValueError) as error:
         # What begins with the path of a field was found in a configuration.

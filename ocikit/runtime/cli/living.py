@@ -7,7 +7,6 @@ import signal
 from typing import TYPE_CHECKING
 
 from ocikit.errors import NotExistError, NotRunningError, StateError
-from ocikit.runtime import remains
 from ocikit.runtime.cli.dispatch import CommandError
 from ocikit.runtime.cli.starting import start_notified
 from ocikit.runtime.listing import load, root_path
@@ -64,6 +63,8 @@ def delete(call: Call) -> None:
     try:
         container = load(call.root, call.id)
     except (NotExistError, StateError):
+        from ocikit.runtime import remains  # noqa: PLC0415 - most containers can be loaded
+
         remains.remove(root_path(call.root), call.id)
         if force:
             return

@@ -63,7 +63,7 @@ class Messages:
 
     def carry_log(self) -> None:
         """Carry on what the library logs: warnings, and everything when debugging."""
-        import logging  # noqa: PLC0415 - a verb that loads nothing which logs needs none
+        import logging  # noqa: PLC0415 - most commands log nothing
 
         logger = logging.getLogger("ocikit")
         logger.addHandler(_handler(self))

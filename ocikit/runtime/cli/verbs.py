@@ -5,8 +5,9 @@ Data only; reading it loads nothing of the runtime.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.cli.arguments import Option
 
 __all__ = ["GLOBAL_OPTIONS", "HELP", "VERBS", "Verb"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.cgroups.files import read_file
 from ocikit.runtime.cgroups.hierarchies import UNIFIED
 from ocikit.runtime.diagnosis.probing import no, yes

@@ -10,9 +10,10 @@ import contextlib
 import enum
 import functools
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ocikit._fs import Descriptor
+from ocikit._tuples import NamedTuple
 from ocikit.errors import SetupError
 from ocikit.runtime.diagnosis.findings import FindingStatus
 from ocikit.runtime.host.rootless import this_process

@@ -6,10 +6,11 @@ import contextlib
 import errno
 import os
 import secrets
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ocikit import _sys
 from ocikit._fs import DIRECTORY, Descriptor
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.cgroups.delegation import delegated
 from ocikit.runtime.cgroups.device_filter import device_program
 from ocikit.runtime.cgroups.files import read_file

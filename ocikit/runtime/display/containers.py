@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ocikit.runtime.display import html, text
 from ocikit.runtime.display.html import badge, code, facts, joined
 from ocikit.runtime.display.numbers import summary
 from ocikit.runtime.display.states import annotation_rows, ended, state_rows, status_badge
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.status import Status
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["container", "containers", "listing", "report"]
 
 T = TypeVar("T")
-
-_log = logging.getLogger("ocikit.runtime")
 
 _RESULTS: Final = {"removed": "good", "vanished": "idle", "failed": "bad"}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.display.html import Html, element, facts, joined
 from ocikit.runtime.display.plot import Panel, draw, round_up
 from ocikit.runtime.display.text import printable, seconds, size

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.display.html import Html, element, joined
 
 if TYPE_CHECKING:

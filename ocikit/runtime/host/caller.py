@@ -5,8 +5,9 @@ Pure. What /proc says about this process is read by :mod:`ocikit.runtime.host.ro
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.plan.capabilities import to_mask
 
 __all__ = ["Caller"]

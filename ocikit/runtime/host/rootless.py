@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import NotSupportedError, SetupError
 from ocikit.runtime.host.caller import Caller
 from ocikit.runtime.host.procfs import own_status

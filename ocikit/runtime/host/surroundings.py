@@ -94,14 +94,14 @@ def home(spec: Spec, bundle: str) -> str | None:
 
 def home_of(uid: int, rootfs: str) -> str:
     """Return the home directory that the container's own passwd gives a user; the root when it gives none."""
-    from ocikit.spec.users import UserDatabase  # noqa: PLC0415 - only for configurations without HOME
-
     # A path with a NUL in it is for the plan to refuse.
     with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as stack:
         root = stack.enter_context(_fs.Descriptor(os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)))
         # Not opened before it is known to be a file: to open a device or a fifo may do something.
         found = stack.enter_context(_fs.Descriptor(_fs.open_in_root(root.fd, "etc/passwd", os.O_PATH)))
         if os.path.isfile(f"/proc/self/fd/{found.fd}"):
+            from ocikit.spec.users import UserDatabase  # noqa: PLC0415 - only for roots with users
+
             with open(f"/proc/self/fd/{found.fd}", "rb") as file:
                 entry = UserDatabase.parse(passwd=file.read(_MAX_PASSWD_BYTES)).user(uid)
             if entry is not None and entry.home and "\0" not in entry.home:

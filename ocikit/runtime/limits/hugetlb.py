@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["hugetlb"]
 
-_SIZE: Final = re.compile(r"[1-9][0-9]{0,9}[KMGTPE]B", re.ASCII)
+_SIZE: Final = r"[1-9][0-9]{0,9}[KMGTPE]B"
 
 
 def hugetlb(limits: Sequence[LinuxHugepageLimit], key: str) -> Iterator[Write]:
@@ -36,7 +36,7 @@ def hugetlb(limits: Sequence[LinuxHugepageLimit], key: str) -> Iterator[Write]:
     file = "max" if key == UNIFIED else "limit_in_bytes"
     for index, one in enumerate(limits):
         field = f"{PATH}.hugepageLimits[{index}]"
-        if not _SIZE.fullmatch(one.page_size):
+        if not re.fullmatch(_SIZE, one.page_size, re.ASCII):
             reason = f"expected a size such as 64KB, 2MB or 1GB, found {one.page_size[:40]!r}"
             raise ValidationError((f"{field}.pageSize: {reason}",))
         name, value = f"hugetlb.{one.page_size}", str(one.limit)

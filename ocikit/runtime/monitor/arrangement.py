@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.monitor.keeper import Keeper, log_of, run_time
 from ocikit.runtime.plan.monitor import Kept, Remainder, monitor_step
 from ocikit.runtime.state.documents import OWN_FILE, STATE_FILE, Monitored

@@ -8,10 +8,11 @@ import math
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from ocikit import _fs
 from ocikit._fs import Descriptor
+from ocikit._tuples import NamedTuple
 from ocikit.errors import SetupError, SystemCallError
 from ocikit.runtime import channel
 from ocikit.runtime.plan.monitor import Given

@@ -13,8 +13,9 @@ Pure. Where each of these is set:
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime.plan import cpulist
 from ocikit.runtime.plan.steps import NO_SLOT, Op, Slot, Step, Sync, ask

@@ -7,8 +7,9 @@ where the safety of a container lies; each place that must stay where it is says
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime.hook_commands import check_hooks
 from ocikit.runtime.host.caller import Caller

@@ -11,7 +11,7 @@ __all__ = ["ALL", "mask"]
 
 #: The highest number that any kernel is built for (CONFIG_NR_CPUS).
 _HIGHEST: Final = 8191
-_RANGE: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
+_RANGE: Final = r"(\d{1,5})(?:-(\d{1,5}))?"
 
 #: Every CPU; the kernel takes those that there are.
 ALL: Final = b"\xff" * ((_HIGHEST + 1) // 8)
@@ -29,7 +29,7 @@ def mask(text: str, path: str) -> bytes:
     """
     bits = 0
     for part in text.split(","):
-        match = _RANGE.fullmatch(part.strip())
+        match = re.fullmatch(_RANGE, part.strip(), re.ASCII)
         first = int(match[1]) if match is not None else 1
         last = int(match[2] or match[1]) if match is not None else 0
         if not first <= last <= _HIGHEST:

@@ -15,8 +15,9 @@ A plan without a container to enter cannot be made: :class:`Enclosure` is refuse
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import NotSupportedError, UnsupportedFieldError, ValidationError
 from ocikit.runtime.plan import cpulist
 from ocikit.runtime.plan.attributes import (

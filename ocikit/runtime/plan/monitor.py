@@ -7,8 +7,9 @@ opinion. It is the first step of a plan: whatever the container is given or depr
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.plan.steps import Op, Slot, Step
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ the file system.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import ValidationError
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ the host with other owners: the launcher does that for it, in the container's mo
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import UnsupportedFieldError, ValidationError
 from ocikit.runtime.idmap import owners_of
 from ocikit.runtime.plan import mount_options as options_of

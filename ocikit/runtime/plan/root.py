@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import ValidationError
 from ocikit.runtime.plan import mount_options as options_of
 from ocikit.runtime.plan.coherence import inside, sysctl_path

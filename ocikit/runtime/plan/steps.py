@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import enum
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import LimitExceededError, ValidationError
 
 if TYPE_CHECKING:

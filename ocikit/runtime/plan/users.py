@@ -6,8 +6,9 @@ Pure. Maps are written and read by :mod:`ocikit.runtime.user_maps`.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import ValidationError
 
 if TYPE_CHECKING:

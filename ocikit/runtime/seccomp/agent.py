@@ -17,8 +17,9 @@ import os
 import select
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import LimitExceededError, ParseError, SystemCallError
 from ocikit.spec import ContainerProcessState
 from ocikit.spec.state import SECCOMP_FD_NAME

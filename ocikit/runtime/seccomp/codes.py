@@ -5,7 +5,9 @@ Pure data. The words are those of :mod:`ocikit.spec.vocabulary`; tests compare t
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from ocikit._tuples import NamedTuple
 
 __all__ = [
     "ACTIONS",

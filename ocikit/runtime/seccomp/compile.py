@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import logging
 import os
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import LimitExceededError, UnsupportedFieldError, ValidationError
+from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.once import Once
 from ocikit.runtime.seccomp import codes
 from ocikit.runtime.seccomp.kernel import supports
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Filter", "Listener", "filter_for"]
 
-_log = logging.getLogger("ocikit.runtime")
-
-#: How many programs are kept; one is some kilobytes.
+#: How many programs are kept; one and what it was made from are some kilobytes each.
 _KEPT = 32
 
 _MAX_INSTRUCTIONS: Final = 4096  # BPF_MAXINSNS
@@ -44,7 +42,7 @@ _REASONS: Final = {
     errno.EOPNOTSUPP: "this kernel does not know the action",
 }
 
-_programs: OrderedDict[bytes, bytes] = OrderedDict()
+_programs: OrderedDict[str, bytes] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -93,7 +91,7 @@ def _filter_for(seccomp: LinuxSeccomp) -> Filter:
     except (AttributeError, TypeError):
         flatten(seccomp)  # which says what in it is of the wrong type
         raise
-    key = hashlib.sha256(repr((content, used.native, used.version)).encode()).digest()
+    key = repr((content, used.native, used.version))
     # One at a time: whoever waits for the same profile finds it compiled.
     with _lock:
         program = _programs.get(key)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import MissingDependencyError, NotSupportedError
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import ValidationError
 from ocikit.runtime.seccomp import codes
 

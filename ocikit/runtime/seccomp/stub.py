@@ -11,8 +11,9 @@ Pure: a table of numbers becomes instructions (struct sock_filter, linux/filter.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.seccomp.codes import ARCHITECTURES, RET_ERRNO
 
 if TYPE_CHECKING:

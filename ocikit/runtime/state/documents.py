@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import InvalidIDError, StateError
 from ocikit.runtime.status import ExitStatus
 
@@ -65,7 +66,8 @@ LIFETIMES: Final = ("scope", "process", "detached")
 _MAX_ID = 255
 _MAX_PID = 2**22
 _ID = re.compile(r"[A-Za-z0-9_+.-]+", re.ASCII)
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII)
+#: Compiled by whoever looks at times first.
+_TIME = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)"
 
 
 def validate_id(container_id: str) -> str:
@@ -255,7 +257,7 @@ def parse_time(text: str) -> dt.datetime | None:
     """Read a time of RFC 3339; None when it is none. Digits below a microsecond are cut off."""
     import datetime as dt  # noqa: PLC0415 - most readers of a state never look at its times
 
-    match = _TIME.fullmatch(text)
+    match = re.fullmatch(_TIME, text, re.ASCII)
     if match is None:
         return None
     seconds, fraction, zone = match.groups()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import posixpath
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from ocikit._tuples import NamedTuple
 from ocikit.runtime.cgroups.device_rules import device_rules
 from ocikit.runtime.hook_commands import hooks_document
 from ocikit.runtime.once import Once
@@ -218,6 +219,6 @@ def _place(linux: Linux, created: Created) -> dict[str, Any]:
 
 
 def _resources(resources: LinuxResources) -> dict[str, Any]:
-    from ocikit.runtime.state.resources import resources_document  # noqa: PLC0415 - with the classes of all limits
+    from ocikit.runtime.state.resources import resources_document  # noqa: PLC0415 - not all have limits
 
     return resources_document(resources)

@@ -6,8 +6,9 @@ may say something else by now, and what confines a process is never taken from t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import ParseError, StateError
 from ocikit.runtime.plan.process import RLIMITS
 from ocikit.runtime.state.attributes import read_affinity, read_memory_policy

@@ -12,21 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from ocikit import spec
 from ocikit.runtime.cgroups.device_rules import DeviceRule
 from ocikit.runtime.limits import cpu_weight
-from ocikit.spec import (
-    LinuxBlockIO,
-    LinuxCPU,
-    LinuxHugepageLimit,
-    LinuxInterfacePriority,
-    LinuxMemory,
-    LinuxNetwork,
-    LinuxPids,
-    LinuxRdma,
-    LinuxResources,
-    LinuxThrottleDevice,
-    LinuxWeightDevice,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -59,12 +47,13 @@ _PLAIN: Final = {
     "network": {"class_id": "net_cls_classid_u"},
 }
 
-_SECTIONS: Final[dict[str, Any]] = {
-    "memory": LinuxMemory,
-    "cpu": LinuxCPU,
-    "pids": LinuxPids,
-    "block_io": LinuxBlockIO,
-    "network": LinuxNetwork,
+#: Section → its class. A name: to write down a configuration without limits none of them is needed.
+_SECTIONS: Final = {
+    "memory": "LinuxMemory",
+    "cpu": "LinuxCPU",
+    "pids": "LinuxPids",
+    "block_io": "LinuxBlockIO",
+    "network": "LinuxNetwork",
 }
 
 #: Values that say something when they are zero; every other zero says "not set".
@@ -88,7 +77,7 @@ KEYS: Final = frozenset(
     )
 )
 
-_VERSION = re.compile(r"(\d+)\.(\d+)")
+_VERSION = r"(\d+)\.(\d+)"
 
 
 # ------------------------------------------------------------------------------------------------------------- to state
@@ -103,7 +92,7 @@ def device_rules_document(rules: Sequence[DeviceRule]) -> list[dict[str, Any]]:
     ]
 
 
-def resources_document(resources: LinuxResources) -> dict[str, Any]:
+def resources_document(resources: spec.LinuxResources) -> dict[str, Any]:
     """Return limits by the keys of state.json, those that are set; rules for devices stand elsewhere."""
     found: dict[str, Any] = {}
     for section, keys in _PLAIN.items():
@@ -128,7 +117,7 @@ def resources_document(resources: LinuxResources) -> dict[str, Any]:
     return found | {key: value for key, value in lists.items() if value}
 
 
-def _block_io_document(block_io: LinuxBlockIO) -> dict[str, Any]:
+def _block_io_document(block_io: spec.LinuxBlockIO) -> dict[str, Any]:
     found: dict[str, Any] = {
         key: [{"major": one.major, "minor": one.minor, "rate": one.rate} for one in getattr(block_io, attribute)]
         for attribute, key in _THROTTLES.items()
@@ -140,7 +129,7 @@ def _block_io_document(block_io: LinuxBlockIO) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value}
 
 
-def _rdma_document(limit: LinuxRdma) -> dict[str, int]:
+def _rdma_document(limit: spec.LinuxRdma) -> dict[str, int]:
     pairs = {"hca_handles": limit.hca_handles, "hca_objects": limit.hca_objects}
     return {name: value for name, value in pairs.items() if value is not None}
 
@@ -148,7 +137,7 @@ def _rdma_document(limit: LinuxRdma) -> dict[str, int]:
 # ----------------------------------------------------------------------------------------------------------- from state
 
 
-def parse_resources(document: Mapping[str, Any], version: str) -> LinuxResources:
+def parse_resources(document: Mapping[str, Any], version: str) -> spec.LinuxResources:
     """Read the limits of a container, less its rules for devices; what cannot be read is taken to be not set.
 
     Args:
@@ -160,15 +149,15 @@ def parse_resources(document: Mapping[str, Any], version: str) -> LinuxResources
         values = {attribute: _plain(document.get(key), key, version) for attribute, key in keys.items()}
         values = {attribute: value for attribute, value in values.items() if value is not None}
         if values:
-            sections[section] = _SECTIONS[section](**values)
+            sections[section] = getattr(spec, _SECTIONS[section])(**values)
     block_io = _block_io(document)
     if block_io:
-        sections["block_io"] = attrs.evolve(sections.get("block_io") or LinuxBlockIO(), **block_io)
+        sections["block_io"] = attrs.evolve(sections.get("block_io") or spec.LinuxBlockIO(), **block_io)
     priorities = tuple(_each(document.get("net_prio_ifpriomap"), _priority))
     if priorities:
-        sections["network"] = attrs.evolve(sections.get("network") or LinuxNetwork(), priorities=priorities)
+        sections["network"] = attrs.evolve(sections.get("network") or spec.LinuxNetwork(), priorities=priorities)
     unified = _object(document.get("unified"))
-    return LinuxResources(
+    return spec.LinuxResources(
         **sections,
         hugepage_limits=tuple(_each(document.get("hugetlb_limit"), _hugepage)),
         rdma={str(name): _rdma(_object(one)) for name, one in _object(document.get("rdma")).items()},
@@ -196,7 +185,7 @@ def _plain(value: Any, key: str, version: str) -> Any:  # noqa: ANN401 - whateve
 
 
 def _knows_zero(version: str) -> bool:
-    match = _VERSION.match(version)
+    match = re.match(_VERSION, version)
     return match is not None and (int(match[1]), int(match[2])) >= (1, 3)
 
 
@@ -224,12 +213,12 @@ def _block_io(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _throttle(one: dict[str, Any]) -> LinuxThrottleDevice:
-    return LinuxThrottleDevice(major=_int(one, "major"), minor=_int(one, "minor"), rate=_int(one, "rate"))
+def _throttle(one: dict[str, Any]) -> spec.LinuxThrottleDevice:
+    return spec.LinuxThrottleDevice(major=_int(one, "major"), minor=_int(one, "minor"), rate=_int(one, "rate"))
 
 
-def _weight(one: dict[str, Any]) -> LinuxWeightDevice:
-    return LinuxWeightDevice(
+def _weight(one: dict[str, Any]) -> spec.LinuxWeightDevice:
+    return spec.LinuxWeightDevice(
         major=_int(one, "major"),
         minor=_int(one, "minor"),
         weight=_int(one, "weight") or None,
@@ -237,23 +226,23 @@ def _weight(one: dict[str, Any]) -> LinuxWeightDevice:
     )
 
 
-def _priority(one: dict[str, Any]) -> LinuxInterfacePriority:
-    return LinuxInterfacePriority(name=str(one.get("interface", "")), priority=_int(one, "priority"))
+def _priority(one: dict[str, Any]) -> spec.LinuxInterfacePriority:
+    return spec.LinuxInterfacePriority(name=str(one.get("interface", "")), priority=_int(one, "priority"))
 
 
-def _hugepage(one: dict[str, Any]) -> LinuxHugepageLimit:
-    return LinuxHugepageLimit(page_size=str(one.get("page_size", "")), limit=_int(one, "limit"))
+def _hugepage(one: dict[str, Any]) -> spec.LinuxHugepageLimit:
+    return spec.LinuxHugepageLimit(page_size=str(one.get("page_size", "")), limit=_int(one, "limit"))
 
 
-def _rdma(one: dict[str, Any]) -> LinuxRdma:
+def _rdma(one: dict[str, Any]) -> spec.LinuxRdma:
     values = {name: value for name in ("hca_handles", "hca_objects") if isinstance(value := one.get(name), int)}
-    return LinuxRdma(hca_handles=values.get("hca_handles"), hca_objects=values.get("hca_objects"))
+    return spec.LinuxRdma(hca_handles=values.get("hca_handles"), hca_objects=values.get("hca_objects"))
 
 
 # --------------------------------------------------------------------------------------------------------------- merged
 
 
-def merged(old: LinuxResources, new: LinuxResources) -> LinuxResources:
+def merged(old: spec.LinuxResources, new: spec.LinuxResources) -> spec.LinuxResources:
     """Return limits with some of them changed; what ``new`` does not say stays.
 
     Lists are joined by what their elements are about: a device, an interface, a size, a file.
@@ -263,7 +252,7 @@ def merged(old: LinuxResources, new: LinuxResources) -> LinuxResources:
         before, after = getattr(old, section), getattr(new, section)
         changed[section] = _evolved(section, before, after) if before is not None and after is not None else after
         changed[section] = changed[section] if changed[section] is not None else before
-    return LinuxResources(
+    return spec.LinuxResources(
         **changed,
         devices=new.devices,
         hugepage_limits=_joined(old.hugepage_limits, new.hugepage_limits, ("page_size",)),
@@ -272,7 +261,7 @@ def merged(old: LinuxResources, new: LinuxResources) -> LinuxResources:
     )
 
 
-def _evolve_rdma(old: LinuxRdma | None, new: LinuxRdma) -> LinuxRdma:
+def _evolve_rdma(old: spec.LinuxRdma | None, new: spec.LinuxRdma) -> spec.LinuxRdma:
     values = {name: getattr(new, name) for name in ("hca_handles", "hca_objects")}
     return attrs.evolve(old or new, **{name: value for name, value in values.items() if value is not None})
 
@@ -300,7 +289,7 @@ def _joined(old: Sequence[Any], new: Sequence[Any], keys: tuple[str, ...]) -> tu
     found = {tuple(getattr(one, key) for key in keys): one for one in old}
     for one in new:
         key = tuple(getattr(one, key) for key in keys)
-        if isinstance(one, LinuxWeightDevice) and key in found:
+        if isinstance(one, spec.LinuxWeightDevice) and key in found:
             weight, leaf = one.weight or found[key].weight, one.leaf_weight or found[key].leaf_weight
             found[key] = attrs.evolve(one, weight=weight, leaf_weight=leaf)
         else:

@@ -11,9 +11,10 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from ocikit import _fs
+from ocikit._tuples import NamedTuple
 from ocikit.errors import ExistError, InvalidIDError, NotExistError, StateError, SystemCallError
 from ocikit.runtime.state.documents import MAX_STATE_BYTES, OWN_FILE, STATE_FILE, validate_id
 

@@ -7,7 +7,7 @@ for system calls compiled, so that a further process cannot have another one.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,7 @@ def note(
     if memory_policy is not None:
         found["memory_policy"] = memory_policy[0], memory_policy[1].hex()
     if seccomp is not None:
-        program = base64.b64encode(seccomp.program).decode()
+        program = binascii.b2a_base64(seccomp.program, newline=False).decode()
         found["seccomp"] = {"program": program, "flags": seccomp.flags, "listener": seccomp.listener}
     return b'{"process":' + _text_of(process) + b"," + json.dumps(found).encode()[1:]
 
@@ -105,7 +105,7 @@ def _filter(data: Mapping[str, Any]) -> Filter:
     if data["listener"] is not None:
         path, metadata, how = data["listener"]
         listener = Listener(path, metadata, HandOver(how))
-    program = base64.b64decode(data["program"], validate=True)
+    program = binascii.a2b_base64(data["program"], strict_mode=True)
     if not program or len(program) % 8:
         raise ValueError("the filter")
     return Filter(program, _word(data["flags"]), listener)

@@ -8,8 +8,9 @@ import math
 import select
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, overload
+from typing import TYPE_CHECKING, Final, overload
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError, NotRunningError
 
 if TYPE_CHECKING:

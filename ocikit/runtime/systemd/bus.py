@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError, MissingDependencyError, NotSupportedError
 
 if TYPE_CHECKING:
