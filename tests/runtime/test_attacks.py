@@ -169,7 +169,7 @@ def test_a_newcomer_that_is_stopped(root: Path, make_spec: Callable[..., Spec], 
         thread.join(timeout=60)
         assert not thread.is_alive()
     assert len(failures) == 1
-    assert "signalled" in got
+    assert "seen" in got  # that it was stopped was seen from here; the hunter may not have come to say so
 
 
 def is_stopped(pid: int) -> bool:

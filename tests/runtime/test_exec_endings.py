@@ -206,6 +206,7 @@ def test_an_interrupted_wait_for_a_paused_container(running: runtime.Container) 
 
 def test_nothing_is_left_open(running: runtime.Container) -> None:
     """However a process comes and goes, no descriptor of it stays, and no child."""
+    gc.collect()
     before = sorted(os.listdir("/proc/self/fd"))
     for number in range(10):
         with running.exec(["sh", "-c", f"exit {number}"], stdin="pipe", stdout="pipe", stderr="pipe") as process:

@@ -10,7 +10,7 @@ Pure.
 from __future__ import annotations
 
 import functools
-import secrets
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from ocikit.runtime.once import Once
@@ -34,7 +34,7 @@ _plans: Once[Spec, dict[Surroundings, Plan]] = Once(lambda _: {})
 @functools.cache
 def _word(length: int) -> str:
     """Return a word that nobody knows before."""
-    return secrets.token_hex(length)[:length]
+    return os.urandom(length).hex()[:length]
 
 
 def plan_for(spec: Spec, around: Surroundings) -> Plan:
