@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from ocikit import runtime
 from ocikit.spec import Root, Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 #: How much more memory of its own the process may have at the end than after a tenth of the containers, in bytes.
 GROWTH = 8 << 20
@@ -111,13 +111,38 @@ def draw_work(soak: Soak, token: str) -> _Work:
     )
 
 
+class Tally:
+    """What became of containers, counted: what is kept of each would look like a leak."""
+
+    def __init__(self) -> None:
+        self.lifetimes: Counter[str] = Counter()
+        self.ends: Counter[str] = Counter()
+        #: Who was killed by the hunter, of those whom it was after.
+        self.hunted: Counter[str] = Counter()
+        #: Errors that came of that.
+        self.errors: Counter[str] = Counter()
+        #: Why it is not known how they ended.
+        self.unknown: Counter[str] = Counter()
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one."""
+        life = outcome.life
+        self.lifetimes[life.lifetime] += 1
+        self.ends[life.end] += 1
+        self.errors.update(error.partition(":")[0] for error in outcome.errors)
+        if life.prey:
+            self.hunted[outcome.killed or "missed"] += 1
+        if outcome.status is not None and not outcome.status.known:
+            self.unknown[f"killed: {outcome.killed or life.end}"] += 1
+
+
 class _Run:
     """A soak at work."""
 
     def __init__(self, soak: Soak, token: str, place: Place, hunter: Hunter) -> None:
         self.soak, self.place, self.hunter = soak, place, hunter
         self.work = draw_work(soak, token)
-        self.outcomes: list[Outcome] = []
+        self.tally = Tally()
         self.faults: list[str] = []
         self.owners = 0
         self.fired: Counter[str] = Counter()
@@ -130,7 +155,10 @@ class _Run:
 
     def _live(self, life: Life) -> None:
         if self.in_time():
-            self.outcomes.append(live(life, self.place, self.hunter))
+            outcome = live(life, self.place, self.hunter)
+            self.tally.add(outcome)
+            facts = f"\n    {life}\n    killed: {outcome.killed or 'nobody'}; ended: {outcome.status}"
+            self.faults += [f"{life.name}: {fault}{facts}" for fault in outcome.faults]
 
     def _own(self, ownership: Ownership) -> None:
         if self.in_time():
@@ -145,9 +173,9 @@ class _Run:
             jobs.insert(min(len(jobs), number * (step + 1)), partial(self._own, ownership))
         first = len(jobs) // 10
         with ThreadPoolExecutor(self.soak.threads) as pool:
-            _do_all(pool, jobs[:first])
+            _do_all(pool, self.soak.threads, jobs[:first])
             before = anonymous_memory()
-            _do_all(pool, jobs[first:])
+            _do_all(pool, self.soak.threads, jobs[first:])
             self.growth = anonymous_memory() - before
         for life in self.work.fire:
             if self.in_time():
@@ -158,36 +186,25 @@ class _Run:
     @property
     def number(self) -> int:
         """How many containers were made."""
-        return len(self.outcomes) + self.owners * OF_OWNER + self.fired.total()
+        return self.tally.lifetimes.total() + self.owners * OF_OWNER + self.fired.total()
 
     def all_faults(self) -> Iterator[str]:
         """Yield what was not as it has to be."""
-        for outcome in self.outcomes:
-            for fault in outcome.faults:
-                yield f"{outcome.life.name}: {fault}\n    {outcome.life}\n    killed: {outcome.killed or 'nobody'}"
         yield from self.faults
         if self.growth > GROWTH:
             yield f"memory: {self.growth / 2**20:.1f} MiB more than after a tenth; allowed are {GROWTH / 2**20:.0f}"
 
     def summary(self, seconds: float) -> Iterator[str]:
         """Yield what happened."""
-        lifetimes = Counter(outcome.life.lifetime for outcome in self.outcomes)
-        ends = Counter(outcome.life.end for outcome in self.outcomes)
-        unknown = Counter(
-            f"monitor killed ({outcome.life.end if not outcome.killed else 'hunted'})"
-            for outcome in self.outcomes
-            if outcome.status is not None and not outcome.status.known
-        )
-        hunted = Counter(outcome.killed or "missed" for outcome in self.outcomes if outcome.life.prey)
-        errors = Counter(error.partition(":")[0] for outcome in self.outcomes for error in outcome.errors)
+        tally = self.tally
         yield f"{self.number} containers in {seconds:.1f} s: {self.number / seconds:.1f} each second"
-        yield f"lifetimes: {_listed(lifetimes)}; ends: {_listed(ends)}"
-        yield f"kill -9: {_listed(self.hunter.kills)}; of those hunted: {_listed(hunted)}"
-        yield f"errors of calls that were hunted: {_listed(errors)}"
+        yield f"lifetimes: {_listed(tally.lifetimes)}; ends: {_listed(tally.ends)}"
+        yield f"kill -9: {_listed(self.hunter.kills)}; of those hunted: {_listed(tally.hunted)}"
+        yield f"errors of calls that were hunted: {_listed(tally.errors)}"
         yield f"owners killed: {self.owners}, with {self.owners * OF_OWNER} containers"
         yield f"created under fire: {_listed(self.fired)}"
         tells = "tells" if self.hunter.kernel_tells else "does not tell"
-        yield f"unknown exit codes: {_listed(unknown)} (this kernel {tells} how children of others ended)"
+        yield f"unknown exit codes: {_listed(tally.unknown)} (this kernel {tells} how children of others ended)"
         yield f"memory: {self.growth / 2**20:+.1f} MiB since the first tenth ({GROWTH / 2**20:.0f} allowed)"
 
 
@@ -195,8 +212,19 @@ def _listed(counts: Mapping[Any, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
 
 
-def _do_all(pool: ThreadPoolExecutor, jobs: list[Callable[[], None]]) -> None:
-    for done in [pool.submit(job) for job in jobs]:
+def _do_all(pool: ThreadPoolExecutor, threads: int, jobs: Iterable[Callable[[], None]]) -> None:
+    """Do all of some work; nothing is kept of what is done."""
+    left = deque(jobs)
+
+    def work() -> None:
+        while True:
+            try:
+                job = left.popleft()
+            except IndexError:
+                return
+            job()
+
+    for done in [pool.submit(work) for _ in range(threads)]:
         done.result()
 
 

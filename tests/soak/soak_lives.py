@@ -152,7 +152,8 @@ class _Living:
         command = ["sh", "-c", f"echo {self.life.name}; exit {number}"]
         with self.container.exec(command, stdin="null", stdout="pipe", stderr="null") as process:
             completed = process.communicate(timeout=PATIENCE)
-        self.expect("exec", (completed.exit_code, completed.stdout), (number, f"{self.life.name}\n".encode()))
+        if not self.life.prey:
+            self.expect("exec", (completed.exit_code, completed.stdout), (number, f"{self.life.name}\n".encode()))
 
     def do_pause(self) -> None:
         """Freeze it, and thaw it."""

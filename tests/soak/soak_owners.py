@@ -65,12 +65,15 @@ class _Owned:
         """Take note of a line."""
         word, *rest = line.split()
         if word == "made":
-            self.made[rest[0]] = [self._open(int(pid)) for pid in rest[1:] if Path(f"/proc/{pid}").exists()]
+            self.made[rest[0]] = [process for pid in rest[1:] for process in self._open(int(pid))]
         elif word == "forked":
-            self.children.append(self._open(int(rest[0])))
+            self.children += self._open(int(rest[0]))
 
-    def _open(self, pid: int) -> Descriptor:
-        return self._stack.enter_context(Descriptor(os.pidfd_open(pid)))
+    def _open(self, pid: int) -> list[Descriptor]:
+        """Return a process, unless there is none or it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            return [self._stack.enter_context(Descriptor(os.pidfd_open(pid)))] if pid else []
+        return []
 
 
 def outlive(ownership: Ownership, place: Place) -> list[str]:
