@@ -45,6 +45,11 @@ bench: .make/tools .make/peers ## the same work here and by the peers, alternati
 fuzz: .make/tools ## the helper against many more damaged plans (ROUNDS=…)
 	OCIKIT_FUZZ_ROUNDS=$(or $(ROUNDS),50000) $(PYTEST) tests/test_helper_plans.py
 
+.PHONY: soak
+soak: .make/tools .make/busybox ## thousands of containers at once, hunted and owned (COUNT=… SECONDS=… SEED=…)
+	$(ROOT) $(BIN)/python tests/soak/soak.py --count $(or $(COUNT),2000) \
+	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: v2
 v2: .make/tools ## runtime tests on a host with pure cgroup v2, entered by the command prefix in OCIKIT_V2_RUN
 	@test -n "$$OCIKIT_V2_RUN" || { echo "error: set OCIKIT_V2_RUN to a command prefix that runs a command as root on a" \

@@ -24,9 +24,9 @@ from ocikit.runtime.channel import SAID_FAILED, SAID_READY
 from ocikit.runtime.hook_commands import commands, parse_hooks
 from ocikit.runtime.host.procfs import own_status
 from ocikit.runtime.late_log import log as _log
-from ocikit.runtime.launch import reap
 from ocikit.runtime.plan.hooks import STOPPABLE, TIED, hook_failure, hook_step, state_text
 from ocikit.runtime.plan.steps import Op, Plan, Step
+from ocikit.runtime.reaping import reap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Self
 from ocikit import _sys
 from ocikit._fs import Descriptor
 from ocikit.errors import HookError, SetupError
-from ocikit.runtime import channel
+from ocikit.runtime import channel, unintroduced
 from ocikit.runtime.channel import SAID_FAILED, SAID_PID, SAID_READY, SAID_SYNC
 from ocikit.runtime.host.procfs import children, pid_of, start_time
 from ocikit.runtime.plan.hooks import hook_failure
 from ocikit.runtime.plan.steps import Op, Sync
+from ocikit.runtime.reaping import is_child, peek, reap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,18 +36,17 @@ if TYPE_CHECKING:
     from ocikit.runtime.plan.steps import Plan, Step
     from ocikit.runtime.uninterrupted import Cancellation
 
-__all__ = ["Launch", "launch", "reap"]
+__all__ = ["Launch", "launch"]
 
 _PLAN_ITSELF = 0xFFFF_FFFF
 _GO_ON = b"g"
-_P_PIDFD = 3  # os.P_PIDFD, which is missing where Python was built with old headers
 _KILLED_EARLY = "its init was killed meanwhile; by the kernel, if linux.resources.memory.limit is too low for it"
 _FILTERED = "its seccomp filter ended it: the profile has to allow write, read, openat, close and execve at least"
 _STRANGE = "that is nothing which the helper says: somebody who may trace the processes of a container has interfered"
+_LOOK = 500  # milliseconds after which somebody who waits for an introduction looks whether there is anybody to make it
 _LAST_MOMENTS = 1000  # milliseconds that a killed process gets to end
 _RELEASES = 200  # how often a process is let go on that was killed and froze before it knew
 _RELEASE_PAUSE = 5  # milliseconds between two of them
-_WALL = 0x4000_0000  # __WALL: wait for the child whatever its exit signal is
 
 
 def launch(
@@ -120,6 +120,8 @@ class Launch:
         self._introduction = _sys.Inbox()
         self._inbox = _sys.Inbox()
         self._channel: Descriptor | None = None
+        # Its other end, by which an init can be recognised that was not introduced.
+        self._others_end = -1
         self._committed = self._killed = False
         # Goes to init with the next word to go on.
         self._answer_fd: Descriptor | None = None
@@ -168,6 +170,7 @@ class Launch:
 
     def _start(self, stdio: tuple[int, int, int], passed: Mapping[int, int]) -> None:
         self._channel, theirs = channel.open_pair()
+        self._others_end = os.fstat(theirs.fd).st_ino
         channel.start(self._helper, self._plan, theirs, stdio, passed)
         self.pid = self._helper.pid
         if self._killed:
@@ -225,7 +228,7 @@ class Launch:
         filtered = any(step.op == Op.SECCOMP for step in self._plan.steps)
         with contextlib.suppress(ChildProcessError):
             child = self._helper.pidfd if self._attended else self.pidfd
-            ended = os.waitid(_P_PIDFD, child, os.WEXITED | os.WNOWAIT | _WALL) if filtered else None
+            ended = peek(child) if filtered else None
             if ended is not None and ended.si_status != signal.SIGKILL:
                 return _FILTERED
         return _KILLED_EARLY
@@ -334,13 +337,30 @@ class Launch:
         """Hear of an init that was introduced to nobody who listened: interrupted, or without a free descriptor."""
         while self.pidfd < 0 and self._channel is not None:
             _drop(self._introduction)
+            if not _wait(self._channel.fd, 0):
+                # The helper is gone, and init is there: it was killed before it could say so.
+                self._end_unintroduced()
+                return
             try:
                 if not self._introduction.receive(self._channel.fd):
                     return
             except OSError:
                 return
-            if self._introduction.said != SAID_PID or not _is_child(self.pidfd):
+            if self._introduction.said != SAID_PID or not is_child(self.pidfd):
                 _drop(self._introduction)
+
+    def _end_unintroduced(self) -> None:
+        found = unintroduced.find(self._others_end)
+        if found is not None:
+            with found:
+                self._kill(-1, found.fd)
+                reap(found.fd)
+
+    def _is_lost(self) -> bool:
+        """Tell whether nobody is left who could introduce init."""
+        if _wait(self._helper.pidfd, 0):
+            return True
+        return self._attended and unintroduced.is_abandoned(self._helper.pid)
 
     def _end_helper(self) -> None:
         """Reap the helper; when it is not needed any more, it is gone or about to go."""
@@ -384,7 +404,9 @@ class Launch:
         waiting = select.poll()
         waiting.register(ours, select.POLLIN)
         # The wait is Python's, so that Ctrl-C ends it. A descriptor that comes along goes where no interrupt loses it.
-        waiting.poll()
+        while not waiting.poll(None if self.pidfd >= 0 else _LOOK):
+            if self._is_lost() and not waiting.poll(0):
+                return False
         try:
             heard = inbox.receive(ours)
         except ConnectionResetError:
@@ -448,10 +470,10 @@ class Launch:
         write_maps(self.pid, self._plan.uid_map, self._plan.gid_map, this_process())
 
 
-def _wait(pidfd: int, milliseconds: int) -> bool:
-    """Wait for the end of a process; return whether it has come."""
+def _wait(fd: int, milliseconds: int) -> bool:
+    """Wait until a descriptor is readable; return whether it is."""
     waiting = select.poll()
-    waiting.register(pidfd, select.POLLIN)
+    waiting.register(fd, select.POLLIN)
     return bool(waiting.poll(milliseconds))
 
 
@@ -463,18 +485,3 @@ def _drop(message: _sys.Inbox) -> None:
 
 def _strange(action: str) -> SetupError:
     return SetupError(action, errno.EPROTO, remedy=_STRANGE)
-
-
-def _is_child(pidfd: int) -> bool:
-    try:
-        os.waitid(_P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
-    except OSError:
-        return False
-    return True
-
-
-def reap(pidfd: int) -> None:
-    """Wait for the end of a child of this process that ends, or has ended; its exit status is lost."""
-    # A host that ignores SIGCHLD or waits for every child may have been faster.
-    with contextlib.suppress(ChildProcessError):
-        os.waitid(_P_PIDFD, pidfd, os.WEXITED | _WALL)

@@ -102,17 +102,22 @@ class Init:
         #: How it ended; None before :meth:`collect`.
         self.exit_status: ExitStatus | None = None
         self._pidfd = pidfd
+        self._identity = _identity(pidfd)
         self._holders = 0
         # Reentrant, because a container that is forgotten is destroyed by whatever the garbage collector interrupts.
         self._holding = threading.RLock()
         self._collecting = threading.RLock()
 
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+    def __del__(
+        self, close: Callable[[int], None] = os.close, stat: Callable[[int], os.stat_result] = os.fstat
+    ) -> None:
         # When the interpreter ends, the names of this module may be gone already.
         pidfd, self._pidfd = getattr(self, "_pidfd", None), None
         if pidfd is not None:
-            try:  # noqa: SIM105
-                close(pidfd)
+            try:
+                found = stat(pidfd)
+                if (found.st_dev, found.st_ino) == self._identity:
+                    close(pidfd)
             except OSError:
                 pass
 
@@ -125,8 +130,13 @@ class Init:
         """Yield a descriptor of the process, which stays open for the length of the block; None when it is gone.
 
         When it is known how the process ended, nobody needs the descriptor, and the last one to hold it closes it.
+
+        Raises:
+            SystemCallError: This process has closed it, and it cannot be opened again.
         """
         with self._holding:
+            if self._pidfd is not None and _identity(self._pidfd) != self._identity:
+                self._open_again()
             pidfd = self._pidfd
             self._holders += 1
         try:
@@ -139,6 +149,15 @@ class Init:
                     unneeded, self._pidfd = self._pidfd, None
             if unneeded is not None:
                 os.close(unneeded)
+
+    def _open_again(self) -> None:
+        """Replace a descriptor that the host has closed; what has its number now is the host's."""
+        self._pidfd = None
+        if not self.start_time:
+            remedy = "this process has closed a descriptor that was not its own"
+            raise SystemCallError(f"hold process {self.pid}", errno.EBADF, remedy=remedy)
+        self._pidfd = open_process(self.pid, self.start_time)
+        self._identity = _identity(self._pidfd)
 
     def alive(self) -> bool:
         """Tell whether the process runs, or waits to be let run."""
@@ -229,6 +248,18 @@ class Init:
                 if status is not None:
                     return status
         return None
+
+
+def _identity(pidfd: int | None) -> tuple[int, int] | None:
+    """Return what a descriptor refers to; None when it is closed.
+
+    Processes have inodes of their own since Linux 6.9. Before that they all have one, with other anonymous files.
+    """
+    try:
+        found = os.fstat(pidfd) if pidfd is not None else None
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found is not None else None
 
 
 def _ended(pidfd: int, timeout: float | None) -> bool:

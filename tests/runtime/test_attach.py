@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -116,10 +117,17 @@ def test_another_process_attaches(kept: Callable[..., runtime.Container]) -> Non
 
 def test_a_slow_reader_is_let_go(kept: Callable[..., runtime.Container]) -> None:
     """Who does not read keeps neither the container nor the others, and is told."""
-    container = kept("head -c 30000000 /dev/zero; exit 3")
+    container = kept("while read word; do head -c 50000 /dev/zero; done; exit 3")
     with container.attach() as slow, container.attach() as fast:
         container.start()
-        assert len(all_of(fast, "stdout")) == 30_000_000
+        for _ in range(200):  # no more at once than there is room for on any host: the fast one may be slow
+            fast.write(b"more\n")
+            left = 50_000
+            while left:
+                chunk = fast.read(PATIENCE)
+                assert chunk is not None
+                left -= len(chunk.data)
+        fast.close_stdin()
         assert container.wait(PATIENCE).exit_code == 3
         with pytest.raises(DetachedError, match="fast enough"):
             all_of(slow, "stdout")
@@ -159,6 +167,29 @@ def test_input_after_the_writer_is_gone(kept: Callable[..., runtime.Container]) 
         second.write(b"two\n")
         second.close_stdin()
         assert all_of(second, "stdout") == b"got one\ngot two\n"
+
+
+@pytest.mark.parametrize("more", [False, True], ids=["nothing more", "more output"])
+def test_what_was_said_by_who_read_nothing_is_heard(kept: Callable[..., runtime.Container], *, more: bool) -> None:
+    """Who writes and lets go is heard, whatever it has not read, and whatever the container writes in the meantime."""
+    container = kept('echo one; read word; echo "$word"; read number; exit "$number"')
+    with container.attach() as first:
+        container.start()
+        assert read_until(first, b"one\n") == b"one\n"
+        with container.attach() as second:
+            first.write(b"two\n")
+            assert read_until(first, b"two\n") == b"two\n"  # the second one has it, too, and does not read it
+            monitor = container._find_monitor()
+            assert monitor is not None
+            monitor.signal(signal.SIGSTOP)  # so that all this has happened when it looks again
+            try:
+                second.write(b"7\n")
+                if more:
+                    container.exec(["sh", "-c", "echo more > /proc/1/fd/1"]).wait(PATIENCE)
+                second.close()
+            finally:
+                monitor.signal(signal.SIGCONT)
+            assert container.wait(PATIENCE).exit_code == 7
 
 
 def test_a_terminal(kept: Callable[..., runtime.Container]) -> None:

@@ -60,11 +60,13 @@ static void let_go(unsigned number)
 	clients[number] = clients[--count];
 }
 
+/* Returns whether the client may stay. */
 static int say(int client, const void *bytes, size_t length)
 {
 	long sent = SYS6(sendto, client, bytes, length, NOT_WAITING | NO_SIGNAL, 0, 0);
 
-	return sent == (long)length;
+	/* One that is gone may have written before that: it stays until it was heard to the end. */
+	return sent == (long)length || sent == -E_PIPE || sent == -E_CONNRESET;
 }
 
 /* Only root and the monitor's own user: whoever else can reach the socket was let in by mistake. */
@@ -149,7 +151,8 @@ static int listen_to(int client)
 {
 	long length = SYS6(recvfrom, client, packet, sizeof(packet), NOT_WAITING, 0, 0);
 
-	if (length == -E_AGAIN || length == -E_INTR)
+	/* A client that has gone without reading everything is reported first and once; what it wrote comes after that. */
+	if (length == -E_AGAIN || length == -E_INTR || length == -E_CONNRESET)
 		return 1;
 	if (length <= 0)
 		return 0;

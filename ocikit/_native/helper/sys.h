@@ -77,11 +77,13 @@ static inline long sys6(long number, long a, long b, long c, long d, long e, lon
 #define E_NOTDIR 20
 #define E_ISDIR 21
 #define E_INVAL 22
+#define E_PIPE 32
 #define E_NOSYS 38
 #define E_NAMETOOLONG 36
 #define E_LOOP 40
 #define E_PROTO 71
 #define E_OPNOTSUPP 95
+#define E_CONNRESET 104
 
 #define NO_FD (-1)
 

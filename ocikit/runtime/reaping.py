@@ -1,0 +1,37 @@
+"""Children of this process, by descriptor: are they, how did they end, and at last let go of."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Final
+
+__all__ = ["is_child", "peek", "reap"]
+
+_P_PIDFD: Final = 3  # os.P_PIDFD, which is missing where Python was built with old headers
+_WALL: Final = 0x4000_0000  # __WALL: wait for the child whatever its exit signal is
+
+
+def is_child(pidfd: int) -> bool:
+    """Tell whether a process is a child of this one, ended or not."""
+    try:
+        os.waitid(_P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+    except OSError:
+        return False
+    return True
+
+
+def peek(pidfd: int) -> os.waitid_result | None:
+    """Wait for the end of a child, and leave it to be reaped.
+
+    Raises:
+        ChildProcessError: It is none, or somebody else was faster.
+    """
+    return os.waitid(_P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT | _WALL)
+
+
+def reap(pidfd: int) -> None:
+    """Wait for the end of a child of this process that ends, or has ended; its exit status is lost."""
+    # A host that ignores SIGCHLD or waits for every child may have been faster.
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(_P_PIDFD, pidfd, os.WEXITED | _WALL)
