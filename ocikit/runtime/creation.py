@@ -61,6 +61,10 @@ _log = logging.getLogger("ocikit.runtime")
 
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
 
+_USUAL: Final = CreateOptions()
+
+_UNMONITORED: Final = 'there is no monitor; it takes lifetime="process" or "detached", and options.monitor'
+
 #: What the streams of a container are when nothing was said, without and with a monitor.
 _INHERITED: Final = ("inherit", "inherit", "inherit")
 _OF_MONITORED: Final = ("null", "monitor", "monitor")
@@ -111,13 +115,13 @@ def create(
     validate_id(container_id)
     if lifetime not in LIFETIMES:
         raise ValueError(f"lifetime: expected one of {', '.join(LIFETIMES)}, found {lifetime!r}")
-    _check_kinds(spec, options)
+    monitored = lifetime != "scope" and (options is None or options.monitor)
+    _check_kinds(spec, options, monitored=monitored)
     caller = this_process()
     options = options or CreateOptions()
     if options.rootless is None:
         options = evolve(options, rootless=caller.rootless)
     directory = os.path.abspath(os.fsdecode(bundle))
-    monitored = lifetime != "scope" and options.monitor
     creation = _Creation(
         root_path(root),
         container_id,
@@ -142,14 +146,12 @@ def _chosen(
     usual: tuple[Stream, Stream, Stream] = _OF_MONITORED if monitored else _INHERITED
     for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
         if stream == "monitor" and not monitored:
-            raise ValueError(
-                f'{name}: there is no monitor; it takes lifetime="process" or "detached", and options.monitor'
-            )
+            raise ValueError(f"{name}: {_UNMONITORED}")
     stdin, stdout, stderr = (one if one is not None else other for one, other in zip(streams, usual, strict=True))
     return stdin, stdout, stderr
 
 
-def _check_kinds(spec: Spec | None, options: CreateOptions | None) -> None:
+def _check_kinds(spec: Spec | None, options: CreateOptions | None, *, monitored: bool) -> None:
     from ocikit.spec import Spec  # noqa: PLC0415 - there as soon as somebody has one
 
     if spec is not None and not isinstance(spec, Spec):
@@ -158,6 +160,9 @@ def _check_kinds(spec: Spec | None, options: CreateOptions | None) -> None:
         raise TypeError(f"options: expected CreateOptions, found {type(options).__name__}")
     if options is not None:
         check_preserved(options.preserve_fds)
+        asked = {"log": options.log != _USUAL.log, "timeout": options.timeout is not None}
+        for name in (name for name, is_asked in asked.items() if is_asked and not monitored):
+            raise ValueError(f"options.{name}: {_UNMONITORED}")
 
 
 def read_spec(bundle: str, name: str = "config.json") -> Spec:
