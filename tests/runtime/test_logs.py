@@ -214,7 +214,7 @@ def test_nothing_to_follow_any_more(logged: Callable[..., runtime.Container]) ->
 
 
 def test_a_log_never_blocks_its_container(logged: Callable[..., runtime.Container], tmp_path: Path) -> None:
-    """What finds no room on a full disk is lost and counted, the container goes on, and with new room so does the log."""
+    """What finds no room on a full disk is lost and counted, the container goes on, and with room so does the log."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tmp_path], check=True)
     try:
         script = f"{SIGNALLED}; seq 1 20000; {PAUSE}; echo after; exit 3"
