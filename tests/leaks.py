@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ocikit.runtime import forgotten
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -59,6 +61,7 @@ def left_behind(before: Inventory, token: str, base: Path) -> list[str]:
     gc.collect()
     deadline = time.monotonic() + _SETTLING_SECONDS
     while True:
+        forgotten.reap()  # as the next creation would
         now = take_inventory(token, base)
         more = [f"{kind}: {thing}" for kind, things in now.items() for thing in sorted(things - before[kind])]
         if not more or time.monotonic() > deadline:

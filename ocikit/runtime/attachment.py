@@ -12,6 +12,7 @@ import select
 import socket
 import struct
 import time
+import weakref
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from ocikit._fs import Descriptor, no_fork
@@ -41,6 +42,8 @@ _TIMEOUT: Final = 10.0
 
 _LARGEST: Final = 0xFFFF
 
+_DEAF: Final = "it has ended, or its monitor was killed"
+
 
 class Chunk(NamedTuple):
     """What a container wrote at once."""
@@ -65,12 +68,13 @@ class Attachment:
             container_id: Its id, for errors.
 
         Raises:
-            NotRunningError: Its monitor is gone.
+            NotRunningError: It has ended, or its monitor was killed.
             SystemCallError: The monitor takes nobody in.
         """
         self._id = container_id
         self._ended = False
         self._descriptor = self._connect(directory)
+        weakref.finalize(self, self._descriptor.close).atexit = False
         try:
             self._abilities = self._greet()
         except BaseException:
@@ -93,7 +97,7 @@ class Attachment:
         except OSError as error:
             descriptor.close()
             if error.errno in {errno.ECONNREFUSED, errno.ENOENT}:
-                raise NotRunningError(f"container {self._id}: its monitor is gone, and nobody can attach") from None
+                raise NotRunningError(f"nobody can attach to container {self._id}: {_DEAF}") from None
             raise SystemCallError("attach", error.errno or errno.EIO, ATTACH_FILE) from error
         return descriptor
 
@@ -227,8 +231,7 @@ class Attachment:
             with self._socket(self._descriptor) as attached:
                 attached.send(packet, socket.MSG_NOSIGNAL)
         except OSError as error:
-            why = f"it has ended, or its monitor was killed ({error.strerror})"
-            raise DetachedError(f"container {self._id} does not hear any more: {why}") from None
+            raise DetachedError(f"container {self._id} does not hear any more: {_DEAF} ({error.strerror})") from None
 
     def close(self) -> None:
         """Let go of the container, which goes on. Closing twice is nothing."""

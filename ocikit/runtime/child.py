@@ -10,7 +10,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from ocikit.errors import LimitExceededError, NotRunningError, RunTimeoutError
+from ocikit.errors import CgroupError, LimitExceededError, NotRunningError, RunTimeoutError
 from ocikit.runtime import forgotten
 from ocikit.runtime.host.procfs import start_time
 from ocikit.runtime.pipes import OUTPUT_LIMIT, Pipes
@@ -152,9 +152,13 @@ class ContainerProcess:
             self.kill_all()
             raise
         if not in_time:
-            self.kill_all()
-            self.wait()
             message = f"{who} has not ended after {timeout} seconds and was killed, with all that it started"
+            try:
+                self.kill_all()
+            except CgroupError as error:
+                # Under v1, for example, those in a paused container die when it is resumed.
+                raise RunTimeoutError(f"{message}, but does not end: {error}", *pipes.rest()) from error
+            self.wait()
             raise RunTimeoutError(message, *pipes.rest())
         status = self.wait()
         return Completed(status.exit_code, status.signal, *pipes.finish())
@@ -190,9 +194,14 @@ class ContainerProcess:
         Raises:
             CgroupError: Somebody does not end.
         """
-        if self._branch is not None:
-            uninterrupted(lambda _: self._branch.kill() if self._branch is not None else None, finish=True)
-            return
+        try:
+            if self._branch is not None:
+                uninterrupted(lambda _: self._branch.kill() if self._branch is not None else None, finish=True)
+        finally:
+            # Whoever may write to cgroups can have gone to another one.
+            self._kill_descendants()
+
+    def _kill_descendants(self) -> None:
         with self._process.held() as pidfd:
             if pidfd is not None and self._process.alive():
                 from ocikit.runtime.descendants import kill_descendants  # noqa: PLC0415 - for those without a cgroup

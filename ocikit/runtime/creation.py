@@ -62,6 +62,10 @@ __all__ = ["create", "read_spec"]
 
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
 
+_USUAL: Final = CreateOptions()
+
+_UNMONITORED: Final = 'there is no monitor; it takes lifetime="process" or "detached", and options.monitor'
+
 #: What the streams of a container are when nothing was said, without and with a monitor.
 _INHERITED: Final = ("inherit", "inherit", "inherit")
 _OF_MONITORED: Final = ("null", "monitor", "monitor")
@@ -113,9 +117,11 @@ def create(
     if lifetime not in LIFETIMES:
         raise ValueError(f"lifetime: expected one of {', '.join(LIFETIMES)}, found {lifetime!r}")
     _check_kinds(spec, options)
-    wanted = options or CreateOptions()
-    directory = os.path.abspath(os.fsdecode(bundle))
+    wanted = options or _USUAL
     monitored = lifetime != "scope" and wanted.monitor
+    if not monitored:
+        _refuse_what_takes_a_monitor(wanted)
+    directory = os.path.abspath(os.fsdecode(bundle))
     streams = _chosen((stdin, stdout, stderr), monitored=monitored)
 
     def carry_out(cancellation: Cancellation) -> Container:
@@ -137,9 +143,7 @@ def _chosen(
     usual: tuple[Stream, Stream, Stream] = _OF_MONITORED if monitored else _INHERITED
     for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
         if stream == "monitor" and not monitored:
-            raise ValueError(
-                f'{name}: there is no monitor; it takes lifetime="process" or "detached", and options.monitor'
-            )
+            raise ValueError(f"{name}: {_UNMONITORED}")
     stdin, stdout, stderr = (one if one is not None else other for one, other in zip(streams, usual, strict=True))
     return stdin, stdout, stderr
 
@@ -153,6 +157,12 @@ def _check_kinds(spec: Spec | None, options: CreateOptions | None) -> None:
         raise TypeError(f"options: expected CreateOptions, found {type(options).__name__}")
     if options is not None:
         check_preserved(options.preserve_fds)
+
+
+def _refuse_what_takes_a_monitor(options: CreateOptions) -> None:
+    for name in ("log", "timeout"):
+        if getattr(options, name) != getattr(_USUAL, name):
+            raise ValueError(f"options.{name}: {_UNMONITORED}")
 
 
 def read_spec(bundle: str, name: str = "config.json") -> Spec:

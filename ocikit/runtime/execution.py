@@ -101,6 +101,8 @@ def execute(container: Handle, template: Template, request: Request) -> Containe
         CgroupError: Its cgroup cannot be joined.
     """
     check_preserved(request.preserve_fds)
+    if "monitor" in request.streams:
+        raise ValueError('"monitor": a further process has none; its streams are "inherit", "null", "pipe", or files')
     process = _process(template, request)
     if request.console_socket is not None and not process.terminal:
         raise ValueError("console_socket: the process has no terminal; set terminal, or leave the socket out")
@@ -214,9 +216,11 @@ class _Execution(NamedTuple):
                 undoing.callback(branch.remove)
                 paths[branch.key] = branch.path
             places = Places.of(paths, self.container._detect())  # noqa: SLF001
-            plan = self._plan(inside, places)
-            # Only now is it known that all this was about the container.
-            self._check_alive()
+            try:
+                plan = self._plan(inside, places)
+            finally:
+                # Only now is it known that all this was about the container, and so is what is wrong with it.
+                self._check_alive()
             streams = with_terminal(self.request.streams) if self.process.terminal else self.request.streams
             with (
                 Stdio(streams, inside.owner(self.process)) as stdio,

@@ -18,7 +18,7 @@ from ocikit.runtime.cgroups import freezer, out_of_memory
 from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups import ownership as cgroup_ownership
 from ocikit.runtime.cgroups import tree as cgroup_tree
-from ocikit.runtime.monitor.watching import await_record
+from ocikit.runtime.monitor.watching import await_record, find_monitor
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import parse_time
 from ocikit.runtime.state.root import StateRoot
@@ -48,6 +48,10 @@ __all__ = ["Handle"]
 
 #: How long a monitor may take to write down the end of its container before whoever asks does without, in seconds.
 _MOMENT: Final = 1.0
+
+#: The same for those who wait for the end: it is stopped, say, or its disk does not answer. The kernel tells how the
+#: container ended for as long as its monitor has not asked.
+_PATIENCE: Final = 10.0
 
 
 class Handle:
@@ -424,15 +428,18 @@ class Handle:
 
         monitor = self._find_monitor() if self._init().exit_status is None else None
         if monitor is not None:
-            await_record(monitor, is_written, None if deadline is None else max(_MOMENT, deadline - time.monotonic()))
+            left = _PATIENCE if deadline is None else min(_PATIENCE, deadline - time.monotonic())
+            await_record(monitor, is_written, max(_MOMENT, left))
         return self._collect()
 
     def _find_monitor(self) -> Init | None:
         """Return the monitor of the container; one that has ended if it cannot be found, None if it never had one."""
         if self._monitors is None:
-            own, _ = self._read_about_life()
-            noted = own.monitor if own is not None else None
-            self._monitors = (process.find_init(noted.pid, noted.start_time),) if noted is not None else ()
+            self._monitors = ()
+            with self._directory() as found, contextlib.suppress(ContainerError):
+                own = records.read_own(*found, self.id) if found is not None else None
+                if found is not None and own is not None and own.monitor is not None:
+                    self._monitors = (find_monitor(own.monitor, found[1]),)
         return self._monitors[0] if self._monitors else None
 
     def _is_written(self) -> bool:

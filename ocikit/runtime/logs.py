@@ -7,10 +7,13 @@ full or the machine went down, is left out.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
+import stat
 import time
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Final, Literal, Self
 
@@ -34,6 +37,9 @@ _LONGEST_LINE: Final = 1 << 20
 _GLANCE: Final = 1.0
 
 _STREAMS: Final = frozenset({"stdout", "stderr"})
+
+#: Without waiting for somebody who writes to a fifo.
+_TO_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class LogLine(NamedTuple):
@@ -82,10 +88,10 @@ _PARSERS: Final[dict[str, Callable[[bytes], LogLine | None]]] = {"json": _parse_
 class _File:
     """One file of a log, from a place in it on."""
 
-    def __init__(self, fd: int, offset: int = 0) -> None:
-        self.descriptor = Descriptor(fd)
+    def __init__(self, descriptor: Descriptor, offset: int = 0) -> None:
+        self.descriptor = descriptor
         self._rest = b""
-        os.lseek(fd, offset, os.SEEK_SET)
+        os.lseek(descriptor.fd, offset, os.SEEK_SET)
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -143,6 +149,9 @@ class LogReader:
         self._since, self._stream = since, stream
         self._is_over = is_over if follow and is_over is not None else lambda: True
         self._closing = contextlib.ExitStack()
+        # A loop over a log that nobody gave a name is the usual thing: what is forgotten is closed.
+        weakref.finalize(self, self._closing.close).atexit = False
+        self._current = self._closing.enter_context(contextlib.ExitStack())
         self._file: _File | None = None
         self._ready: deque[LogLine] = deque()
         self._ended = False
@@ -170,10 +179,10 @@ class LogReader:
         """Begin with the oldest file, or with the one that the last lines begin in."""
         left = tail
         for name in self._names():
-            with contextlib.suppress(FileNotFoundError):
-                fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-                offset, left = _tail(fd, left) if left is not None else (0, None)
-                self._replace(_File(fd, offset))
+            opened = _open(name)
+            if opened is not None:
+                offset, left = _tail(opened.fd, left) if left is not None else (0, None)
+                self._replace(_File(opened, offset))
                 if left == 0:
                     return
 
@@ -182,9 +191,10 @@ class LogReader:
         return [self._path, *(f"{self._path}.{number}" for number in range(1, self._count))]
 
     def _replace(self, file: _File | None) -> None:
-        if self._file is not None:
-            self._file.descriptor.close()
+        self._current.close()
         self._file = file
+        if file is not None:
+            self._current.enter_context(file.descriptor)
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when it is time to ask :meth:`wait` with a timeout of zero."""
@@ -239,8 +249,9 @@ class LogReader:
         identity = self._file.identity if self._file is not None else None
         found = None
         for name in self._names():
-            with contextlib.suppress(FileNotFoundError):
-                candidate = _File(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+            opened = _open(name)
+            if opened is not None:
+                candidate = _File(opened)
                 if candidate.identity == identity:
                     candidate.descriptor.close()
                     return found
@@ -276,6 +287,22 @@ class LogReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _open(name: str) -> Descriptor | None:
+    """Open a file of a log; None when there is none, or something that no monitor has put there."""
+    try:
+        opened = Descriptor(os.open(name, _TO_READ))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
+        raise
+    if stat.S_ISREG(os.fstat(opened.fd).st_mode):
+        return opened
+    opened.close()
+    return None
 
 
 def _tail(fd: int, lines: int) -> tuple[int, int]:

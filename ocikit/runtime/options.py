@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from attrs import field, frozen
-from attrs.validators import ge, le
+from attrs.validators import ge, in_, le
 
 if TYPE_CHECKING:
     import os
@@ -26,11 +26,11 @@ class LogOptions:
     removed. A log never keeps a container from writing: what cannot be written down is lost, and counted.
     """
 
-    #: The file, in a directory that exists; what is in it already stays. None for one beside the container's state,
-    #: which is removed with the container.
+    #: A regular file, in a directory that exists; what is in it already stays. None for one beside the container's
+    #: state, which is removed with the container.
     path: str | os.PathLike[str] | None = None
     #: ``"json"`` (an object on each line, as docker writes them) or ``"cri"`` (the format that Kubernetes reads).
-    format: Literal["json", "cri"] = "json"
+    format: Literal["json", "cri"] = field(default="json", validator=in_(("json", "cri")))
     #: The length, in bytes, that completes a file: the next line begins another one.
     max_bytes: int = field(default=8 * _MIB, validator=ge(1))
     #: How many files are kept, with the current one.

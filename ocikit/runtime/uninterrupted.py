@@ -14,6 +14,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -94,6 +95,8 @@ def told_by(cancellation: Cancellation) -> Iterator[None]:
     finally:
         del _telling.cancellation
 
+
+_is_ending = sys.is_finalizing
 
 # How often work is told to stop by whoever is interrupted while telling it.
 _TELLINGS = 5
@@ -252,7 +255,8 @@ def uninterrupted(
     Raises:
         BaseException: What the work raises, or what interrupted this thread.
     """
-    if threading.get_ident() != threading.main_thread().ident:
+    # While the interpreter ends, other threads sleep for ever, and what is forgotten then is interrupted by nobody.
+    if threading.get_ident() != threading.main_thread().ident or _is_ending():
         return work(getattr(_telling, "cancellation", None) or Cancellation())
     job = _Job(work, undo)
     try:

@@ -233,7 +233,7 @@ def test_the_end(kept: Callable[..., runtime.Container]) -> None:
     monitor = container._find_monitor()
     assert monitor is not None
     assert monitor.wait(PATIENCE)
-    with pytest.raises(NotRunningError, match="monitor is gone"):
+    with pytest.raises(NotRunningError, match="nobody can attach"):
         container.attach()
     container.destroy()
     with pytest.raises(NotExistError):
@@ -322,3 +322,54 @@ def test_a_container_without_a_monitor(root: Path, bundle: Path, container_id: s
         pytest.raises(NotSupportedError, match="nobody can attach"),
     ):
         container.attach()
+
+
+def test_the_end_before_that_of_the_owner(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
+    """Who is attached to a container of this process learns of its end, and nobody attaches any more."""
+    with runtime.create(root, container_id, make_bundle("echo", "one"), lifetime="process") as container:
+        with container.attach() as attachment:
+            container.start()
+            assert list(attachment) == [("stdout", b"one\n")]
+            assert attachment.ended
+        with pytest.raises(NotRunningError, match="has ended"):
+            container.attach()
+        container.destroy()
+
+
+def test_places_of_those_who_have_gone(kept: Callable[..., runtime.Container]) -> None:
+    """While a container does not read its input, those who have gone keep no place from others."""
+    container = kept("sleep 1000")
+    container.start()
+    with container.attach() as writer:
+        # As much as the pipe holds, and a piece that has to wait.
+        writer.write(bytes(80 << 10))
+        attached = [container.attach() for _ in range(15)]
+        for one in attached:
+            one.write(b"x")
+            one.close()
+        with container.attach() as late:
+            assert late.writable
+
+
+def test_descriptors_that_are_sent_along(kept: Callable[..., runtime.Container]) -> None:
+    """A monitor takes no descriptors of those who write to it."""
+    container = kept(ECHO)
+    container.start()
+    monitor = container._find_monitor()
+    assert monitor is not None
+    with container.attach() as attachment:
+        before = len(os.listdir(f"/proc/{monitor.pid}/fd"))
+        with socket.socket(fileno=os.dup(attachment.fileno())) as connection:
+            for _ in range(20):
+                socket.send_fds(connection, [b"i"], [0, 1, 2] * 50)
+        attachment.write(b"\nhello\n")
+        assert read_until(attachment, b"got hello\n")
+        assert len(os.listdir(f"/proc/{monitor.pid}/fd")) == before
+
+
+def test_who_is_forgotten_is_closed(kept: Callable[..., runtime.Container]) -> None:
+    """An attachment that nobody has any more holds no descriptor."""
+    container = kept(ECHO)
+    before = os.listdir("/proc/self/fd")
+    container.attach()
+    assert os.listdir("/proc/self/fd") == before

@@ -144,3 +144,42 @@ def test_many_timeouts_leave_nothing(running: runtime.Container) -> None:
     assert running.processes() == [running.pid]
     assert branches(running) == []
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_those_who_leave_their_cgroup(running: runtime.Container) -> None:
+    """A process that has gone to another cgroup is ended, too, with those who are still its descendants."""
+    process = running.exec(["sh", "-c", "sleep 1000 & echo begin; wait"], stdin="null", stdout="pipe", stderr="null")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begin\n"
+    (branch,) = branches(running)
+    for pid in (branch / "cgroup.procs").read_text().split():
+        (branch.parent / "cgroup.procs").write_text(pid)
+    with pytest.raises(RunTimeoutError):
+        process.communicate(timeout=0.1)
+    assert running.processes() == [running.pid]
+    process.close()
+
+
+def test_those_in_a_paused_container(running: runtime.Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time that is up is a RunTimeoutError also when the killed die only after the pause."""
+    monkeypatch.setattr("ocikit.runtime.cgroups.tree._KILL_TIME", 0.2)
+    process = running.exec(["sh", "-c", "echo begin; sleep 1000"], stdin="null", stdout="pipe", stderr="null")
+    running.pause()
+    try:
+        with pytest.raises(RunTimeoutError) as caught:
+            process.communicate(timeout=0.1)
+        assert caught.value.stdout in {b"", b"begin\n"}
+    finally:
+        running.resume()
+    assert process.wait(PATIENCE).signal == 9
+    process.close()
+
+
+def test_names_are_not_foreseen(running: runtime.Container) -> None:
+    """The cgroup of a further process has a name that no other process takes, in whatever pid namespace that is."""
+    names = set()
+    for _ in range(3):
+        with running.exec(["sleep", "1000"], **QUIET):
+            names |= {branch.name for branch in branches(running)}
+    assert len(names) == 3
+    assert all(len(name) > len(PREFIX) + 9 for name in names)

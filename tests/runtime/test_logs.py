@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +28,10 @@ PATIENCE = 60.0
 
 #: Writes so many lines.
 COUNT = "i=0; while [ $i -lt {} ]; do echo line $i; i=$((i+1)); done"
+
+#: Waits for a signal, from the beginning on and where the script has to go on.
+SIGNALLED = "trap go=1 USR1"
+PAUSE = 'until [ "$go" ]; do sleep 0.01; done'
 
 
 @pytest.fixture
@@ -207,18 +213,25 @@ def test_nothing_to_follow_any_more(logged: Callable[..., runtime.Container]) ->
     log.close()
 
 
-def test_a_log_never_blocks_its_container(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
-    """What cannot be written down is lost and counted; the container writes on."""
-    full = Path("/dev/full")
-    assert full.exists()
-    bundle = make_bundle("sh", "-c", "head -c 3000000 /dev/zero; exit 3")
-    options = CreateOptions(log=LogOptions(path=full))
-    container = runtime.create(root, container_id, bundle, lifetime="detached", options=options)
-    container.start()
-    assert container.wait(PATIENCE).exit_code == 3
-    lost = json.loads((root / container_id / "exit.json").read_text())["log_lost"]
-    assert lost >= 3_000_000
-    container.destroy()
+def test_a_log_never_blocks_its_container(logged: Callable[..., runtime.Container], tmp_path: Path) -> None:
+    """What finds no room on a full disk is lost and counted, the container goes on, and with room so does the log."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tmp_path], check=True)
+    try:
+        script = f"{SIGNALLED}; seq 1 20000; {PAUSE}; echo after; exit 3"
+        container = logged(script, wait=False, path=tmp_path / "log")
+        with container.logs(follow=True) as log:
+            lines = [next(iter(log)).data for _ in range(500)]
+            while os.statvfs(tmp_path).f_bavail > 0:
+                log.wait(0.01)
+        assert lines == [b"%d\n" % number for number in range(1, 501)]
+        os.truncate(tmp_path / "log", 20_000)
+        container.signal(signal.SIGUSR1)
+        assert container.wait(PATIENCE).exit_code == 3
+        assert written(container)[-1] == ("stdout", b"after\n")
+        assert json.loads((Path(container.root) / container.id / "exit.json").read_text())["log_lost"] > 1_000_000
+        container.destroy()
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path], check=True)
 
 
 def test_streams_that_go_elsewhere(root: Path, bundle: Path, container_id: str) -> None:
@@ -233,7 +246,8 @@ def test_streams_that_go_elsewhere(root: Path, bundle: Path, container_id: str) 
 def test_logs_that_cannot_be(root: Path, bundle: Path, container_id: str, tmp_path: Path) -> None:
     """A log that cannot be opened is an error of creation, which leaves nothing."""
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    for path in (tmp_path / "missing" / "log", tmp_path, tmp_path / "link"):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "missing" / "log", tmp_path, tmp_path / "link", tmp_path / "fifo", Path("/dev/null")):
         options = CreateOptions(log=LogOptions(path=path))
         with pytest.raises(SystemCallError, match=str(path).removesuffix("/log")):
             runtime.create(root, container_id, bundle, lifetime="detached", options=options)
@@ -268,3 +282,66 @@ def test_two_containers_and_one_log(logged: Callable[..., runtime.Container], tm
     for number in itertools.islice(itertools.count(), 2):
         container = logged(f"echo {number}", path=tmp_path / "log")
     assert [data for _, data in written(container)] == [b"0\n", b"1\n"]
+
+
+def test_logs_that_are_forgotten_are_closed(logged: Callable[..., runtime.Container]) -> None:
+    """A loop over a log leaves no descriptor behind."""
+    container = logged("echo one; echo two")
+    before = os.listdir("/proc/self/fd")
+    for follow in (False, True):
+        assert [line.data for line in container.logs(follow=follow)] == [b"one\n", b"two\n"]
+    assert next(iter(container.logs(follow=True))).data == b"one\n"
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "link"])
+def test_something_else_in_the_place_of_a_log(
+    logged: Callable[..., runtime.Container], tmp_path: Path, kind: str
+) -> None:
+    """What somebody has put in the place of a log keeps neither the container nor a reader."""
+    container = logged("seq 1 200; exit 3", wait=False, path=tmp_path / "log", max_bytes=1000, max_files=2)
+    assert container.wait(PATIENCE).exit_code == 3
+    for name in ("log", "log.1"):
+        (tmp_path / name).unlink()
+        if kind == "fifo":
+            os.mkfifo(tmp_path / name)
+        elif kind == "directory":
+            (tmp_path / name).mkdir()
+        else:
+            (tmp_path / name).symlink_to("/etc/passwd")
+    assert list(container.logs()) == []
+    assert list(container.logs(follow=True)) == []
+
+
+def test_a_log_that_becomes_a_fifo(logged: Callable[..., runtime.Container], tmp_path: Path) -> None:
+    """A monitor waits for nobody who might read what it finds in the place of its log."""
+    (tmp_path / "aside").mkdir()
+    container = logged(
+        f"{SIGNALLED}; echo ready; {PAUSE}; seq 1 200; exit 3", wait=False, path=tmp_path / "log", max_files=1,
+        max_bytes=100,
+    )  # fmt: skip
+    stop = threading.Event()
+
+    def exchange() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError):
+                os.mkfifo(tmp_path / "fifo")
+            with contextlib.suppress(OSError):
+                os.rename(tmp_path / "fifo", tmp_path / "log")
+
+    assert next(iter(container.logs(follow=True))).data == b"ready\n"
+    exchanging = threading.Thread(target=exchange)
+    exchanging.start()
+    try:
+        container.signal(signal.SIGUSR1)
+        assert container.wait(PATIENCE).exit_code == 3
+    finally:
+        stop.set()
+        exchanging.join()
+    assert container._is_written()
+
+
+def test_formats(tmp_path: Path) -> None:
+    """A format that there is none of is refused where it is said."""
+    with pytest.raises(ValueError, match="format"):
+        LogOptions(path=tmp_path / "log", format="xml")  # type: ignore[arg-type]

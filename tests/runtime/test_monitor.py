@@ -20,8 +20,9 @@ import pytest
 from ocikit import runtime
 from ocikit._fs import Descriptor
 from ocikit.errors import NotExistError
-from ocikit.runtime import CreateOptions
+from ocikit.runtime import CreateOptions, LogOptions
 from ocikit.runtime.cgroups.hierarchies import detect, place
+from ocikit.runtime.host.procfs import start_time
 from ocikit.spec import Hook, Hooks, LinuxNamespace, LinuxResources
 
 if TYPE_CHECKING:
@@ -167,8 +168,8 @@ def test_time_is_up(root: Path, make_bundle: Callable[..., Path], container_id: 
     assert cgroups_of(container_id) == []
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan")])
-def test_no_time(root: Path, bundle: Path, container_id: str, seconds: float) -> None:
+@pytest.mark.parametrize("seconds", [0, -1, 1e30, float("inf"), float("nan"), "3"])
+def test_no_time(root: Path, bundle: Path, container_id: str, seconds: Any) -> None:
     """What is no time is refused, and nothing is left."""
     with pytest.raises(ValueError, match="timeout"):
         runtime.create(root, container_id, bundle, lifetime="detached", options=CreateOptions(timeout=seconds))
@@ -365,3 +366,74 @@ def test_without_a_monitor(root: Path, make_bundle: Callable[..., Path], contain
     container.start()
     assert container.wait(PATIENCE).exit_code == 4
     container.destroy()
+
+
+@pytest.mark.parametrize("options", [{"timeout": 3}, {"log": LogOptions(max_files=3)}])
+def test_nothing_for_a_monitor_is_ignored(root: Path, bundle: Path, container_id: str, options: Any) -> None:
+    """What only a monitor could heed is refused where there is none."""
+    for made in (CreateOptions(**options), CreateOptions(monitor=False, **options)):
+        for lifetime in ("scope", "detached") if not made.monitor else ("scope",):
+            with pytest.raises(ValueError, match=next(iter(options))):
+                runtime.create(root, container_id, bundle, lifetime=lifetime, options=made)
+
+
+def test_a_bystander_that_a_note_names(root: Path, bundle: Path, container_id: str, own: Callable[..., Owner]) -> None:
+    """A process that is no monitor is not ended with a container, whatever is noted."""
+    owner = own(bundle, "", lifetime="detached")
+    assert owner.process.wait(PATIENCE) == 0
+    note = root / container_id / "ocikit.json"
+    document = json.loads(note.read_text())
+    with subprocess.Popen(["sleep", "1000"]) as bystander:
+        try:
+            started = start_time(bystander.pid)
+            document["monitor"] |= {"pid": bystander.pid, "start_time": started}
+            note.write_text(json.dumps(document))
+            runtime.load(root, container_id).destroy(force=True)
+            assert bystander.poll() is None
+        finally:
+            bystander.kill()
+    eventually(lambda: is_gone(owner.monitor))
+    assert not (root / container_id).exists()
+
+
+def test_a_monitor_that_is_stopped(
+    root: Path, bundle: Path, container_id: str, own: Callable[..., Owner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for the end is told by the kernel when the monitor does not say, and the container can be destroyed."""
+    monkeypatch.setattr("ocikit.runtime.handle._PATIENCE", 0.1)
+    owner = own(bundle, "", lifetime="detached")
+    assert owner.process.wait(PATIENCE) == 0
+    container = runtime.load(root, container_id)
+    os.kill(owner.monitor, signal.SIGSTOP)
+    container.kill()
+    assert container.wait().signal == signal.SIGKILL
+    container.destroy()
+    eventually(lambda: is_gone(owner.monitor))
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("namespaces", ["own", "shared"])
+def test_a_namesake_is_left_alone(
+    root: Path, make_bundle: Callable[..., Path], container_id: str, own: Callable[..., Owner], namespaces: str
+) -> None:
+    """The end of an owner does nothing to a container that has taken the name of one that was removed."""
+    kinds = ("mount", "network", "ipc", "uts", *(("pid",) if namespaces == "own" else ()))
+    linux = {"namespaces": tuple(LinuxNamespace(type=kind) for kind in kinds), "masked_paths": (), "readonly_paths": ()}
+    bundle = make_bundle("sleep", "1000", linux=linux)
+    owner = own(bundle)
+    os.kill(owner.init, signal.SIGKILL)
+    eventually((root / container_id / "exit.json").exists)
+    # As runc would remove it: without a word to the monitor.
+    os.kill(owner.monitor, signal.SIGSTOP)
+    document = (root / container_id / "ocikit.json").read_text()
+    other = json.loads(document)
+    other["monitor"] = None
+    (root / container_id / "ocikit.json").write_text(json.dumps(other))
+    runtime.load(root, container_id).destroy(force=True)
+    namesake = runtime.create(root, container_id, bundle, lifetime="detached")
+    namesake.start()
+    owner.die()
+    os.kill(owner.monitor, signal.SIGCONT)
+    eventually(lambda: is_gone(owner.monitor))
+    assert namesake.status() is runtime.Status.RUNNING
+    namesake.destroy(force=True)

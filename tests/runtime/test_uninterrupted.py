@@ -60,3 +60,23 @@ def test_every_moment_of_an_interrupt() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split()) == 2
+
+
+LATE = """
+import sys
+from ocikit.runtime.uninterrupted import uninterrupted
+uninterrupted(lambda cancellation: None)
+
+class Late:
+    def __del__(self):
+        print(uninterrupted(lambda cancellation: "done"), flush=True)
+
+late = Late()
+late.itself = late
+"""
+
+
+def test_work_while_the_interpreter_ends() -> None:
+    """What is forgotten last is cleaned up, too, when other threads sleep for ever."""
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == "done\n"

@@ -47,10 +47,16 @@ unsigned clients_poll(struct wait_for *into)
 {
 	unsigned at = 0;
 
-	into[at++] = (struct wait_for){.fd = count < CLIENTS ? listener : NO_FD, .events = POLL_IN};
+	const int is_full = count == CLIENTS;
+
+	into[at++] = (struct wait_for){.fd = is_full ? NO_FD : listener, .events = POLL_IN};
 	into[at++] = (struct wait_for){.fd = waiting_to_write() ? input : NO_FD, .events = POLL_OUT};
+	/* Who has gone and said something before has to wait, too; but not in the place of somebody who is there. */
 	for (unsigned i = 0; i < count; i++)
-		into[at++] = (struct wait_for){.fd = waiting_to_write() ? NO_FD : clients[i], .events = POLL_IN};
+		into[at++] = (struct wait_for){
+			.fd = waiting_to_write() && !is_full ? NO_FD : clients[i],
+			.events = waiting_to_write() ? 0 : POLL_IN,
+		};
 	return at;
 }
 

@@ -183,12 +183,19 @@ static void program_is_executed(void)
 		was_started();
 }
 
+/* When init is gone and the state too, the cgroups are gone as well, or those of a namesake. */
+static void kill_all(void)
+{
+	if (monitor.init != NO_FD || !is_missing(STATE_FILE))
+		ending_kill(monitor.init);
+}
+
 static void owner_is_gone(void)
 {
 	sys_close(monitor.owner);
 	monitor.owner = NO_FD;
 	monitor.ending.owner_gone = 1;
-	ending_kill(monitor.init);
+	kill_all();
 }
 
 static void time_is_up(void)
@@ -196,18 +203,21 @@ static void time_is_up(void)
 	monitor.deadline = 0;
 	monitor.milliseconds = 0;
 	monitor.ending.timed_out = 1;
-	ending_kill(monitor.init);
+	kill_all();
 }
 
-/* Is there anything left to wait for? Who writes on may not die with init; and what has an owner is there for as long as
- * the owner is, or until it is removed. */
+/* Is there nobody left who could write? Some may not die with init. */
+static int is_silent(void)
+{
+	return monitor.init == NO_FD && monitor.output[STREAM_STDOUT] == NO_FD && monitor.output[STREAM_STDERR] == NO_FD;
+}
+
+/* Is there anything left to wait for? What has an owner is there for as long as the owner is, or until it is removed. */
 static int is_over(void)
 {
-	const int is_silent = monitor.output[STREAM_STDOUT] == NO_FD && monitor.output[STREAM_STDERR] == NO_FD;
-
 	if (monitor.init != NO_FD)
 		return 0;
-	return monitor.is_removed || monitor.ending.owner_gone || (is_silent && monitor.owner == NO_FD);
+	return monitor.is_removed || monitor.ending.owner_gone || (is_silent() && monitor.owner == NO_FD);
 }
 
 static long wait_for_news(struct wait_for *ready, unsigned count)
@@ -247,6 +257,9 @@ static void serve(void)
 		init_has_ended();
 	if (monitor.init == NO_FD)
 		monitor.is_removed = is_missing(STATE_FILE);
+	/* Who is attached waits for this, and not for the owner. */
+	if (is_silent())
+		clients_end();
 }
 
 static _Noreturn void stay(struct step *step, long helper)

@@ -33,7 +33,8 @@ uint64_t log_lost(void)
 	return record.lost + record.out.lost;
 }
 
-#define NEW_FILE (O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW)
+/* Whatever somebody has put there: nobody is waited for who might read it. */
+#define NEW_FILE (O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
 
 static void open_file(void)
 {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
-from ocikit.errors import LimitExceededError, RunTimeoutError
+from ocikit.errors import CgroupError, LimitExceededError, RunTimeoutError
 from ocikit.runtime.aio.exchange import Exchange
 from ocikit.runtime.aio.readiness import wait
 from ocikit.runtime.aio.streams import connect
@@ -99,7 +99,11 @@ class Process:
             async with Exchange(self._streams, who, input, output_limit) as exchange:
                 if not await exchange.serve(self.process, timeout):
                     message = f"{who} has not ended after {timeout} seconds and was killed, with all that it started"
-                    await self.kill_all()
+                    try:
+                        await self.kill_all()
+                    except CgroupError as error:
+                        message = f"{message}, but does not end: {error}"
+                        raise RunTimeoutError(message, *await exchange.rest()) from error
                     raise RunTimeoutError(message, *await exchange.rest())
                 status = await self.wait()
                 return Completed(status.exit_code, status.signal, *await exchange.finish())

@@ -7,8 +7,6 @@ it at once; no controller is in it, so the limits of the container are what they
 from __future__ import annotations
 
 import contextlib
-import errno
-import itertools
 import os
 from typing import TYPE_CHECKING, Final, Self
 
@@ -30,8 +28,6 @@ PREFIX: Final = "ocikit-exec-"
 
 #: Where they are looked for, in this order: what can be killed at once, frozen and killed, counted, listed.
 _PREFERRED: Final = (UNIFIED, "freezer", "pids", "name=systemd")
-
-_counter = itertools.count(1)
 
 
 class Branch(NamedTuple):
@@ -56,12 +52,11 @@ class Branch(NamedTuple):
         key = next((key for key in (*_PREFERRED, *own) if key in own), None)
         if key is None:
             return None
-        branch = cls(key, f"{own[key]}/{PREFIX}{os.getpid()}-{next(_counter)}")
+        # A name that nobody has had, or can have foreseen: it is killed by that name.
+        branch = cls(key, f"{own[key]}/{PREFIX}{int.from_bytes(os.urandom(8))}")
         try:
             os.mkdir(branch.path, 0o755)
         except OSError as error:
-            if error.errno == errno.EEXIST:  # left by another process that had this number
-                return cls.make(paths, hierarchies)
             _log.debug("no cgroup of its own for a further process: %s", error)
             return None
         return branch

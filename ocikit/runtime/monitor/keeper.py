@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
 import socket
+import stat
 import struct
 from typing import TYPE_CHECKING, Final, Self
 
@@ -28,6 +28,9 @@ __all__ = ["Keeper", "log_of", "run_time"]
 
 _BACKLOG: Final = 64
 _PID: Final = struct.Struct("=i")
+
+#: How long a container may run that may not run for ever, in seconds: a hundred years.
+_LONGEST: Final = 3_155_760_000
 
 
 class _Log(NamedTuple):
@@ -58,8 +61,10 @@ def run_time(options: CreateOptions) -> int:
     """
     if options.timeout is None:
         return 0
-    if not 0 < options.timeout < math.inf:
-        raise ValueError(f"timeout: expected a number of seconds above 0, or None, found {options.timeout!r}")
+    # Nobody means more than a century, and the kernel counts in 64 bits.
+    if not isinstance(options.timeout, (int, float)) or not 0 < options.timeout <= _LONGEST:
+        expected = f"a number of seconds above 0, up to {_LONGEST}"
+        raise ValueError(f"timeout: expected {expected}, or None, found {options.timeout!r}")
     return max(1, round(options.timeout * 1000))
 
 
@@ -130,13 +135,17 @@ class Keeper:
         """
         directory = self._open(self._stack, Given.LOG, log.directory)
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            os.close(os.open(log.name, flags, 0o600, dir_fd=directory))
+            # Without waiting for somebody who reads a fifo, and without getting a terminal.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            with Descriptor(os.open(log.name, flags, 0o600, dir_fd=directory)) as opened:
+                # Anything else would be renamed when the log has become too long: /dev/null, say.
+                wrong = 0 if stat.S_ISREG(os.fstat(opened.fd).st_mode) else errno.EINVAL
         except OSError as error:
-            path = f"{log.directory}/{log.name}"
+            wrong = error.errno or errno.EIO
+        if wrong:
             raise SystemCallError(
-                "open the log", error.errno or errno.EIO, path, "it must be a regular file"
-            ) from error
+                "open the log", wrong, f"{log.directory.rstrip('/')}/{log.name}", "it must be a regular file"
+            )
 
     def _open(self, stack: contextlib.ExitStack, what: Given, path: str, dir_fd: int | None = None) -> int:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
