@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +28,8 @@ PROGRAM = Path(__file__).with_name("host_program.py")
 
 #: Writes a line, and another one when it is told to end.
 SCRIPT = "trap 'echo two; exit 7' TERM; echo one; while :; do sleep 0.01; done"
+
+_CAUGHT = re.compile("^SigCgt:(.*)$", re.MULTILINE)
 
 LIFETIMES = ("scope", "process", "detached")
 
@@ -108,6 +112,7 @@ def be_host(root: Path, script: Path, container_id: str) -> Iterator[Callable[[s
             assert process.stdin is not None
             made, *pids = process.stdout.readline().split()
             assert made == "made"
+            await_trap(int(pids[0]))
             init, *monitor = (hold(int(pid)) for pid in pids if int(pid))
             print("go on", file=process.stdin, flush=True)
             children = []
@@ -122,6 +127,14 @@ def be_host(root: Path, script: Path, container_id: str) -> Iterator[Callable[[s
             return held
 
         yield start
+
+
+def await_trap(pid: int) -> None:
+    """Wait until the script would hear that it is told to end: before, a first process ignores that."""
+    deadline = time.monotonic() + PATIENCE
+    while not int(_CAUGHT.findall(Path(f"/proc/{pid}/status").read_text())[0], 16) & 1 << signal.SIGTERM - 1:
+        assert time.monotonic() < deadline, "the script has set no trap"
+        time.sleep(0.001)
 
 
 def kill(process: Descriptor) -> None:
