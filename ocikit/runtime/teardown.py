@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING
 
 from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError, NotRunningError, OCIKitError, PausedError, RunningError, StateError
-from ocikit.runtime import mounted_root
 from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups import ownership as cgroup_ownership
-from ocikit.runtime.cgroups import rdt
 from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.monitor.watching import await_record
@@ -84,8 +82,7 @@ def remove_container(remains: Remains, status: Status, *, force: bool) -> None:
         cgroup_tree.kill({key: path for key, path in claims.proven.items() if path in left})
     _stop_unit(record, claims)
     _remove_cgroups(claims, left, own, record.id)
-    mounted_root.remove(own.mounted_root if own is not None else None, record.id)
-    rdt.remove(own.rdt_groups if own is not None else (), record.id)
+    _remove_what_few_have(own, record.id)
     root.remove(record.id, fd)
 
 
@@ -105,8 +102,7 @@ def remove_interrupted(root: StateRoot, fd: int, container_id: str) -> None:
     cgroup_tree.release(claims.proven)
     cgroup_tree.kill(claims.proven)
     _remove_cgroups(claims, claims.proven.values(), own, container_id)
-    mounted_root.remove(own.mounted_root, container_id)
-    rdt.remove(own.rdt_groups, container_id)
+    _remove_what_few_have(own, container_id)
 
 
 def remove_remains(root: StateRoot, container_id: str, stale_seconds: float) -> bool:
@@ -214,6 +210,18 @@ def _remove_cgroups(
             cgroup_tree.remove([path])
     for path, reason in claims.refused.items():
         _log.warning("container %s: its state names cgroup %s, which is left alone: %s", container_id, path, reason)
+
+
+def _remove_what_few_have(own: OwnRecord | None, container_id: str) -> None:
+    """Remove the root that was mounted on the host, and the groups of resctrl."""
+    if own is not None and own.mounted_root is not None:
+        from ocikit.runtime import mounted_root  # noqa: PLC0415 - a millisecond for those who have none
+
+        mounted_root.remove(own.mounted_root, container_id)
+    if own is not None and own.rdt_groups:
+        from ocikit.runtime.cgroups import rdt  # noqa: PLC0415 - as above
+
+        rdt.remove(own.rdt_groups, container_id)
 
 
 def _of(parents: tuple[str, ...], proven: dict[str, str]) -> list[str]:
