@@ -219,13 +219,17 @@ def test_a_log_never_blocks_its_container(logged: Callable[..., runtime.Containe
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", small], check=True)
     try:
-        script = f"{SIGNALLED}; seq 1 20000; {PAUSE}; echo after; exit 3"
+        script = f"{SIGNALLED}; echo ready; {PAUSE}; seq 1 20000; go=; {PAUSE}; echo after; exit 3"
         container = logged(script, wait=False, path=small / "log")
-        with container.logs(follow=True) as log:
-            lines = [next(iter(log)).data for _ in range(500)]
-            while os.statvfs(small).f_bavail > 0:
-                log.wait(0.01)
-        assert lines == [b"%d\n" % number for number in range(1, 501)]
+        assert next(iter(container.logs(follow=True))).data == b"ready\n"
+        with container.attach() as attachment:
+            container.signal(signal.SIGUSR1)
+            # Who is attached is told of what was, or was not, written down.
+            while not next(iter(attachment)).data.endswith(b"\n20000\n"):
+                pass
+        lines = [data for _, data in written(container)]
+        assert 500 < len(lines) < 1000
+        assert lines == [b"ready\n", *(b"%d\n" % number for number in range(1, len(lines)))]
         os.truncate(small / "log", 20_000)
         container.signal(signal.SIGUSR1)
         assert container.wait(PATIENCE).exit_code == 3
