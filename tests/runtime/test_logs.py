@@ -215,23 +215,29 @@ def test_nothing_to_follow_any_more(logged: Callable[..., runtime.Container]) ->
 
 def test_a_log_never_blocks_its_container(logged: Callable[..., runtime.Container], tmp_path: Path) -> None:
     """What finds no room on a full disk is lost and counted, the container goes on, and with room so does the log."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tmp_path], check=True)
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", small], check=True)
     try:
-        script = f"{SIGNALLED}; seq 1 20000; {PAUSE}; echo after; exit 3"
-        container = logged(script, wait=False, path=tmp_path / "log")
-        with container.logs(follow=True) as log:
-            lines = [next(iter(log)).data for _ in range(500)]
-            while os.statvfs(tmp_path).f_bavail > 0:
-                log.wait(0.01)
-        assert lines == [b"%d\n" % number for number in range(1, 501)]
-        os.truncate(tmp_path / "log", 20_000)
+        script = f"{SIGNALLED}; echo ready; {PAUSE}; seq 1 20000; go=; {PAUSE}; echo after; exit 3"
+        container = logged(script, wait=False, path=small / "log")
+        assert next(iter(container.logs(follow=True))).data == b"ready\n"
+        with container.attach() as attachment:
+            container.signal(signal.SIGUSR1)
+            # Who is attached is told of what was, or was not, written down.
+            while not next(iter(attachment)).data.endswith(b"\n20000\n"):
+                pass
+        lines = [data for _, data in written(container)]
+        assert 500 < len(lines) < 1000
+        assert lines == [b"ready\n", *(b"%d\n" % number for number in range(1, len(lines)))]
+        os.truncate(small / "log", 20_000)
         container.signal(signal.SIGUSR1)
         assert container.wait(PATIENCE).exit_code == 3
         assert written(container)[-1] == ("stdout", b"after\n")
         assert json.loads((Path(container.root) / container.id / "exit.json").read_text())["log_lost"] > 1_000_000
         container.destroy()
     finally:
-        subprocess.run(["umount", "--lazy", tmp_path], check=True)
+        subprocess.run(["umount", "--lazy", small], check=True)
 
 
 def test_streams_that_go_elsewhere(root: Path, bundle: Path, container_id: str) -> None:
