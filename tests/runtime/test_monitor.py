@@ -437,3 +437,38 @@ def test_a_namesake_is_left_alone(
     eventually(lambda: is_gone(owner.monitor))
     assert namesake.status() is runtime.Status.RUNNING
     namesake.destroy(force=True)
+
+
+def test_no_room_for_the_end(tmp_path: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
+    """What a full state root has no room for is written down when there is room again."""
+    root = tmp_path / "full"
+    root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", root], check=True)
+    try:
+        root.chmod(0o700)
+        script = "trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done"
+        options = CreateOptions(log=LogOptions(path=tmp_path / "log"))
+        container = runtime.create(
+            root, container_id, make_bundle("sh", "-c", script), lifetime="detached", options=options
+        )
+        container.start()
+        with container.logs(follow=True) as log:
+            assert next(iter(log)).text == "ready"
+        filler = root / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        container.signal(signal.SIGTERM)
+        assert container._init().wait(PATIENCE)
+        monitor = container._find_monitor()
+        assert monitor is not None
+        assert not monitor.wait(0.2)
+        written = root / container_id / "exit.json"
+        assert not written.exists()
+        filler.unlink()
+        assert monitor.wait(PATIENCE)
+        assert json.loads(written.read_text())["exit_code"] == 3
+        assert container.wait(PATIENCE).exit_code == 3
+        container.destroy()
+    finally:
+        subprocess.run(["umount", "--lazy", root], check=True)

@@ -202,21 +202,30 @@ static void describe(struct text_out *out, const struct ending *ending)
 	out_text(out, "}\n");
 }
 
-void ending_write(const struct ending *ending)
+long ending_write(const struct ending *ending)
 {
 	static struct text_out out;
+	long result;
 	long fd = sys_openat(state, TEMPORARY_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
 
 	each(WIRE_DO_COUNT, look_for_kills);
 	if (fd < 0)
-		return; /* the container was removed */
+		return fd;
 	out.fd = (int)fd;
+	out.error = 0; /* of an earlier attempt */
 	describe(&out, ending);
 	out_flush(&out);
-	SYS1(fsync, fd);
+	result = SYS1(fsync, fd);
 	sys_close((int)fd);
-	if (out.error || SYS4(renameat, state, TEMPORARY_FILE, state, EXIT_FILE) < 0)
+	if (out.error)
+		result = out.error;
+	else if (result == -E_INVAL)
+		result = 0; /* a file system without it */
+	if (result >= 0)
+		result = SYS4(renameat, state, TEMPORARY_FILE, state, EXIT_FILE);
+	if (result < 0)
 		SYS3(unlinkat, state, TEMPORARY_FILE, 0);
 	else
 		SYS1(fsync, state);
+	return result;
 }

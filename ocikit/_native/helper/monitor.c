@@ -40,6 +40,7 @@ static struct {
 	int64_t milliseconds; /* that it may run from its start; 0: as long as it likes */
 	int64_t deadline;     /* by the monotonic clock; 0 before it was started */
 	int is_removed;
+	int is_unwritten; /* how it ended, for want of room */
 	struct ending ending;
 } monitor;
 
@@ -100,8 +101,10 @@ static void hear_of_init(long helper)
 	sys_close(monitor.control);
 	/* Who made init has nothing left to do. */
 	SYS4(wait4, helper, 0, __WALL, 0);
-	/* It is our child, and nobody else waits for it: the number is its own. */
-	monitor.init = (int)SYS2(pidfd_open, monitor.pid, 0);
+	/* It is our child, and nobody else waits for it: the number is its own. What there are too many of now (descriptors
+	 * on the machine) there are fewer of later, and without this one there is nothing to wait with. */
+	while ((monitor.init = (int)SYS2(pidfd_open, monitor.pid, 0)) < 0)
+		a_millisecond();
 	if (terminal != NO_FD) {
 		SYS3(fcntl, terminal, F_SETFL, O_RDWR | O_NONBLOCK);
 		monitor.is_terminal = 1;
@@ -146,6 +149,17 @@ static void hear_the_rest(void)
 	log_end(STREAM_STDERR);
 }
 
+static int is_missing(const char *name)
+{
+	return SYS3(faccessat, monitor.directory, name, 0 /* F_OK */) == -E_NOENT;
+}
+
+/* Nobody else knows it any more. Where there is no room for it, there may be later. */
+static void write_ending(void)
+{
+	monitor.is_unwritten = ending_write(&monitor.ending) < 0 && !is_missing(STATE_FILE);
+}
+
 static void init_has_ended(void)
 {
 	struct ending *ending = &monitor.ending;
@@ -156,7 +170,7 @@ static void init_has_ended(void)
 	sys_close(monitor.init);
 	monitor.init = NO_FD;
 	hear_the_rest();
-	ending_write(ending);
+	write_ending();
 }
 
 static void was_started(void)
@@ -166,11 +180,6 @@ static void was_started(void)
 	monitor.ending.started = time_now();
 	if (monitor.milliseconds)
 		monitor.deadline = time_monotonic() + monitor.milliseconds;
-}
-
-static int is_missing(const char *name)
-{
-	return SYS3(faccessat, monitor.directory, name, 0 /* F_OK */) == -E_NOENT;
 }
 
 /* Init has let go of what it held: it has executed the program, or ended before that. Whoever starts a container removes
@@ -217,7 +226,8 @@ static int is_over(void)
 {
 	if (monitor.init != NO_FD)
 		return 0;
-	return monitor.is_removed || monitor.ending.owner_gone || (is_silent() && monitor.owner == NO_FD);
+	return monitor.is_removed || monitor.ending.owner_gone ||
+		(is_silent() && monitor.owner == NO_FD && !monitor.is_unwritten);
 }
 
 static long wait_for_news(struct wait_for *ready, unsigned count)
@@ -255,6 +265,8 @@ static void serve(void)
 	clients_serve(ready + FIXED, clients);
 	if (ready[INIT].revents)
 		init_has_ended();
+	else if (monitor.is_unwritten)
+		write_ending();
 	if (monitor.init == NO_FD)
 		monitor.is_removed = is_missing(STATE_FILE);
 	/* Who is attached waits for this, and not for the owner. */

@@ -77,7 +77,7 @@ struct ending {
 };
 void ending_open(struct step *things, unsigned count, int directory);
 void ending_kill(int pidfd); /* and whoever does not die with init */
-void ending_write(const struct ending *ending);
+long ending_write(const struct ending *ending); /* an error when it could not */
 /* Do something with each of those things that are of a kind (WIRE_DO_*); returns how often that failed. */
 unsigned each(char kind, long (*act)(const char *path));
 #define ROUNDS 2000 /* of a millisecond: how long what was killed may take to be gone */
