@@ -47,16 +47,22 @@ async def cancelled(work: Coroutine[Any, Any, Any], seconds: float) -> bool:
     return False
 
 
+async def shortest(work: Callable[[], Coroutine[Any, Any, object]]) -> float:
+    """Return how long something takes at best, in seconds: whatever else the machine does only makes it longer."""
+    times = []
+    for _ in range(6):
+        began = time.monotonic()
+        await work()
+        times.append(time.monotonic() - began)
+    return min(times)
+
+
 def test_running_is_cancelled_at_any_moment(root: Path, make_bundle: Callable[..., Path], container_id: str) -> None:
     """At sixty moments between the first step and the last one, nothing is left of the container."""
     bundle = make_bundle("sh", "-c", "cat; exit 5")
 
     async def run() -> int:
-        await aio.run(root, container_id, bundle, input=b"x")
-        began = time.monotonic()
-        for _ in range(5):
-            await aio.run(root, container_id, bundle, input=b"x")
-        usual = (time.monotonic() - began) / 5
+        usual = await shortest(lambda: aio.run(root, container_id, bundle, input=b"x"))
         chance = random.Random(1)  # noqa: S311 - the same moments in every run
         count = 0
         for _ in range(60):
@@ -76,11 +82,7 @@ def test_executing_is_cancelled_at_any_moment(running: runtime.Container) -> Non
             await process.communicate(b"x")
 
     async def run() -> int:
-        await execute()
-        began = time.monotonic()
-        for _ in range(5):
-            await execute()
-        usual = (time.monotonic() - began) / 5
+        usual = await shortest(execute)
         chance = random.Random(2)  # noqa: S311 - as above
         count = 0
         for _ in range(60):
