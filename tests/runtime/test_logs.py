@@ -219,7 +219,7 @@ def test_a_log_never_blocks_its_container(logged: Callable[..., runtime.Containe
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", small], check=True)
     try:
-        script = f"{SIGNALLED}; echo ready; {PAUSE}; seq 1 20000; go=; {PAUSE}; echo after; exit 3"
+        script = f"{SIGNALLED}; echo ready; {PAUSE}; go=; seq 1 20000; {PAUSE}; echo after; exit 3"
         container = logged(script, wait=False, path=small / "log")
         assert next(iter(container.logs(follow=True))).data == b"ready\n"
         with container.attach() as attachment:
