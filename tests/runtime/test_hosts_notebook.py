@@ -230,14 +230,17 @@ def cycle():
     finally:
         container.destroy(force=True)
 
-def press(seconds):
+def press(ready, seconds):
+    ready.wait()
     time.sleep(seconds)
     os.kill(os.getpid(), signal.SIGINT)
 
 def impatient(seconds):
-    thread = threading.Thread(target=press, args=(seconds,))
+    ready = threading.Event()
+    thread = threading.Thread(target=press, args=(ready, seconds))
     thread.start()
     try:
+        ready.set()
         cycle()
         thread.join()
         time.sleep(1000)
