@@ -11,7 +11,7 @@ import os
 import signal
 
 from ocikit._fs import Descriptor
-from ocikit.runtime.host.procfs import read_stat
+from ocikit.runtime.host.procfs import children_of_threads, read_stat
 
 __all__ = ["kill_descendants"]
 
@@ -30,7 +30,7 @@ def kill_descendants(pid: int, pidfd: int) -> None:
         waiting = [pid]
         while waiting:
             parent = waiting.pop()
-            for child in _children(parent):
+            for child in children_of_threads(parent):
                 held = None if child in found else _hold(child, parent)
                 if held is not None:
                     found[child] = stack.enter_context(held)
@@ -40,19 +40,6 @@ def kill_descendants(pid: int, pidfd: int) -> None:
         for process in found.values():
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(process.fd, signal.SIGKILL)
-
-
-def _children(pid: int) -> list[int]:
-    """Return the children of all threads of a process; none when it is gone."""
-    found: list[int] = []
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with (
-                contextlib.suppress(FileNotFoundError, ProcessLookupError),
-                open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file,
-            ):
-                found += map(int, file.read().split())
-    return found
 
 
 def _hold(pid: int, parent: int) -> Descriptor | None:

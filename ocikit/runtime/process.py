@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from ocikit import _sys
 from ocikit.errors import NotRunningError, NotSupportedError, SystemCallError
+from ocikit.runtime import reaping
 from ocikit.runtime.host.procfs import ancestors, read_stat
 from ocikit.runtime.status import ExitStatus
 
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from ocikit.runtime.host.procfs import Stat
 
 __all__ = ["Init", "adopt_init", "check_signal", "find_init", "glance", "open_process"]
-
-_P_PIDFD: Final = 3
-_WALL: Final = 0x4000_0000  # __WALL: wait for the child whatever its exit signal is
 
 # A process that ends shows as ended a moment before the kernel can say how; only when somebody else reaps it.
 _KERNEL_PAUSES: Final = (0.0, 0.001, 0.004, 0.015, 0.05)
@@ -232,8 +230,7 @@ class Init:
         if status is not None:
             found = write(found) or found
         if child:
-            with contextlib.suppress(ChildProcessError):
-                os.waitid(_P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | _WALL)
+            reaping.collect(pidfd)
         return found
 
     def _ask_kernel(self, pidfd: int) -> int | None:
@@ -278,7 +275,7 @@ def _ended(pidfd: int, timeout: float | None) -> bool:
 def _peek(pidfd: int) -> tuple[bool, int | None]:
     """Return whether the process is a child of ours, and how it ended if it is; the child is left to be reaped."""
     try:
-        result = os.waitid(_P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT | os.WNOHANG | _WALL)
+        result = reaping.look(pidfd)
     except ChildProcessError:
         return False, None
     if result is None:

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from ocikit._fs import Descriptor
-from ocikit.runtime.host.procfs import children, read_stat
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from ocikit.runtime.host.procfs import children, children_of_threads, read_stat
 
 __all__ = ["find", "is_abandoned"]
 
@@ -30,7 +26,7 @@ def find(inode: int) -> Descriptor | None:
     Returns:
         A pidfd, which the caller closes.
     """
-    for pid in _own_children():
+    for pid in children_of_threads(os.getpid()):
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             process = stack.enter_context(Descriptor(os.pidfd_open(pid)))
             if _has_open(pid, f"socket:[{inode}]"):  # looked at now that it is held
@@ -55,12 +51,6 @@ def _leads_session(pid: int) -> bool:
         return os.getsid(pid) == pid
     except ProcessLookupError:
         return False
-
-
-def _own_children() -> Iterator[int]:
-    for thread in os.listdir("/proc/self/task"):
-        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/children", "rb", buffering=0) as file:
-            yield from map(int, file.read().split())
 
 
 def _has_open(pid: int, what: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 
@@ -13,6 +14,7 @@ __all__ = [
     "Usage",
     "ancestors",
     "children",
+    "children_of_threads",
     "own_status",
     "pid_of",
     "read_in",
@@ -133,6 +135,19 @@ def children(pid: int) -> tuple[int, ...]:
             return tuple(map(int, file.read().split()))
     except (FileNotFoundError, ProcessLookupError):
         return ()
+
+
+def children_of_threads(pid: int) -> list[int]:
+    """Return the ids of the children of all threads of a process; none when it is gone."""
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with (
+                contextlib.suppress(FileNotFoundError, ProcessLookupError),
+                open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file,
+            ):
+                found += map(int, file.read().split())
+    return found
 
 
 def pid_of(pidfd: int) -> int:

@@ -25,7 +25,6 @@ _LONGEST_PAUSE: Final = 0.05
 #: that the log is on.
 _LAST_MOMENTS: Final = 2.0
 
-
 #: What a monitor is called, for those who may not see what it holds.
 _NAME: Final = "ocikit:monitor\n"
 
