@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,7 +12,7 @@ import attrs
 import pytest
 from as_user import User
 from peer_runc import Runc
-from rootless_calls import GIVEN
+from rootless_calls import GIVEN, UNIFIED, V2_ONLY
 
 from ocikit import runtime
 from ocikit.spec import Root, Spec
@@ -124,6 +125,13 @@ def created(root: Path, bundle: Path, container_id: str) -> Iterator[runtime.Con
         yield container
 
 
+@pytest.fixture
+def running(created: runtime.Container) -> runtime.Container:
+    """Give a container of ours whose program sleeps."""
+    created.start()
+    return created
+
+
 @pytest.fixture(scope="module")
 def user(new_id: Callable[[], str]) -> Iterator[User]:
     """Give a user without privileges, who was given some ids."""
@@ -132,3 +140,21 @@ def user(new_id: Callable[[], str]) -> Iterator[User]:
         yield User(home, given=GIVEN).make()
     finally:
         shutil.rmtree(home)
+
+
+@pytest.fixture
+def delegated(user: User, container_id: str) -> Iterator[Path]:
+    """Give a v2 cgroup that belongs to the user, and in it one to be in."""
+    outer = Path(UNIFIED, f"{container_id}-user")
+    top, inner = outer / "delegated", outer / "delegated/inner"
+    outer.mkdir()
+    if V2_ONLY:
+        for directory in (outer.parent, outer):
+            (directory / "cgroup.subtree_control").write_text("+memory +pids")
+    inner.mkdir(parents=True)
+    for directory in (top, inner):
+        for path in (directory, *(directory / f"cgroup.{name}" for name in ("procs", "subtree_control", "threads"))):
+            os.chown(path, user.uid, user.gid)
+    yield inner
+    for directory in (inner, top, outer):
+        directory.rmdir()

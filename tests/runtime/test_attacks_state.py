@@ -32,13 +32,6 @@ QUIET: dict[str, Any] = {"stdin": "null", "stdout": "null", "stderr": "null"}
 
 
 @pytest.fixture
-def running(created: runtime.Container) -> runtime.Container:
-    """Give a container of ours whose program sleeps."""
-    created.start()
-    return created
-
-
-@pytest.fixture
 def bystander(root: Path, make_bundle: Callable[..., Path], new_id: Callable[[], str]) -> Iterator[runtime.Container]:
     """Give another one, which nothing of it all is about."""
     resources = LinuxResources(pids=LinuxPids(limit=77))

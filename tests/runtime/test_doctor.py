@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from rootless_calls import UNIFIED, V2_ONLY, elsewhere, failure, spec_of
+from rootless_calls import V2_ONLY, elsewhere, failure, spec_of
 from seccomp_profiles import arg, call, profile
 
 from ocikit import runtime
@@ -21,7 +21,7 @@ from ocikit.runtime.plan.namespace_kinds import NAMESPACES
 from ocikit.spec import LinuxCapabilities, LinuxIDMapping, LinuxNamespace, LinuxResources, Root
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from as_user import User
 
@@ -179,27 +179,9 @@ def test_the_remedies_of_a_user(user: User) -> None:
     assert expected in by_name["cgroups.memory"]["remedy"]
 
 
-@pytest.fixture
-def given_away(user: User, container_id: str) -> Iterator[Path]:
-    """Give a v2 cgroup, with memory and pids where there are these, that belongs to the user, and one in it."""
-    outer = Path(UNIFIED, f"{container_id}-user")
-    top, inner = outer / "top", outer / "top/inner"
-    outer.mkdir()
-    if V2_ONLY:
-        for directory in (outer.parent, outer):
-            (directory / "cgroup.subtree_control").write_text("+memory +pids")
-    inner.mkdir(parents=True)
-    for directory in (top, inner):
-        for path in (directory, *(directory / f"cgroup.{name}" for name in ("procs", "subtree_control", "threads"))):
-            os.chown(path, user.uid, user.gid)
-    yield inner
-    for directory in (inner, top, outer):
-        directory.rmdir()
-
-
-def test_a_user_with_a_cgroup(user: User, container_id: str, given_away: Path) -> None:
+def test_a_user_with_a_cgroup(user: User, container_id: str, delegated: Path) -> None:
     """What was delegated to a user can be limited, and what was not comes with the file that delegates it."""
-    told, refused, limited = user.call(as_user, container_id, cgroup=given_away)
+    told, refused, limited = user.call(as_user, container_id, cgroup=delegated)
     by_name = {one["name"]: one for one in told["findings"]}
     assert refused == []
     assert (by_name["cgroups.memory"]["status"] == "yes") is (limited == []) is V2_ONLY
@@ -210,7 +192,7 @@ def test_a_user_with_a_cgroup(user: User, container_id: str, given_away: Path) -
         for name in ("cgroups.cpu", "cgroups.delegation"):
             assert "/etc/systemd/system/user@.service.d/delegate.conf" in by_name[name]["remedy"]
             assert "Delegate=cpu cpuset io memory pids" in by_name[name]["remedy"]
-    assert [one.name for one in given_away.parent.iterdir() if one.is_dir()] == ["inner"]
+    assert [one.name for one in delegated.parent.iterdir() if one.is_dir()] == ["inner"]
 
 
 def without_user_namespaces() -> dict[str, Any]:

@@ -50,13 +50,6 @@ def open_to_users(tmp_path: Path) -> Iterator[None]:
         parent.chmod(mode)
 
 
-@pytest.fixture
-def running(created: runtime.Container) -> runtime.Container:
-    """Give a container of ours whose program sleeps."""
-    created.start()
-    return created
-
-
 # ------------------------------------------------------------------------------------------------- where they are
 
 

@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 QUIET: dict[str, Any] = {"stdin": "null", "stdout": "null", "stderr": "null"}
 
 
-@pytest.fixture
-def running(created: runtime.Container) -> runtime.Container:
-    """Give a container of ours whose program sleeps."""
-    created.start()
-    return created
-
-
 def test_communicating(running: runtime.Container) -> None:
     """Pipes are fed and read side by side, however much goes through them."""
     data = os.urandom(1 << 20)

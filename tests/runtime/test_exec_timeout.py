@@ -15,7 +15,7 @@ from ocikit.runtime.cgroups.branch import PREFIX, Branch
 from ocikit.spec import LinuxNamespace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 PATIENCE = 30.0
 
@@ -30,15 +30,6 @@ for i in 1 2 3; do
 done
 while :; do sleep 1000; done
 """
-
-
-@pytest.fixture
-def running(created: runtime.Container) -> Iterator[runtime.Container]:
-    """Give a container of ours whose program sleeps."""
-    created.start()
-    yield created
-    created.kill()
-    created.wait()
 
 
 def branches(container: runtime.Container) -> list[Path]:

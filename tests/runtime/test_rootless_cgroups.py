@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import pytest
-from rootless_calls import UNIFIED, V2_ONLY, failure, output, spec_of
+from rootless_calls import V2_ONLY, failure, output, spec_of
 
 from ocikit import runtime
 from ocikit.errors import CgroupError
@@ -18,8 +17,6 @@ from ocikit.runtime.events import Exited
 from ocikit.spec import LinuxResources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from as_user import User
 
 
@@ -86,24 +83,6 @@ def test_a_cgroup_that_is_named_has_to_be_made(user: User, container_id: str) ->
     _, refused = user.call(limit, container_id, f"/{container_id}")
     assert refused[0] == "CgroupError"
     assert "remove linux.cgroupsPath" in refused[1]
-
-
-@pytest.fixture
-def delegated(user: User, container_id: str) -> Iterator[Path]:
-    """Give a v2 cgroup that belongs to the user, and in it one to be in."""
-    outer = Path(UNIFIED, f"{container_id}-user")
-    top, inner = outer / "delegated", outer / "delegated/inner"
-    outer.mkdir()
-    if V2_ONLY:
-        for directory in (outer.parent, outer):
-            (directory / "cgroup.subtree_control").write_text("+memory +pids")
-    inner.mkdir(parents=True)
-    for directory in (top, inner):
-        for path in (directory, *(directory / f"cgroup.{name}" for name in ("procs", "subtree_control", "threads"))):
-            os.chown(path, user.uid, user.gid)
-    yield inner
-    for directory in (inner, top, outer):
-        directory.rmdir()
 
 
 def live_in_cgroup(container_id: str) -> dict[str, Any]:
