@@ -27,7 +27,7 @@ from ocikit.runtime.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Literal
 
     from ocikit.runtime.attachment import Attachment
@@ -421,16 +421,8 @@ class Handle:
 
     def _settle(self, deadline: float | None, cancellation: Cancellation) -> ExitStatus:
         """Find out how the container ended, which has happened; its monitor needs a moment to say."""
-
-        def is_written() -> bool:
-            cancellation.check()
-            return self._is_written()
-
-        monitor = self._find_monitor() if self._init().exit_status is None else None
-        if monitor is not None:
-            left = _PATIENCE if deadline is None else min(_PATIENCE, deadline - time.monotonic())
-            await_record(monitor, is_written, max(_MOMENT, left))
-        return self._collect()
+        left = _PATIENCE if deadline is None else min(_PATIENCE, deadline - time.monotonic())
+        return self._collect(max(_MOMENT, left), cancellation.check)
 
     def _find_monitor(self) -> Init | None:
         """Return the monitor of the container; one that has ended if it cannot be found, None if it never had one."""
@@ -446,7 +438,18 @@ class Handle:
         with self._directory() as found:
             return found is None or records.read_exit(*found, self.id) is not None
 
-    def _collect(self) -> ExitStatus:
+    def _collect(self, patience: float = _MOMENT, check: Callable[[], None] = lambda: None) -> ExitStatus:
+        """Find out how the container ended, which has happened.
+
+        Args:
+            patience: How long its monitor may take to say so, in seconds: not long for those who only look.
+            check: Raises what breaks the waiting off.
+        """
+
+        def is_written() -> bool:
+            check()
+            return self._is_written()
+
         def write(status: ExitStatus) -> ExitStatus:
             if status.exit_code != 0:
                 killed = out_of_memory.kills(self._readable_cgroups())
@@ -462,8 +465,7 @@ class Handle:
 
         monitor = self._find_monitor() if self._init().exit_status is None else None
         if monitor is not None:
-            # Who waits for the end has waited for this. Others, who only look, do not wait for long.
-            await_record(monitor, self._is_written, _MOMENT)
+            await_record(monitor, is_written, patience)
         return self._init().collect(written, write)
 
     @contextlib.contextmanager
