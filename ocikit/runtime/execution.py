@@ -30,7 +30,7 @@ from ocikit.runtime import forgotten
 from ocikit.runtime.cgroups import freezer
 from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups import ownership as cgroup_ownership
-from ocikit.runtime.cgroups.branch import Branch
+from ocikit.runtime.cgroups.branch import STAND_IN, Branch
 from ocikit.runtime.child import ContainerProcess
 from ocikit.runtime.console import Reception
 from ocikit.runtime.inside import Inside, Places
@@ -217,7 +217,7 @@ class _Execution(NamedTuple):
                 paths[branch.key] = branch.path
             places = Places.of(paths, self.container._detect())  # noqa: SLF001
             try:
-                plan = self._plan(inside, places)
+                plan = self._plan(inside, places, branch)
             finally:
                 # Only now is it known that all this was about the container, and so is what is wrong with it.
                 self._check_alive()
@@ -255,10 +255,12 @@ class _Execution(NamedTuple):
             return None
         return Branch.make(paths, self.container._detect())  # noqa: SLF001
 
-    def _plan(self, inside: Inside, places: Places) -> Plan:
+    def _plan(self, inside: Inside, places: Places, branch: Branch | None) -> Plan:
         from ocikit.runtime.host.labels import find_modules  # noqa: PLC0415
         from ocikit.runtime.plan.further import compile_exec  # noqa: PLC0415 - loads what every plan needs
 
+        if branch is not None:
+            places = places.with_branch(branch.name, STAND_IN)
         enclosure = inside.enclosure(self.container.id, places)._replace(modules=find_modules(self.process))
         home, preserved = inside.home(self.process), len(self.request.preserve_fds)
 
@@ -274,7 +276,7 @@ class _Execution(NamedTuple):
         for warning in plan.warnings:
             # A note: whoever made the container was warned, and an exec comes again and again.
             _log.info("process in container %s: %s", self.container.id, warning)
-        return plan
+        return plan.named(STAND_IN, branch.name) if branch is not None else plan
 
     def _launch(self, entering: _Entering, cancellation: Cancellation) -> Launch:
         from ocikit.runtime.plan.further import BEGIN  # noqa: PLC0415

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from ocikit._fs import Descriptor
 from ocikit._tuples import NamedTuple
@@ -46,6 +46,10 @@ class Places(NamedTuple):
         files = [f"{path}/tasks" for path in directories]
         own = hierarchies.by_key["freezer"].own if "freezer" in left else None
         return cls(tuple(files), unified, own)
+
+    def with_branch(self, name: str, other: str) -> Self:
+        """Return the same with another name of the cgroup that is a process's own."""
+        return self._replace(files=tuple(path.replace(name, other) for path in self.files))
 
     def release(self, pid: int) -> None:
         """Let a process out of a frozen v1 cgroup, so that it can be killed."""

@@ -121,6 +121,15 @@ def test_it_is_in_the_cgroups_of_the_container(running: runtime.Container) -> No
         assert process.pid in running.processes()
 
 
+def test_the_same_command_is_planned_once(running: runtime.Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a cgroup of its own, and the plan is the same but for its name."""
+    assert output(running, "cat", "/proc/self/cgroup") != ""
+    monkeypatch.setattr("ocikit.runtime.plan.further.compile_exec", None)
+    again = [output(running, "cat", "/proc/self/cgroup") for _ in range(2)]
+    assert PREFIX in again[0]
+    assert again[0] != again[1]
+
+
 def test_it_dies_with_the_container(root: Path, bundle: Path, container_id: str) -> None:
     """When the container is destroyed, its further processes are, too."""
     with runtime.create(root, container_id, bundle, stdin="null") as container:

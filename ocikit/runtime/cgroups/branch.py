@@ -21,10 +21,19 @@ if TYPE_CHECKING:
 
     from ocikit.runtime.cgroups.hierarchies import Hierarchies
 
-__all__ = ["PREFIX", "Branch"]
+__all__ = ["PREFIX", "STAND_IN", "Branch"]
 
 #: What the names of these cgroups begin with.
 PREFIX: Final = "ocikit-exec-"
+
+
+def _name() -> str:
+    """Return a name that nobody has had, or can have foreseen: it is killed by that name. All are of one length."""
+    return f"{PREFIX}{int.from_bytes(os.urandom(8)):020}"
+
+
+#: Stands for the name of any of them, in what is made once for many.
+STAND_IN: Final = _name()
 
 #: Where they are looked for, in this order: what can be killed at once, frozen and killed, counted, listed.
 _PREFERRED: Final = (UNIFIED, "freezer", "pids", "name=systemd")
@@ -52,14 +61,18 @@ class Branch(NamedTuple):
         key = next((key for key in (*_PREFERRED, *own) if key in own), None)
         if key is None:
             return None
-        # A name that nobody has had, or can have foreseen: it is killed by that name.
-        branch = cls(key, f"{own[key]}/{PREFIX}{int.from_bytes(os.urandom(8))}")
+        branch = cls(key, f"{own[key]}/{_name()}")
         try:
             os.mkdir(branch.path, 0o755)
         except OSError as error:
             _log.debug("no cgroup of its own for a further process: %s", error)
             return None
         return branch
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return os.path.basename(self.path)
 
     def kill(self) -> None:
         """Kill everybody in it, and wait until nobody is left.
