@@ -118,7 +118,7 @@ struct wire_message {
 	OP(SECCOMP, 1)            /* [flags, slot, how] struct sock_filter[]: the slot gets the listener, when the flags ask for one */ \
 	OP(CWD, 1)                /* [try]: with try, a refusal is left to the next CWD; path */                      \
 	OP(FIND, WIRE_ANY)        /* candidates: the first one that may be executed is what EXEC executes */          \
-	OP(READY, 0)              /* say so, and wait until the launcher has written the state down */                \
+	OP(READY, 0)              /* [on]: say so, and unless on, wait until the launcher has written the state down */ \
 	OP(FIFO, 0)               /* [procfs slot, fifo slot, quiet]: wait for start; not quiet, tell who starts of failures */ \
 	OP(INHERIT, 0)            /* [first slot, count]: descriptors that the program gets as 3, 4, … */             \
 	OP(EXEC, WIRE_ANY)        /* [number of arguments] arguments, environment */                                  \

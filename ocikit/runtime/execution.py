@@ -107,7 +107,13 @@ def execute(container: Handle, template: Template, request: Request) -> Containe
     if request.console_socket is not None and not process.terminal:
         raise ValueError("console_socket: the process has no terminal; set terminal, or leave the socket out")
     forgotten.reap()
-    return uninterrupted(_Execution(container, template, process, request).carry_out, ContainerProcess.end)
+    return uninterrupted(_Execution(container, template, process, request).carry_out, _take_back)
+
+
+def _take_back(child: ContainerProcess) -> None:
+    """End a process that nobody hears of, and what it started, also if it has ended itself."""
+    child.kill_all()
+    child.end()
 
 
 #: What was asked of a template by words before: a service runs the same command again and again.
@@ -213,7 +219,7 @@ class _Execution(NamedTuple):
             inside = Inside(init.pid)
             branch = self._branch(paths)
             if branch is not None:
-                undoing.callback(branch.remove)
+                undoing.callback(branch.end)
                 paths[branch.key] = branch.path
             places = Places.of(paths, self.container._detect())  # noqa: SLF001
             try:
@@ -263,12 +269,14 @@ class _Execution(NamedTuple):
             places = places.with_branch(branch.name, STAND_IN)
         enclosure = inside.enclosure(self.container.id, places)._replace(modules=find_modules(self.process))
         home, preserved = inside.home(self.process), len(self.request.preserve_fds)
+        # Without a cgroup of its own, what the program starts could not be ended when this is interrupted.
+        waits = branch is None or self.request.orphaned or self.request.ignore_paused
 
         def make() -> tuple[Template, Plan]:
-            plan = compile_exec(self.process, enclosure, self.template, home=home, preserved=preserved)
+            plan = compile_exec(self.process, enclosure, self.template, home=home, preserved=preserved, waits=waits)
             return self.template, plan.packed()
 
-        known, key = _planned(self.process), (enclosure, home, preserved)
+        known, key = _planned(self.process), (enclosure, home, preserved, waits)
         template, plan = _remembered(known, key, make)
         if template is not self.template:
             known.clear()
@@ -327,7 +335,8 @@ class _Execution(NamedTuple):
                 started.orphan()
             started.commit()
         attendant = None if self.request.orphaned else started.take_attendant()
-        child = ContainerProcess(self.container.id, started.pid, started.take_pidfd(), attendant, entering.branch)
+        pid, pidfd = started.introduced_as, started.take_pidfd()
+        child = ContainerProcess(self.container.id, pid, pidfd, attendant, entering.branch)
         try:
             with cancellation.waking(child.kill):
                 _raise_any(started.exec_error())
@@ -335,7 +344,7 @@ class _Execution(NamedTuple):
             self._check_alive()
         except BaseException:
             started.close_channel()  # told to stop before anybody listened to it
-            child.end()
+            _take_back(child)
             raise
         child.stdin, child.stdout, child.stderr = (entering.stdio.files.get(number) for number in range(3))
         child.console = entering.reception.console

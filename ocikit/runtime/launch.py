@@ -6,7 +6,7 @@ The conversation, in order (the names are those of ``wire.h``):
    that it may ask for something (SYNC), and is answered.
 2. Init may ask for something that only the launcher can do (SYNC), and is answered.
 3. Init says READY: everything up to ``exec.fifo`` is done. It waits for :meth:`Launch.commit`, and ends by itself when
-   the launcher is gone before that. From then on it waits at the fifo, on its own.
+   the launcher is gone before that. From then on it waits at the fifo, on its own. Or its plan lets it go right on.
 4. The program is executed, and the channel closes; or it could not be, and init says FAILED.
 """
 
@@ -25,6 +25,7 @@ from ocikit._fs import Descriptor
 from ocikit.errors import HookError, SetupError
 from ocikit.runtime import channel, unintroduced
 from ocikit.runtime.channel import SAID_FAILED, SAID_PID, SAID_READY, SAID_SYNC
+from ocikit.runtime.descendants import kill_descendants
 from ocikit.runtime.host.procfs import children, pid_of, start_time
 from ocikit.runtime.plan.hooks import hook_failure
 from ocikit.runtime.plan.steps import Op, Sync
@@ -115,8 +116,10 @@ class Launch:
         self._attended = any(step.op in {Op.ATTEND, Op.MONITOR} for step in plan.steps[:1])
         self._closing = threading.Lock()
         self._helper = _sys.Spawned()
-        # What init said before it was introduced; it never says two things without an answer in between.
-        self._early: _sys.Inbox | None = None
+        # Whether init executes its program at our word only.
+        self._waits = not any(step.op == Op.READY and any(step.arguments) for step in plan.steps[-2:-1])
+        # What init said before it was introduced: two things at most without an answer, READY and FAILED.
+        self._early: list[_sys.Inbox] = []
         self._introduction = _sys.Inbox()
         self._inbox = _sys.Inbox()
         self._channel: Descriptor | None = None
@@ -139,6 +142,11 @@ class Launch:
         Init is a child of this process, unless the plan has it attended to.
         """
         return self._introduction.fd
+
+    @property
+    def introduced_as(self) -> int:
+        """The process id by which init was introduced, to be shown: also of one that had ended by then."""
+        return self._introduction.answer
 
     def take_pidfd(self) -> int:
         """Hand the descriptor of init over to the caller, who closes it."""
@@ -193,12 +201,13 @@ class Launch:
                     self.pid = next(iter(children(self._helper.pid)), -1)
                 self._answer(self._introduction)
                 continue
-            if self._early is not None:
+            if len(self._early) > 1:
                 _drop(self._introduction)
                 raise _strange("make init known")
-            self._early, self._introduction = self._introduction, _sys.Inbox()
-        if self._early is not None and self._early.said == SAID_FAILED:
-            raise self._failure(self._early)
+            self._early.append(self._introduction)
+            self._introduction = _sys.Inbox()
+        if self._early and self._early[-1].said == SAID_FAILED:
+            raise self._failure(self._early[-1])
         raise SetupError("clone init", errno.ESRCH, remedy="the helper was killed before it could")
 
     def _introduced(self) -> int:
@@ -240,7 +249,8 @@ class Launch:
             SetupError: Init has ended in the meantime.
         """
         try:
-            self._say_go_on()
+            if self._waits:
+                self._say_go_on()
         except SetupError:
             self._receive()  # why it has, if it could say so
             raise
@@ -291,6 +301,8 @@ class Launch:
             with contextlib.suppress(ProcessLookupError), Descriptor(os.pidfd_open(pid)) as process:
                 # Now that it is held: is it still the one?
                 if pid in children(self._helper.pid):
+                    if not self._waits:
+                        kill_descendants(pid, process.fd)
                     self._kill(pid, process.fd)
         if attended:
             self._signal_helper(signal.SIGCONT)
@@ -329,9 +341,8 @@ class Launch:
             reap(self.pidfd)
             with self._closing:
                 os.close(self.take_pidfd())
-        for box in (self._early, self._inbox):
-            if box is not None and box.fd >= 0:
-                os.close(box.take_fd())
+        for box in (*self._early, self._inbox):
+            _drop(box)
 
     def _hear_late(self) -> None:
         """Hear of an init that was introduced to nobody who listened: interrupted, or without a free descriptor."""
@@ -389,7 +400,7 @@ class Launch:
             SetupError: The message says that a step failed.
             HookError: The step was to run a hook.
         """
-        message, self._early = self._early, None
+        message = self._early.pop(0) if self._early else None
         if message is None and self._next(self._inbox):
             message = self._inbox
         if message is not None and message.said == SAID_FAILED:

@@ -227,3 +227,15 @@ def test_a_forked_child_of_the_host(running: runtime.Container) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert process.poll() is None
         assert process.communicate(b"\n", timeout=60).exit_code == 7
+
+
+def test_what_fails_at_once_is_told(running: runtime.Container) -> None:
+    """A process that cannot be executed may be faster than its helper, which makes it known: the error is its own."""
+    script = f"{running.rootfs}/bin/broken"
+    with open(script, "w") as file:
+        file.write("no program\n")
+    os.chmod(script, 0o755)
+    for _ in range(100):
+        with pytest.raises(SetupError, match="execute 'broken'"):
+            running.exec(["broken"], stdin="null")
+    assert running.processes() == [running.pid]

@@ -117,6 +117,37 @@ def test_interrupts_while_creating_and_running(root: Path, make_bundle: Callable
     assert interrupted > 20
 
 
+def test_interrupts_while_executing(running: runtime.Container) -> None:
+    """Of a further process that is interrupted on its way, nothing is left: neither itself nor what it started."""
+    command = ("sh", "-c", "sleep 1000 & exit 0")
+    began = time.monotonic()
+    for _ in range(5):
+        running.exec(command, stdin="null").kill_all()
+    usual = (time.monotonic() - began) / 5
+    descriptors = set(os.listdir("/proc/self/fd"))
+    chance = random.Random(3)  # noqa: S311 - the same moments in every run
+    interrupted = 0
+    for _ in range(150):
+        process = thread = None
+        try:
+            thread = interrupt_after(chance.uniform(0, usual * 1.2))
+            process = running.exec(command, stdin="null")
+            thread.join()
+        except KeyboardInterrupt:
+            interrupted += 1
+        if thread is not None:
+            thread.join()
+        if process is not None:
+            process.kill_all()
+            process.wait()
+            process = None  # and with it its descriptors
+        assert running.processes() == [running.pid]
+        assert set(os.listdir("/proc/self/fd")) <= descriptors
+        for cgroup in running._record.cgroup_paths.values():
+            assert [name for name in os.listdir(cgroup) if os.path.isdir(f"{cgroup}/{name}")] == []
+    assert interrupted > 30
+
+
 def test_a_wait_is_interrupted(created: runtime.Container) -> None:
     """A wait ends at once, and the container goes on."""
     created.start()

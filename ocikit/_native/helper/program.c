@@ -64,7 +64,7 @@ long step_READY(struct step *step)
 {
 	long result = channel_say(WIRE_SAID_READY, step->index, 0, NO_FD);
 
-	return result < 0 ? result : channel_wait();
+	return result < 0 || step->arg[0] ? result : channel_wait();
 }
 
 /* The fifo came as a descriptor without rights (O_PATH); procfs gives it the right to write. */

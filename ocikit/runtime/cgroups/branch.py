@@ -82,6 +82,12 @@ class Branch(NamedTuple):
         """
         tree.kill({self.key: self.path})
 
+    def end(self) -> None:
+        """Kill everybody in it, and remove it, as far as that can be."""
+        with contextlib.suppress(CgroupError):
+            self.kill()
+        self.remove()
+
     def remove(self) -> None:
         """Remove it, unless somebody was left behind in it, on purpose; then it goes with the container."""
         with contextlib.suppress(CgroupError):

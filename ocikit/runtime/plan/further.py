@@ -78,7 +78,13 @@ class Enclosure(NamedTuple):
 
 
 def compile_exec(
-    process: Process, enclosure: Enclosure, template: Template, *, home: str | None = None, preserved: int = 0
+    process: Process,
+    enclosure: Enclosure,
+    template: Template,
+    *,
+    home: str | None = None,
+    preserved: int = 0,
+    waits: bool = True,
 ) -> Plan:
     """Plan a further process.
 
@@ -88,6 +94,8 @@ def compile_exec(
         template: What every process of the container has.
         home: The home directory of its user, for environments without HOME.
         preserved: How many descriptors it inherits beside its standard streams.
+        waits: Whether the program is executed only at a word of the launcher. Without it, whoever gives up has to end
+            what the program may have started by then.
 
     Raises:
         ValidationError: The process violates the specification.
@@ -118,7 +126,7 @@ def compile_exec(
         *scheduling(process),
         *_preserve(preserved),
         *filtering(process, enclosure.capabilities, template.seccomp),
-        Step(Op.READY, "wait for the launcher"),
+        Step(Op.READY, "wait for the launcher" if waits else "say that all is done", (int(not waits),)),
         execute(process, variables),
     ]
     check_strings(steps)
