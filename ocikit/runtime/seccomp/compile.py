@@ -16,6 +16,7 @@ from ocikit.runtime.seccomp import codes
 from ocikit.runtime.seccomp.kernel import supports
 from ocikit.runtime.seccomp.library import library
 from ocikit.runtime.seccomp.profile import PATH, HandOver, canonical, check_listener, flags_of, flatten, hand_over
+from ocikit.runtime.seccomp.shorten import shorten
 from ocikit.runtime.seccomp.stub import INSTRUCTION, MODES, enosys_stub
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ def _compile(profile: Profile, used: Library, *, stub: bool) -> bytes:
             raise UnsupportedFieldError(PATH, reason) from error
     if stub:
         program = enosys_stub(_known(profile.rules, architectures, used)) + program
+    program = shorten(program)
     length = len(program) // INSTRUCTION.size
     if length > _MAX_INSTRUCTIONS:
         raise LimitExceededError(f"{PATH}: instructions of the filter", _MAX_INSTRUCTIONS, length)
