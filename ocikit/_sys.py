@@ -29,7 +29,9 @@ __all__ = [
     "Inbox",
     "Spawned",
     "attach_device_filter",
+    "channel",
     "helper_executable",
+    "namespaces",
     "openat2",
     "pidfd_exit_status",
     "schedule",
@@ -103,6 +105,36 @@ def openat2(directory: int, path: str | bytes, flags: int, mode: int, resolve: i
         # Somebody renames or mounts all the time; that must not keep others from looking files up.
         time.sleep(_LOOKUP_PAUSE)
     return _check(result, path)
+
+
+def namespaces(directory: str, names: Sequence[str]) -> list[int]:
+    """Return which namespaces a process is in: the numbers of their inodes, 0 for none.
+
+    Args:
+        directory: ``/proc/PID/ns`` of the process.
+        names: Those of the namespaces in there.
+
+    Raises:
+        OSError: As open(2) and readlink(2) give it.
+        NotSupportedError: The compiled part is missing.
+    """
+    lib, ffi = _native()
+    found = ffi.new("uint64_t[]", len(names))
+    _check(lib.ocikit_namespaces(directory.encode(), "\0".join(names).encode(), len(names), found), directory)
+    return list(found)
+
+
+def channel() -> tuple[int, int]:
+    """Return the two ends of a new channel between this process and a helper.
+
+    Raises:
+        OSError: As socketpair(2) gives it.
+        NotSupportedError: The compiled part is missing.
+    """
+    lib, ffi = _native()
+    ends = ffi.new("int[2]")
+    _check(lib.ocikit_channel(ends))
+    return int(ends[0]), int(ends[1])
 
 
 def pidfd_exit_status(pidfd: int) -> int | None:

@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
@@ -76,6 +77,33 @@ int ocikit_openat2(int directory, const char *path, uint64_t flags, uint64_t mod
 			break;
 	}
 	return fd >= 0 ? (int)fd : -errno;
+}
+
+int ocikit_namespaces(const char *directory, const char *names, unsigned int count, uint64_t *found)
+{
+	int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int error = fd < 0 ? errno : 0;
+
+	for (unsigned int at = 0; at < count && !error; at++, names += strlen(names) + 1) {
+		/* As in "mnt:[4026531841]". To follow the link would make an inode, which takes longer than all the rest. */
+		char text[64];
+		ssize_t length = readlinkat(fd, names, text, sizeof(text) - 1);
+		const char *number;
+
+		if (length < 0 && errno != ENOENT)
+			error = errno;
+		text[length < 0 ? 0 : length] = '\0';
+		number = strchr(text, '[');
+		found[at] = number ? strtoull(number + 1, NULL, 10) : 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	return -error;
+}
+
+int ocikit_channel(int *ends)
+{
+	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
 }
 
 /* struct pidfd_info of linux/pidfd.h in its first published size; the headers of Debian 12 are older than it. */

@@ -3,6 +3,13 @@
 /* openat2(2): a lookup that cannot leave `directory` (RESOLVE_*). */
 int ocikit_openat2(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 
+/* Which namespaces a process is in, by its directory /proc/PID/ns: the numbers of the inodes that `count` names in there
+ * stand for, each with a NUL at its end; 0 where there is none. */
+int ocikit_namespaces(const char *directory, const char *names, unsigned int count, uint64_t *found);
+
+/* The two ends of a channel (wire.h). */
+int ocikit_channel(int *ends);
+
 /* The wait status of a process that somebody else has reaped already, by way of a pidfd that was open when it ended.
  * 1: `status` is set. 0: it has not ended, or the kernel does not keep it (before 6.15). */
 int ocikit_pidfd_exit(int pidfd, int *status);

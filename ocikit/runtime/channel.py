@@ -30,8 +30,8 @@ def open_pair() -> tuple[Descriptor, Descriptor]:
     """Return the two ends of a new channel: ours, and that of the helper."""
     # A forked child of the host with a copy of their end would keep us from hearing the end of the conversation.
     with no_fork:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        return Descriptor(ours.detach()), Descriptor(theirs.detach())
+        ours, theirs = _sys.channel()
+        return Descriptor(ours), Descriptor(theirs)
 
 
 def start(
@@ -68,7 +68,7 @@ def say(ours: Descriptor, word: bytes, *, fd: int | None = None, flags: int = 0)
     Raises:
         OSError: As sendmsg(2) gives it; ``EPIPE`` when nobody is there.
     """
-    channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=ours.fd)
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=ours.fd)
     try:
         # Without a signal, because a host may have set SIGPIPE to what ends it.
         if fd is None:

@@ -7,7 +7,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Final, Self
 
-from ocikit._fs import Descriptor
+from ocikit import _sys
 from ocikit._tuples import NamedTuple
 from ocikit.errors import SystemCallError
 from ocikit.runtime.cgroups import hierarchies as cgroups
@@ -63,8 +63,7 @@ class Inside:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        theirs, ours = _namespaces(str(pid)), _namespaces("thread-self")
-        self._joined = frozenset(kind for kind, name in theirs.items() if name != ours.get(kind))
+        self._joined = _joined(pid)
 
     def _read(self, name: str) -> str:
         try:
@@ -109,21 +108,18 @@ class Inside:
         return home_of(process.user.uid, f"/proc/{self._pid}/root")
 
 
-def _namespaces(process: str) -> dict[str, str]:
-    """Return the names of the namespaces that a process is in, by kind; none for one that has ended."""
-    path = f"/proc/{process}/ns"
-    found = {}
+def _joined(pid: int) -> frozenset[str]:
+    """Return in which kinds of namespaces a process is that this thread is not in; none for one that has ended."""
+    names = [one.file for one in NAMESPACES.values()]
+    path = f"/proc/{pid}/ns"
     try:
-        with Descriptor(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as directory:
-            for kind, one in NAMESPACES.items():
-                # Some kernels do without this kind, and a process that has ended without any.
-                with contextlib.suppress(FileNotFoundError):
-                    found[kind] = os.readlink(one.file, dir_fd=directory.fd)
+        theirs, ours = _sys.namespaces(path, names), _sys.namespaces("/proc/thread-self/ns", names)
     except FileNotFoundError:
-        return {}
+        return frozenset()
     except OSError as error:
         raise SystemCallError("look at namespaces", error.errno or errno.EIO, path) from error
-    return found
+    # Some kernels do without a kind, and a process that has ended without any.
+    return frozenset(kind for kind, one, own in zip(NAMESPACES, theirs, ours, strict=True) if one not in {0, own})
 
 
 def _has(number: int, text: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from ocikit._tuples import NamedTuple
 from ocikit.errors import CgroupError, ValidationError
 from ocikit.runtime.cgroups.files import read_file
-from ocikit.runtime.host.procfs import unescape
+from ocikit.runtime.host.procfs import read, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,8 +87,7 @@ def detect() -> Hierarchies:
     texts = []
     for path in ("/proc/self/mountinfo", "/proc/self/cgroup"):
         try:
-            with open(path, "rb", buffering=0) as file:
-                texts.append(file.readall())
+            texts.append(read(path))
         except OSError as error:
             raise CgroupError("find cgroups", error.errno or 0, path, "is /proc mounted?") from error
     found = _parsed(*texts)._replace(mountinfo=texts[0])

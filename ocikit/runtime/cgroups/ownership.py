@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ocikit._tuples import NamedTuple
 from ocikit.runtime.cgroups.hierarchies import directories, is_below
+from ocikit.runtime.host.procfs import read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,10 +81,8 @@ def members(pid: int, hierarchies: Hierarchies | None = None) -> dict[str, str]:
     mountinfo = hierarchies.mountinfo if hierarchies is not None else b""
     try:
         if not mountinfo:
-            with open("/proc/self/mountinfo", "rb", buffering=0) as file:
-                mountinfo = file.readall()
-        with open(f"/proc/{pid}/cgroup", "rb", buffering=0) as file:
-            cgroups = file.readall()
+            mountinfo = read("/proc/self/mountinfo")
+        cgroups = read(f"/proc/{pid}/cgroup")
     except (FileNotFoundError, ProcessLookupError):
         return {}
     return directories(mountinfo, cgroups)

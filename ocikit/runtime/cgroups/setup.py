@@ -28,10 +28,15 @@ def missing_parents(paths: Iterable[str], hierarchies: Hierarchies) -> tuple[str
     mountpoints = {hierarchy.mountpoint for hierarchy in hierarchies.by_key.values()}
     for path in paths:
         parent = os.path.dirname(path)
-        while not os.path.isdir(parent) and any(is_below(parent, mountpoint) for mountpoint in mountpoints):
+        while not _is_there(parent, mountpoints) and any(is_below(parent, mountpoint) for mountpoint in mountpoints):
             missing.add(parent)
             parent = os.path.dirname(parent)
     return tuple(sorted(missing))
+
+
+def _is_there(directory: str, mountpoints: Collection[str]) -> bool:
+    """Tell whether a directory exists; a mount point does, and most cgroups are made right below one."""
+    return directory in mountpoints or os.path.isdir(directory)
 
 
 def check_free(paths: Mapping[str, str]) -> None:
@@ -74,7 +79,8 @@ def make(
     for key, path in paths.items():
         mountpoint = hierarchies.by_key[key].mountpoint
         enabling = key == UNIFIED and (hierarchies.v2_only or controllers)
-        above = [] if not enabling and os.path.isdir(os.path.dirname(path)) else _directories(path, mountpoint)
+        is_there = not enabling and _is_there(os.path.dirname(path), (mountpoint,))
+        above = [] if is_there else _directories(path, mountpoint)
         current = mountpoint
         for directory in above or [path]:
             if enabling:

@@ -17,6 +17,7 @@ __all__ = [
     "children_of_threads",
     "own_status",
     "pid_of",
+    "read",
     "read_in",
     "read_stat",
     "start_time",
@@ -24,6 +25,7 @@ __all__ = [
     "unescape",
 ]
 
+_PIECE = 1 << 16
 _PF_KTHREAD = 0x0020_0000  # include/linux/sched.h
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 _DEAD = frozenset({"Z", "X", "x"})
@@ -90,6 +92,22 @@ def status_field(text: bytes, name: bytes) -> list[bytes]:
     return next((line[len(prefix) :].split() for line in text.split(b"\n") if line.startswith(prefix)), [])
 
 
+def read(path: str) -> bytes:
+    """Return what is in a file. An open file of Python's own would ask for its kind, size and place before.
+
+    Raises:
+        OSError: As the kernel gives it.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = b""
+        while piece := os.read(fd, _PIECE):
+            data += piece
+        return data
+    finally:
+        os.close(fd)
+
+
 def read_in(directory_fd: int, name: str, limit: int) -> bytes:
     """Return the first bytes of a file of a process, whose directory in /proc is open: no other process can be meant.
 
@@ -111,8 +129,7 @@ def read_in(directory_fd: int, name: str, limit: int) -> bytes:
 def read_stat(pid: int) -> Stat | None:
     """Return what the kernel says of a process; None when there is none with this id."""
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return Stat.parse(file.read())
+        return Stat.parse(read(f"/proc/{pid}/stat"))
     except (FileNotFoundError, ProcessLookupError):
         return None
 
@@ -131,8 +148,7 @@ def ancestors() -> frozenset[int]:
 def children(pid: int) -> tuple[int, ...]:
     """Return the ids of the children of a process of one thread; none when it is gone."""
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb", buffering=0) as file:
-            return tuple(map(int, file.read().split()))
+        return tuple(map(int, read(f"/proc/{pid}/task/{pid}/children").split()))
     except (FileNotFoundError, ProcessLookupError):
         return ()
 
@@ -142,11 +158,8 @@ def children_of_threads(pid: int) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with (
-                contextlib.suppress(FileNotFoundError, ProcessLookupError),
-                open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file,
-            ):
-                found += map(int, file.read().split())
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found += map(int, read(f"/proc/{pid}/task/{thread}/children").split())
     return found
 
 
@@ -156,9 +169,8 @@ def pid_of(pidfd: int) -> int:
     Returns:
         0 when it is a process of another pid namespace, or the descriptor one of something else.
     """
-    with open(f"/proc/thread-self/fdinfo/{pidfd}", "rb", buffering=0) as file:
-        found = next((line.split()[1] for line in file.read().splitlines() if line.startswith(b"Pid:")), b"0")
-    return int(found)
+    lines = read(f"/proc/thread-self/fdinfo/{pidfd}").splitlines()
+    return int(next((line.split()[1] for line in lines if line.startswith(b"Pid:")), b"0"))
 
 
 def unescape(text: str) -> str:
@@ -189,11 +201,7 @@ class OwnStatus(NamedTuple):
 
 def own_status() -> OwnStatus:
     """Return what this thread is and may do."""
-    fd = os.open("/proc/thread-self/status", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        text = os.read(fd, 1 << 16)
-    finally:
-        os.close(fd)
+    text = read("/proc/thread-self/status")
 
     def number(name: bytes, base: int) -> int:
         return int(text[text.index(name) + len(name) :].split(b"\n", 1)[0], base)

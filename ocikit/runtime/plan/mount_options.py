@@ -7,6 +7,7 @@ the file system.
 from __future__ import annotations
 
 import enum
+import functools
 from typing import TYPE_CHECKING, Final
 
 from ocikit._tuples import NamedTuple
@@ -272,6 +273,12 @@ def parse(options: Sequence[str], path: str) -> MountOptions:
     Raises:
         ValidationError: An empty option.
     """
+    return _parsed(tuple(options), path)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(options: tuple[str, ...], path: str) -> MountOptions:
+    """Read options: whoever writes the state of a container asks for those that it was made with."""
     reading = _Reading()
     for number, option in enumerate(options):
         if not option:
