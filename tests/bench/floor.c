@@ -169,8 +169,9 @@ static int spawn_init(int channel, int fifo)
 	_exit(1);
 }
 
-/* Hear who the container's first process is; its pidfd comes along. */
-static int introduced(int channel, int *pid)
+/* Hear who the container's first process is; its pidfd comes along. On a busy machine that process may say that it is
+ * ready before its helper has introduced it. */
+static int introduced(int channel, int *pid, int *ready)
 {
 	union {
 		struct cmsghdr head;
@@ -181,7 +182,12 @@ static int introduced(int channel, int *pid)
 		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	int pidfd;
 
-	MUST(recvmsg(channel, &message, MSG_CMSG_CLOEXEC) == sizeof(*pid) && CMSG_FIRSTHDR(&message) ? 0 : -1);
+	*ready = MUST(recvmsg(channel, &message, MSG_CMSG_CLOEXEC)) == 1;
+	if (*ready) {
+		message.msg_controllen = sizeof(control);
+		MUST(recvmsg(channel, &message, MSG_CMSG_CLOEXEC));
+	}
+	MUST(CMSG_FIRSTHDR(&message) ? 0 : -1);
 	memcpy(&pidfd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(pidfd));
 	return pidfd;
 }
@@ -208,7 +214,7 @@ static int await(int fd)
 /* Make the container; return its first process and the channel to it. */
 static int create(int directory, int *channel)
 {
-	int ends[2], fifo, helper, pid, pidfd, status;
+	int ends[2], fifo, helper, pid, pidfd, ready, status;
 	char word;
 
 	write_file(directory, "ocikit.json", NOTE);
@@ -220,10 +226,11 @@ static int create(int directory, int *channel)
 	helper = spawn_init(ends[1], fifo);
 	close(ends[1]);
 	close(fifo);
-	pidfd = introduced(ends[0], &pid);
+	pidfd = introduced(ends[0], &pid, &ready);
 	MUST(waitpid(helper, &status, 0));
 	read_start_time(pid);
-	MUST(read(ends[0], &word, 1) == 1 ? 0 : -1);
+	if (!ready)
+		MUST(read(ends[0], &word, 1) == 1 ? 0 : -1);
 	write_file(directory, "state.json", STATE);
 	MUST(send(ends[0], "g", 1, MSG_NOSIGNAL));
 	*channel = ends[0];
