@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ocikit.image import copy, signature, transports
+    from ocikit.image.context import SystemContext
     from ocikit.image.importing import ImportedImage, ImportReport, import_directory
     from ocikit.image.inspection import ImageInspection, ListedImage, inspect, list_images
     from ocikit.image.limits import Limits
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
         ImageSource,
         ImageTransport,
         LayerCompression,
-        SystemContext,
     )
     from ocikit.image.unpacking import UnpackResult, unpack
 
@@ -80,7 +80,7 @@ _HOMES = {
     "ListedImage": "inspection",
     "Policy": "policy",
     "PolicyContext": "signature",
-    "SystemContext": "types",
+    "SystemContext": "context",
     "UnpackResult": "unpacking",
     "copy": "copy",
     "delete": "transports",
