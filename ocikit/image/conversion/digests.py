@@ -11,6 +11,7 @@ The signatures themselves are not checked: the key comes with them, so that they
 from __future__ import annotations
 
 import base64
+import re
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import DigestMismatchError, LimitExceededError, ManifestError, ParseError
@@ -28,6 +29,7 @@ SCHEMA1: Final = frozenset({mediatypes.DOCKER_MANIFEST_SCHEMA1, mediatypes.DOCKE
 
 _SIGNATURES: Final = "signatures"
 _MOST_SIGNATURES: Final = 64
+_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 def manifest_digest(data: bytes, media_type: str, algorithm: str = "sha256") -> Digest:
@@ -121,10 +123,11 @@ def _format(signature: object, where: str) -> tuple[int, bytes]:
 
 def _decoded(text: object, where: str) -> bytes:
     """Decode base64url without padding, as JWS has it."""
-    if not isinstance(text, str) or not text:
-        raise ManifestError(f"{where}: expected base64url, found {describe(text) if text != '' else 'nothing'}")
+    if not isinstance(text, str) or not _BASE64URL.fullmatch(text):
+        found = repr(text[:80]) if isinstance(text, str) else describe(text)
+        raise ManifestError(f"{where}: expected base64url without padding, found {found}")
     try:
-        return base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError as error:
         raise ManifestError(f"{where}: expected base64url without padding: {error}") from error
 

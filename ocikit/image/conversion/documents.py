@@ -27,10 +27,10 @@ Raw = dict[str, Any]
 #: Values that are as good as absent for a field that may be absent.
 EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
 
-# The fields of a descriptor in the order in which containers/image writes them.
+# The fields of a descriptor in the order in which containers/image writes them; in Docker's lists a platform follows.
 _DESCRIPTOR: Final = {
     Family.OCI: ("mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType"),
-    Family.DOCKER: ("mediaType", "size", "digest", "urls", "platform"),
+    Family.DOCKER: ("mediaType", "size", "digest", "urls"),
 }
 #: The fields of a platform, likewise; the last is Docker's, and reserved in OCI's.
 PLATFORM: Final = ("architecture", "os", "os.version", "os.features", "variant", "features")

@@ -42,7 +42,7 @@ def with_replaced_layers(
 
     Raises:
         ManifestError: The manifest is malformed, or has another number of layers.
-        ManifestTypeRejectedError: A Docker manifest is to get a layer for which Docker has no type.
+        ManifestTypeRejectedError: A Docker manifest is to get a layer for which Docker has no type, or annotations.
         VerificationError: A new descriptor embeds content that is not its own.
     """
     manifest, document = read(data, media_type)
@@ -53,11 +53,11 @@ def with_replaced_layers(
     if config is None and all(layer is None for layer in layers):
         return data
     if config is not None:
-        document["config"] = _merged(document["config"], config)
+        document["config"] = _merged(document["config"], config, media_type)
     for number, layer in enumerate(layers):
         if layer is not None:
             _check_family(layer, media_type)
-            document["layers"][number] = _merged(document["layers"][number], layer)
+            document["layers"][number] = _merged(document["layers"][number], layer, media_type)
     return _written(document, media_type)
 
 
@@ -89,6 +89,7 @@ def with_replaced_entries(
 
     Raises:
         ManifestError: The index is malformed, or lists none with a digest that is to be replaced or dropped.
+        ManifestTypeRejectedError: Docker's list is to get annotations, or an entry without a platform.
     """
     index, document = read(data, media_type)
     if not isinstance(index, Index | DockerManifestList):
@@ -101,8 +102,10 @@ def with_replaced_entries(
         for raw, entry in zip(document["manifests"], index.manifests, strict=True)
         if entry.digest not in dropped
     ]
+    for new in replaced.values():
+        _check_docker(new, (), media_type)
     if added:
-        entries = sorted([*entries, *(_checked(entry) for entry in added)], key=_is_zstd)
+        entries = sorted([*entries, *(_added(entry, media_type) for entry in added)], key=_is_zstd)
     document["manifests"] = entries
     return _written(document, media_type)
 
@@ -124,14 +127,32 @@ def _replaced(entry: Raw, new: Descriptor | None, without_annotations: Collectio
     return result
 
 
-def _merged(old: Raw, descriptor: Descriptor) -> Raw:
-    new = _checked(descriptor)
+def _merged(old: Raw, descriptor: Descriptor, media_type: str) -> Raw:
+    _check_docker(descriptor, old, media_type)
+    descriptor.embedded_content()
+    new = descriptor.to_dict()
     return {key: new[key] for key in old if key in new} | new
 
 
-def _checked(descriptor: Descriptor) -> Raw:
+def _added(descriptor: Descriptor, media_type: str) -> Raw:
+    _check_docker(descriptor, (), media_type)
+    if family_of(media_type) is Family.DOCKER and descriptor.platform is None:
+        raise ManifestTypeRejectedError(
+            f"{descriptor.digest} cannot be added to Docker's list of manifests without a platform; say which"
+        )
     descriptor.embedded_content()
     return descriptor.to_dict()
+
+
+def _check_docker(descriptor: Descriptor, old: Collection[str], media_type: str) -> None:
+    """Refuse to bring into Docker's documents what they have no words for; what was there before may stay."""
+    new = {"annotations": descriptor.annotations, "data": descriptor.data, "artifactType": descriptor.artifact_type}
+    strange = [key for key, value in new.items() if value and key not in old]
+    if strange and family_of(media_type) is Family.DOCKER:
+        raise ManifestTypeRejectedError(
+            f"the descriptor of {descriptor.digest} has {' and '.join(strange)}, for which Docker's manifests have no "
+            "words; leave that out, or write an OCI manifest"
+        )
 
 
 def _check_family(layer: Descriptor, media_type: str) -> None:

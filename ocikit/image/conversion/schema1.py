@@ -155,8 +155,8 @@ def schema1_to_schema2(data: bytes, diff_ids: Sequence[Digest], layers: Sequence
     """Turn a manifest of Docker's schema 1 into a configuration and a manifest of schema 2.
 
     The configuration has every field that the highest step has, less those about the step, and what the others say as
-    history. Its bytes are those that containers/image makes, but for what that invents: a time for steps without one
-    (year 1), and empty fields for images made before Docker 1.8.3.
+    history. Its bytes are those that containers/image makes for what Go wrote, but for what that invents: a time for
+    steps without one (year 1), and empty fields for images made before Docker 1.8.3. Times stay as they are written.
 
     Args:
         data: The manifest.
