@@ -11,15 +11,15 @@ import queue
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from ocikit.errors import SizeMismatchError
+from ocikit.image.conversion.layers import is_nondistributable
 from ocikit.image.copy.options import BlobOutcome, CopiedBlob
 from ocikit.image.copy.progress import ArtifactDone, ArtifactRead, ArtifactSkipped, NewArtifact
 from ocikit.image.types import BlobInfo
-from ocikit.spec import mediatypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,17 +34,6 @@ if TYPE_CHECKING:
     _Tell = Callable[[ProgressEvent], object]
 
 __all__ = ["copy_blobs", "unchanged"]
-
-# Layers that may not be given away with the image; an image that refers to them says where they are.
-_NONDISTRIBUTABLE: Final = frozenset(
-    {
-        mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE,
-        mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE_GZIP,
-        mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE_ZSTD,
-        mediatypes.DOCKER_FOREIGN_LAYER,
-        mediatypes.DOCKER_FOREIGN_LAYER_GZIP,
-    }
-)
 
 
 def copy_blobs(
@@ -124,7 +113,7 @@ class _Blobs:
         outcome = BlobOutcome.COPIED
         if (
             descriptor.urls
-            and descriptor.media_type in _NONDISTRIBUTABLE
+            and is_nondistributable(descriptor.media_type)
             and self._destination.accepts_foreign_layer_urls
         ):
             outcome = BlobOutcome.SKIPPED
