@@ -38,6 +38,9 @@ PLATFORM: Final = ("architecture", "os", "os.version", "os.features", "variant",
 # Go writes these as escapes, so that JSON may stand in HTML; they occur in strings only.
 _ESCAPED: Final = {character: f"\\u{ord(character):04x}".encode() for character in "<>&\u2028\u2029"}
 
+# Go writes a list that was never made as null, and classes read it as an empty one.
+_LISTS: Final = ("layers", "manifests")
+
 _SHOWN_FIELDS: Final = 5
 
 
@@ -68,7 +71,11 @@ def read(data: bytes, media_type: str) -> tuple[AnyManifest, Raw]:
         NotSupportedError: The type is Docker's schema 1.
         LimitExceededError: It is too large or nested too deeply.
     """
-    return parse_manifest(data, media_type), cast("Raw", loads(data))
+    manifest, document = parse_manifest(data, media_type), cast("Raw", loads(data))
+    for key in _LISTS:
+        if key in document and document[key] is None:
+            document[key] = []
+    return manifest, document
 
 
 def write(document: Raw) -> bytes:
