@@ -19,6 +19,7 @@
     │   ├── BlobNotFoundError                a manifest refers to content that is not there (LookupError)
     │   ├── ManifestError                    a manifest that contradicts itself or its media type (ValueError)
     │   ├── ManifestTypeRejectedError        the destination does not accept this manifest type
+    │   ├── DigestChangeError                a manifest would have to change and must not (ValueError)
     │   ├── LayoutError                      a layout, archive or directory is damaged or not one (ValueError)
     │   ├── LayoutBusyError                  whoever asks has the layout open in a way that excludes it
     │   ├── CompressionError                 compressed data is damaged or of an unknown kind (ValueError)
@@ -65,6 +66,7 @@ __all__ = [
     "CompressionError",
     "ContainerError",
     "DetachedError",
+    "DigestChangeError",
     "DigestMismatchError",
     "ExistError",
     "HookError",
@@ -258,6 +260,26 @@ class ManifestError(ImageError, ValueError):
 
 class ManifestTypeRejectedError(ImageError):
     """The destination does not accept a manifest of this type; another type may be tried."""
+
+
+class DigestChangeError(ImageError, ValueError):
+    """A copy would have to change a manifest that must stay as it is.
+
+    Attributes:
+        manifest: The manifest.
+        changes: What would change in it.
+        reasons: Why it must not.
+    """
+
+    _arguments = ("manifest", "changes", "reasons")
+
+    def __init__(self, manifest: str, changes: tuple[str, ...], reasons: tuple[str, ...]) -> None:
+        super().__init__(
+            f"{manifest}: would get another digest: {'; '.join(changes)}. It must keep this one: {'; '.join(reasons)}"
+        )
+        self.manifest = manifest
+        self.changes = changes
+        self.reasons = reasons
 
 
 class LayoutError(ImageError, ValueError):

@@ -30,7 +30,7 @@ from ocikit.image.context import SystemContext
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
-    from typing import Self
+    from typing import BinaryIO, Self
 
     from ocikit.image.reference import Named
     from ocikit.spec import Descriptor, Digest
@@ -266,6 +266,18 @@ class ImageSource(_Closing):
             BlobNotFoundError: There is no such blob.
         """
 
+    def local_blob(self, info: BlobInfo) -> BinaryIO | None:
+        """Open the file that a blob is kept in, when it is a file with just this content; the caller closes it.
+
+        Args:
+            info: The blob; its digest is given.
+
+        Returns:
+            The file, **not verified**; None where blobs are not files, or this one is not there.
+        """
+        del info
+        return None
+
     @property
     @abstractmethod
     def has_thread_safe_get_blob(self) -> bool:
@@ -367,6 +379,24 @@ class ImageDestination(_Closing):
             SizeMismatchError: The content has another size.
             OSError: The place cannot be written.
         """
+
+    def put_local_blob(self, file: BinaryIO, info: BlobInfo) -> BlobInfo | None:
+        """Store a blob by giving its file a second name, verified; it is there whole or not at all.
+
+        Args:
+            file: The file, see :meth:`ImageSource.local_blob`; not closed.
+            info: What is known of it; its digest is given.
+
+        Returns:
+            ``info`` with the size of what was stored; None when the file cannot have a second name here (another file
+            system, a place that keeps no files).
+
+        Raises:
+            DigestMismatchError: The file has another digest.
+            SizeMismatchError: The file has another size.
+        """
+        del file, info
+        return None
 
     @abstractmethod
     def try_reusing_blob(self, info: BlobInfo, *, can_substitute: bool = False) -> BlobInfo | None:

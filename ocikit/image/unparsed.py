@@ -110,11 +110,12 @@ class UnparsedImage:
             raise ManifestError(f"{self.description}: expected the manifest of an image, found a list of manifests")
         return manifest
 
-    def for_platform(self, sys: SystemContext | None = None) -> UnparsedImage:
+    def for_platform(self, sys: SystemContext | None = None, *, prefer_gzip: bool = False) -> UnparsedImage:
         """Return the image, or of an index (of indexes) the image for a platform.
 
         Args:
             sys: Chooses the platform, see :func:`~ocikit.image.platform.choose_instance`.
+            prefer_gzip: Likewise.
 
         Raises:
             ImageNotFoundError: There is none for the platform.
@@ -126,7 +127,7 @@ class UnparsedImage:
         for _ in range(MAX_DEPTH + 1):
             if not image.is_index():
                 return image
-            entry = choose_instance(image.index(), sys, what=image.description)
+            entry = choose_instance(image.index(), sys, what=image.description, prefer_gzip=prefer_gzip)
             image = UnparsedImage(self._source, entry)
         raise LimitExceededError(f"{self.description}: indexes nested in each other", MAX_DEPTH)
 

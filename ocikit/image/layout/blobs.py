@@ -18,12 +18,14 @@ from attrs import evolve
 
 from ocikit._fs import DIRECTORY, Descriptor, fsync_directory
 from ocikit.errors import BlobNotFoundError, DigestMismatchError, LayoutError, LimitExceededError, SizeMismatchError
+from ocikit.image.layout.linking import give_name, verify_file
 from ocikit.image.layout.temporary import TemporaryFile
 from ocikit.image.manifest import LIMIT
 from ocikit.spec import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import BinaryIO
 
     from ocikit.image.types import BlobInfo, ByteStream
 
@@ -190,6 +192,38 @@ class BlobDirectory:
         with self._lock:
             self._written.add(digest.algorithm)
         return evolve(info, digest=digest, size=size)
+
+    def link(self, file: BinaryIO, info: BlobInfo) -> BlobInfo | None:
+        """Store a blob by giving its file a second name here, verified.
+
+        Args:
+            file: The file; not closed.
+            info: What is known of it; its digest is given.
+
+        Returns:
+            ``info`` with the size filled in; None when the file cannot have a second name here.
+
+        Raises:
+            VerificationError: The file is not what ``info`` says.
+            OSError: As the system calls give it.
+        """
+        if info.digest is None:
+            return None
+        fd = file.fileno()
+        verify_file(fd, info, blob_name(info, self._where))
+        os.fsync(fd)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(info.digest.algorithm, 0o755, dir_fd=self._directory.fd)
+        try:
+            with self._algorithm(info.digest.algorithm) as directory:
+                if not give_name(fd, info.digest.hex, directory.fd):
+                    return None
+        except FileExistsError:
+            # What is there may be damaged; only a copy takes its place in one step.
+            return None
+        with self._lock:
+            self._written.add(info.digest.algorithm)
+        return evolve(info, size=os.fstat(fd).st_size)
 
     def remove(self, digest: Digest) -> None:
         """Remove a blob; one that is not there is removed already."""

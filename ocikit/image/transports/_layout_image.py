@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ocikit.errors import InvalidReferenceError, LayoutError, ManifestTypeRejectedError
+from ocikit.errors import BlobNotFoundError, InvalidReferenceError, LayoutError, ManifestTypeRejectedError
 from ocikit.image.layout.blobs import read_document
 from ocikit.image.manifest import check_size, guess_media_type
 from ocikit.image.types import BlobInfo, ImageDestination, ImageSource, LayerCompression
 from ocikit.spec import Descriptor, Digest, mediatypes
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from ocikit.image.layout.index import LayoutIndex
     from ocikit.image.types import ByteStream, ImageReference, SystemContext
 
@@ -116,6 +119,15 @@ class LayoutSource(ImageSource):
         if info.digest is None:
             raise LayoutError(f"{self._reference}: a blob of a layout is found by its digest, and none was given")
         return self._layout.open_blob(info.digest)
+
+    def local_blob(self, info: BlobInfo) -> BinaryIO | None:
+        """See :class:`ImageSource`."""
+        with contextlib.suppress(BlobNotFoundError):
+            stream, _ = self.get_blob(info)
+            if isinstance(stream, io.FileIO):
+                return stream
+            stream.close()
+        return None
 
     def close(self) -> None:
         """See :class:`ImageSource`."""

@@ -21,6 +21,7 @@ from attrs import evolve, frozen
 
 from ocikit._fs import DIRECTORY, TEMPORARY_PREFIX, Descriptor, atomic_write, fsync_directory
 from ocikit.errors import BlobNotFoundError, LayoutError, LimitExceededError, NotSupportedError
+from ocikit.image.context import SystemContext
 from ocikit.image.layout.blobs import blob_name, open_regular, read_document, receive
 from ocikit.image.layout.locks import hold
 from ocikit.image.layout.temporary import TemporaryFile, remove_stale
@@ -38,7 +39,7 @@ from ocikit.image.types import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ocikit.image.types import ByteStream, SystemContext
+    from ocikit.image.types import ByteStream
     from ocikit.spec import Digest
 
 __all__ = ["TRANSPORT", "DirectoryReference"]
@@ -137,6 +138,15 @@ def _check_version(directory_fd: int, where: str) -> None:
         )
 
 
+def _desired(sys: SystemContext) -> LayerCompression:
+    if sys.dir_force_compress and sys.dir_force_decompress:
+        raise ValueError("SystemContext: dir_force_compress and dir_force_decompress exclude each other")
+    if sys.dir_force_decompress:
+        return LayerCompression.DECOMPRESS
+    compress = sys.dir_force_compress or sys.compression_format is not None
+    return LayerCompression.COMPRESS if compress else LayerCompression.PRESERVE
+
+
 class _Source(ImageSource):
     def __init__(self, reference: DirectoryReference) -> None:
         self._reference = reference
@@ -192,7 +202,7 @@ class _Destination(ImageDestination):
     def __init__(self, reference: DirectoryReference, sys: SystemContext | None) -> None:
         self._reference = reference
         self._path = reference.resolved
-        self._compress = sys is not None and sys.compression_format is not None
+        self._desired = _desired(sys or SystemContext())
         self._manifest: bytes | None = None
         self._signatures: dict[str, bytes] = {}
         self._kept: set[str] = set()  # the names of the files of this image
@@ -221,7 +231,7 @@ class _Destination(ImageDestination):
 
     @property
     def desired_layer_compression(self) -> LayerCompression:
-        return LayerCompression.COMPRESS if self._compress else LayerCompression.PRESERVE
+        return self._desired
 
     @property
     def accepts_foreign_layer_urls(self) -> bool:
