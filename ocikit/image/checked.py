@@ -36,7 +36,8 @@ class CheckedStream:
         self._expected_size = size
         self._what = what
         self._hasher = digest.hasher()
-        self._size = 0
+        #: Bytes read so far.
+        self.size = 0
 
     def read(self, size: int = -1, /) -> bytes:
         """Return between 1 and ``size`` bytes; ``b""`` only at the end, when everything was as announced.
@@ -47,16 +48,16 @@ class CheckedStream:
         """
         data = self._stream.read(size)
         self._hasher.update(data)
-        self._size += len(data)
-        if self._size > self._expected_size >= 0:
-            raise SizeMismatchError(self._what, self._expected_size, self._size)
+        self.size += len(data)
+        if self.size > self._expected_size >= 0:
+            raise SizeMismatchError(self._what, self._expected_size, self.size)
         if not data and size:
             self._compare()
         return data
 
     def _compare(self) -> None:
-        if self._size != self._expected_size >= 0:
-            raise SizeMismatchError(self._what, self._expected_size, self._size)
+        if self.size != self._expected_size >= 0:
+            raise SizeMismatchError(self._what, self._expected_size, self.size)
         actual = Digest.from_hasher(self._hasher)
         if actual != self._expected_digest:
             raise DigestMismatchError(self._what, self._expected_digest, actual)

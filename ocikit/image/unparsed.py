@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import LimitExceededError, ManifestError, SizeMismatchError
+from ocikit.image.conversion.digests import SCHEMA1, manifest_digest, verify_manifest
+from ocikit.image.legacy import as_schema2
 from ocikit.image.manifest import check_size, normalise_media_type, parse_manifest
 from ocikit.image.platform import choose_instance
-from ocikit.spec import Digest, DockerManifestList, Index, mediatypes
+from ocikit.spec import DockerManifestList, Index, mediatypes
 
 if TYPE_CHECKING:
     from ocikit.image.manifest import AnyIndex, AnyManifest, ImageManifest
     from ocikit.image.types import ImageReference, ImageSource, SystemContext
-    from ocikit.spec import Descriptor
+    from ocikit.spec import Descriptor, Digest
 
 __all__ = ["MAX_DEPTH", "UnparsedImage"]
 
@@ -71,8 +73,8 @@ class UnparsedImage:
         Raises:
             Exception: As :meth:`manifest`.
         """
-        data, _ = self.manifest()
-        return self._claimed() or Digest.from_bytes(data)
+        data, media_type = self.manifest()
+        return self._claimed() or manifest_digest(data, media_type)
 
     def signatures(self) -> tuple[bytes, ...]:
         """Return the signatures of the manifest as they are stored; not verified."""
@@ -101,10 +103,15 @@ class UnparsedImage:
     def image_manifest(self) -> ImageManifest:
         """Parse the manifest of the one image that this is.
 
+        Docker's schema 1 is seen as schema 2, for which all layers are read (:mod:`ocikit.image.legacy`).
+
         Raises:
             ManifestError: It is a list of manifests, or malformed.
             Exception: As :meth:`manifest`.
         """
+        data, media_type = self.manifest()
+        if media_type in SCHEMA1:
+            return as_schema2(self._source, data, self.description)[1]
         manifest = self._parsed()
         if isinstance(manifest, Index | DockerManifestList):
             raise ManifestError(f"{self.description}: expected the manifest of an image, found a list of manifests")
@@ -154,10 +161,10 @@ class UnparsedImage:
         check_size(data, what)
         if entry is not None and len(data) != entry.size:
             raise SizeMismatchError(what, entry.size, len(data))
+        media_type = normalise_media_type(served, data)
         claimed = self._claimed()
         if claimed is not None:
-            claimed.verify(data, what=what)
-        media_type = normalise_media_type(served, data)
+            verify_manifest(claimed, data, media_type, what=what)
         if entry is not None and media_type != entry.media_type:
             raise ManifestError(f"{what}: the index says it is {entry.media_type!r}, it was served as {media_type!r}")
         return data, media_type

@@ -32,7 +32,6 @@ from ocikit.errors import (
     ImageNotFoundError,
     ManifestTypeRejectedError,
     NotSupportedError,
-    OCIKitError,
 )
 from ocikit.image import Policy, SystemContext, copy, inspect
 from ocikit.image.compression import DecompressedStream
@@ -205,7 +204,7 @@ def test_damage_is_found_while_recompressing(tmp_path: Path) -> None:
     file = source / "blobs" / victim.replace(":", "/")
     file.write_bytes(gzip.compress(tar_of({"evil": b"evil"})).ljust(file.stat().st_size, b"\0"))
     options = copy.CopyOptions(destination_ctx=ZSTD)
-    with pytest.raises(OCIKitError, match=victim):
+    with pytest.raises(VerificationError, match=victim):
         copy.image(ANY, dest=f"oci:{tmp_path}/out:x", src=f"oci:{source}:x", options=options)
     assert threading.active_count() == 1
 

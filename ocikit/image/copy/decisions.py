@@ -170,6 +170,8 @@ class _Decider:
         layers = tuple(self._layers(manifest, variant))
         media_type = self._image_type(manifest, layers)
         changes = [*_layer_changes(layers)]
+        if manifest.was:
+            changes.insert(0, f"its type {manifest.was} is read and not written")
         lost: tuple[str, ...] = ()
         if media_type != manifest.media_type:
             changes.insert(0, f"its type {manifest.media_type} becomes {media_type}")

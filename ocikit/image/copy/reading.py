@@ -12,10 +12,13 @@ from attrs import frozen
 
 from ocikit.errors import ImageNotFoundError, LimitExceededError, ManifestError
 from ocikit.image.config import check_config
+from ocikit.image.conversion.digests import SCHEMA1
 from ocikit.image.copy.options import ImageListSelection
+from ocikit.image.legacy import as_schema2
 from ocikit.image.platform import platform_name
 from ocikit.image.types import BlobInfo
 from ocikit.image.unparsed import MAX_DEPTH, UnparsedImage
+from ocikit.spec import mediatypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,11 +87,14 @@ class SourceImage(SourceManifest):
         parsed: What it says.
         layers: Its layers, the lowest first.
         is_chosen: Whether it was chosen from an index that is not copied.
+        was: The type that it has at the source, when that is one that is only read: Docker's schema 1. Then ``data``
+            and ``media_type`` are those of the schema 2 that it was turned into.
     """
 
     parsed: ImageManifest
     layers: tuple[SourceLayer, ...] = ()
     is_chosen: bool = False
+    was: str = ""
 
 
 @frozen(kw_only=True)
@@ -206,13 +212,19 @@ class _Reader:
 
     def _image(self, image: UnparsedImage, *, instance: Digest | None) -> SourceImage:
         self._context.is_running_image_allowed(image)
-        manifest = image.image_manifest()
+        data, media_type = image.manifest()
+        manifest: ImageManifest
+        was = ""
+        if media_type in SCHEMA1:
+            was, media_type = media_type, mediatypes.DOCKER_MANIFEST
+            data, manifest = as_schema2(self._source, data, image.description)
+        else:
+            manifest = image.image_manifest()
         check_config(manifest.config, image.description)
         for descriptor in (manifest.config, *manifest.layers):
             # Before anything is written: what could not be verified later.
             descriptor.digest.hasher()
             descriptor.embedded_content()
-        data, media_type = image.manifest()
         return SourceImage(
             instance=instance,
             digest=image.digest(),
@@ -223,6 +235,7 @@ class _Reader:
             parsed=manifest,
             layers=tuple(self._layers(image, manifest)),
             is_chosen=instance != image.instance,
+            was=was,
         )
 
     def _layers(self, image: UnparsedImage, manifest: ImageManifest) -> Iterator[SourceLayer]:

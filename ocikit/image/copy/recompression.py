@@ -12,10 +12,10 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from ocikit.errors import DigestMismatchError
+from ocikit.errors import CompressionError, DigestMismatchError
 from ocikit.image.ahead import ReadAhead
 from ocikit.image.checked import CheckedStream
-from ocikit.image.compression import CompressedStream, DecompressedStream, ExpansionLimits
+from ocikit.image.compression import CompressedStream, DecompressedStream
 from ocikit.image.limits import DEFAULT_LIMITS
 from ocikit.spec import Digest
 
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DiffIDCheck", "Known", "Recompressed"]
 
-_EXPANSION: Final = ExpansionLimits(
-    total_bytes=DEFAULT_LIMITS.total_bytes,
-    ratio=DEFAULT_LIMITS.ratio,
-    ratio_from_bytes=DEFAULT_LIMITS.ratio_from_bytes,
-)
 _AHEAD: Final = 8
 _REMEMBERED: Final = 10_000
 
@@ -48,9 +43,9 @@ class Recompressed:
         work, what = transfer.work, f"layer {transfer.digest}"
         if work is None:
             raise ValueError(f"{what}: nothing is to be done to it")
-        stored = CheckedStream(stream, transfer.digest, transfer.info.size, what)
+        self._stored = stored = CheckedStream(stream, transfer.digest, transfer.info.size, what)
         self._ahead = ReadAhead(
-            lambda: DecompressedStream(stored, limits=_EXPANSION, what=what), "ocikit recompression"
+            lambda: DecompressedStream(stored, limits=DEFAULT_LIMITS.expansion, what=what), "ocikit recompression"
         )
         plain: ByteStream = self._ahead
         if transfer.diff_id is not None:
@@ -67,7 +62,12 @@ class Recompressed:
             CompressionError: The blob is damaged.
             LimitExceededError: More comes out of it than an image may have.
         """
-        return self._stream.read(size)
+        try:
+            return self._stream.read(size)
+        except CompressionError:
+            self._ahead.close()
+            self._stored.verify()  # when it is the wrong layer, that is the error to report
+            raise
 
     def close(self) -> None:
         """End the thread; the stream of the source stays open."""
@@ -123,7 +123,7 @@ class DiffIDCheck:
     def _hash(self) -> None:
         source = _Queued(self._pieces)
         try:
-            plain = DecompressedStream(source, limits=_EXPANSION, what=self._what)
+            plain = DecompressedStream(source, limits=DEFAULT_LIMITS.expansion, what=self._what)
             hasher = self._expected.hasher()
             while piece := plain.read(1 << 20):
                 hasher.update(piece)
