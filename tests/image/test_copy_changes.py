@@ -32,6 +32,7 @@ from ocikit.errors import (
     ImageNotFoundError,
     ManifestTypeRejectedError,
     NotSupportedError,
+    VerificationError,
 )
 from ocikit.image import Policy, SystemContext, copy, inspect
 from ocikit.image.compression import DecompressedStream
