@@ -132,7 +132,7 @@ def default_location(sys: SystemContext | None = None) -> StoreLocation:
         LayoutError: A storage.conf is malformed.
         LimitExceededError: It is larger than 1 MiB.
         InvalidReferenceError: A path in it cannot be written in a reference.
-        OSError: It cannot be read.
+        OSError: It cannot be read, or the one that ``$CONTAINERS_STORAGE_CONF`` names is not there.
     """
     prefix = (sys.root_for_implicit_absolute_paths if sys is not None else None) or ""
     uid = _rootless_uid()
@@ -215,6 +215,8 @@ def _first(files: Iterator[Path]) -> _Settings:
             with file.open("rb") as stream:
                 data = stream.read(_MOST_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
+            if os.environ.get("CONTAINERS_STORAGE_CONF") == str(file):
+                raise
             continue
         if len(data) > _MOST_BYTES:
             raise LimitExceededError(f"{file}: bytes of a storage.conf", _MOST_BYTES)

@@ -167,7 +167,7 @@ def _entry(line: bytes, where: str) -> tuple[bytes, int, bytes]:
     except ParseError as error:
         raise LayoutError(f"{where}: {error}") from error
     kind = entry.get("type") if isinstance(entry, dict) else None
-    if not isinstance(entry, dict) or kind not in {_FILE, _SEGMENT}:
+    if not isinstance(entry, dict) or not isinstance(kind, int) or kind not in {_FILE, _SEGMENT}:
         raise LayoutError(f"{where}: expected an object of type {_FILE} (file) or {_SEGMENT} (segment)")
     if kind == _SEGMENT:
         return b"", 0, _decoded(entry, "payload", where)
