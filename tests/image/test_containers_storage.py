@@ -8,16 +8,17 @@ import json
 import os
 import struct
 import subprocess
+import tempfile
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from builders import Store, digest_of
+from builders import Store, check_layout, digest_of
 from stores import RICH, Tar, fill, image_of, rich_layers, run, specifier
 
 from ocikit._fs import DIRECTORY, Descriptor
 from ocikit.errors import BlobNotFoundError, DigestMismatchError, ImageNotFoundError, LayoutError, NotSupportedError
-from ocikit.image import BlobInfo, inspect, list_images, parse_image_name, transports
+from ocikit.image import BlobInfo, Policy, copy, inspect, list_images, parse_image_name, transports
 from ocikit.image.context import SystemContext
 from ocikit.image.storage import locks
 from ocikit.image.transports.containers_storage import StorageReference
@@ -153,6 +154,25 @@ def test_what_buildah_commits(tmp_path: Path, driver: str) -> None:
         "localhost/base:latest",
         "localhost/upper:2",
     }
+
+
+def test_what_podman_imports_and_tags(tmp_path: Path) -> None:
+    """An image of podman is found by each of its names, and copied as it is: its manifest lists plain layers."""
+    (tmp_path / "layer.tar").write_bytes(Tar().add("file", b"f" * 5000).done())
+    with tempfile.TemporaryDirectory() as short:  # podman allows 50 characters
+        place = ["--root", f"{tmp_path}/vfs", "--runroot", short, "--tmpdir", f"{tmp_path}/tmp"]
+        podman = ["podman", *place, "--storage-driver", "vfs"]
+        run(*podman, "import", "-q", f"{tmp_path}/layer.tar", "localhost/one:1")
+        run(*podman, "tag", "localhost/one:1", "localhost/two:2")
+    store = f"containers-storage:{specifier(tmp_path, 'vfs')}"
+    listed = list_images(store)
+    assert [one.name for one in listed] == ["localhost/one:1", "localhost/two:2"]
+    policy = Policy.insecure_accept_anything()
+    for number, one in enumerate(listed):
+        assert one.reference is not None
+        result = copy.image(policy, dest=f"oci:{tmp_path}/out:{number}", src=one.reference)
+        assert result.digest == one.descriptor.digest
+    assert str(result.digest) in check_layout(tmp_path / "out")
 
 
 def test_images_of_an_index(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from builders import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, digest_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unprivileged import NOBODY, in_child
 
 from ocikit.errors import (
     BlobNotFoundError,
@@ -130,15 +131,43 @@ def test_the_forged_store_is_sound_at_first(tmp_path: Path, driver: str) -> None
     "name", ["../../../../outside/secret", "link", "directory/secret", "absolute", "/etc/hostname", "hop"]
 )
 def test_no_name_leads_out_of_a_layer(tmp_path: Path, outside: Path, name: str) -> None:
-    """Dots, links to files, to directories and to the root stay in the directory of the layer: nothing is there."""
+    """Dots, links to files, to directories and to the root stay in the directory of the layer."""
     store = Forged(tmp_path / "store")
     (store.diff / "link").symlink_to(outside / "secret")
     (store.diff / "directory").symlink_to(outside)
     (store.diff / "absolute").symlink_to("/etc/hostname")
     (store.diff / "hop").symlink_to("../../../../outside/secret")
     store.split([entry(name, len(SECRET))])
-    with pytest.raises(LayoutError, match="which is not there"):
+    with pytest.raises(LayoutError, match=r"which is not there|found something else"):
         store.read()
+
+
+def test_devices_are_not_opened(tmp_path: Path) -> None:
+    """A tar-split that calls a device a file is refused before the device is opened: that might do something."""
+    store = Forged(tmp_path / "store")
+    os.mknod(store.diff / "device", 0o20600, os.makedev(0xFFF, 0xFFFFF))  # nothing has this number: opening is ENXIO
+    store.split([entry("device", 7)])
+    with pytest.raises(LayoutError, match="found something else"):
+        store.read()
+
+
+def test_files_that_may_not_be_read() -> None:
+    """In a store of a user some files belong to other ids; who may not read them is told who may."""
+
+    def refused() -> str:
+        with pytest.raises(PermissionError) as caught:
+            store.read()
+        return str(caught.value)
+
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        store = Forged(Path(place) / "store")
+        for one in (store.root, *store.root.rglob("*")):
+            os.chown(one, NOBODY, NOBODY)
+        (store.diff / "file").chmod(0)
+        os.chown(store.diff / "file", 0, 0)
+        assert "podman unshare" in in_child(refused, user=NOBODY)
+        assert store.read() == PLAIN
 
 
 def test_links_within_a_layer_lead_where_they_led(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ _SEGMENT: Final = 2
 _CHUNK: Final = 1 << 20
 # Headers are small, and whoever reads hashes and writes what it gets at once.
 _ENOUGH: Final = 1 << 18
-_OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_LOOK: Final = getattr(os, "O_PATH", 0) | os.O_NOFOLLOW
 _NOT_THERE: Final = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EXDEV, errno.EISDIR}
 )
@@ -140,22 +140,35 @@ class TarSplitStream:
 
     def _open(self, name: bytes, size: int, shown: str) -> io.FileIO:
         try:
-            fd = open_in_root(self._directory.fd, name, _OPEN)
+            # Looked at before it is opened: opening a device may do something.
+            place = open_in_root(self._directory.fd, name, _LOOK)
         except OSError as error:
             if error.errno in _NOT_THERE:
                 raise LayoutError(
                     f"{shown}: expected a file in the directory of the layer, which is not there: {error.strerror}; "
                     "the store is damaged, or the layer was changed"
                 ) from error
-            raise
+            raise _explained(error, shown) from error
         except ValueError as error:
             raise LayoutError(f"{shown}: not the name of a file: {error}") from error
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
-            os.close(fd)
-            found = f"{status.st_size:,} bytes" if stat.S_ISREG(status.st_mode) else "something else"
-            raise LayoutError(f"{shown}: expected a regular file of {size:,} bytes, found {found}")
-        return io.FileIO(fd)
+        try:
+            status = os.fstat(place)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+                found = f"{status.st_size:,} bytes" if stat.S_ISREG(status.st_mode) else "something else"
+                raise LayoutError(f"{shown}: expected a regular file of {size:,} bytes, found {found}")
+            return io.FileIO(os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC))
+        except PermissionError as error:
+            raise _explained(error, shown) from error
+        finally:
+            os.close(place)
+
+
+def _explained(error: OSError, shown: str) -> OSError:
+    if not isinstance(error, PermissionError):
+        return error
+    # A store of a user holds files of the ids that the user was given, and may not read them as itself.
+    hint = "in a store of a user, some files can be read by `podman unshare` and by root alone"
+    return PermissionError(error.errno, f"{error.strerror} ({hint})", shown)
 
 
 def _entry(line: bytes, where: str) -> tuple[bytes, int, bytes]:
