@@ -17,7 +17,14 @@ from builders import Store, check_layout, digest_of
 from stores import RICH, Tar, fill, image_of, rich_layers, run, specifier
 
 from ocikit._fs import DIRECTORY, Descriptor
-from ocikit.errors import BlobNotFoundError, DigestMismatchError, ImageNotFoundError, LayoutError, NotSupportedError
+from ocikit.errors import (
+    BlobNotFoundError,
+    DigestChangeError,
+    DigestMismatchError,
+    ImageNotFoundError,
+    LayoutError,
+    NotSupportedError,
+)
 from ocikit.image import BlobInfo, Policy, copy, inspect, list_images, parse_image_name, transports
 from ocikit.image.context import SystemContext
 from ocikit.image.storage import locks
@@ -154,6 +161,29 @@ def test_what_buildah_commits(tmp_path: Path, driver: str) -> None:
         "localhost/base:latest",
         "localhost/upper:2",
     }
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_copies_out_of_a_store(made: Made, tmp_path: Path, driver: str) -> None:
+    """A copy has the plain layers and says so, or compresses them; whoever wants its digest kept is told why not."""
+    policy = Policy.insecure_accept_anything()
+    plain = [digest_of(made.layers[name]) for name in RICH]
+    copy.image(policy, dest=f"oci:{tmp_path}/out:plain", src=made.name(driver))
+    found = inspect(f"oci:{tmp_path}/out:plain")
+    assert [(str(one.digest), one.media_type) for one in found.layers] == [
+        (one, mediatypes.IMAGE_LAYER) for one in plain
+    ]
+    seen = json.loads(run("skopeo", "inspect", f"oci:{tmp_path}/out:plain"))
+    assert (seen["Digest"], seen["Layers"]) == (found.digest, plain)
+    gzip = copy.CopyOptions(destination_ctx=SystemContext(compression_format="gzip"))
+    copy.image(policy, dest=f"oci:{tmp_path}/out:gzip", src=made.name(driver), options=gzip)
+    assert {one.media_type for one in inspect(f"oci:{tmp_path}/out:gzip").layers} == {mediatypes.IMAGE_LAYER_GZIP}
+    check_layout(tmp_path / "out")
+    configs = {inspect(f"oci:{tmp_path}/out:{name}").manifest.config.digest for name in ("plain", "gzip")}
+    assert configs == {inspect(made.name(driver)).manifest.config.digest}
+    strict = copy.CopyOptions(preserve_digests=True)
+    with pytest.raises(DigestChangeError, match="layer 0 is kept at the source as"):
+        copy.image(policy, dest=f"oci:{tmp_path}/out:strict", src=made.name(driver), options=strict)
 
 
 def test_what_podman_imports_and_tags(tmp_path: Path) -> None:

@@ -128,6 +128,13 @@ def test_equal_files_are_equal_images(files: dict[str, Path], tmp_path: Path) ->
     assert {str(config.created), *(str(step.created) for step in config.history)} == {"1970-01-02T00:00:00Z"}
 
 
+@pytest.mark.parametrize("seconds", [1 << 40, 1 << 70, -(1 << 40)])
+def test_times_that_are_none(files: dict[str, Path], seconds: int) -> None:
+    """A time that no configuration can have is an error that names it."""
+    with pytest.raises(ManifestError, match=str(seconds)):
+        inspect(f"tarball:{files['']}", SystemContext(destination_timestamp=seconds))
+
+
 def test_configuration_and_annotations(files: dict[str, Path]) -> None:
     """What with_config is given is in the image; layers are filled in, and what is missing."""
     plain = parse(f"{files['']}:{files['upper']}")

@@ -247,15 +247,15 @@ class _Source(ImageSource):
         with contextlib.ExitStack() as stack:
             regions = [self._region(path, stack, sys) for path in reference.resolved]
             layers = [_measure(*region) for region in regions]
+            self._layers = {layer.descriptor.digest: layer for layer in layers}
+            self._config = _config(reference, tuple(layer.diff_id for layer in layers), sys).to_json()
+            self._config_digest = Digest.from_bytes(self._config)
+            self._manifest = Manifest(
+                config=Descriptor.from_content(mediatypes.IMAGE_CONFIG, self._config),
+                layers=tuple(layer.descriptor for layer in layers),
+                annotations=reference.annotations,
+            ).to_json()
             self._stack = stack.pop_all()
-        self._layers = {layer.descriptor.digest: layer for layer in layers}
-        self._config = _config(reference, tuple(layer.diff_id for layer in layers), sys).to_json()
-        self._config_digest = Digest.from_bytes(self._config)
-        self._manifest = Manifest(
-            config=Descriptor.from_content(mediatypes.IMAGE_CONFIG, self._config),
-            layers=tuple(layer.descriptor for layer in layers),
-            annotations=reference.annotations,
-        ).to_json()
 
     @property
     def reference(self) -> ImageReference:
@@ -300,10 +300,16 @@ class _Source(ImageSource):
         return region
 
 
+def _created(seconds: int) -> Timestamp:
+    try:
+        return Timestamp.from_datetime(dt.datetime.fromtimestamp(seconds, dt.UTC))
+    except (OverflowError, OSError, ValueError) as error:
+        raise ManifestError(f"destination_timestamp: {seconds} is in no year that a configuration can name") from error
+
+
 def _config(reference: TarballReference, diff_ids: tuple[Digest, ...], sys: SystemContext | None) -> Image:
     platform = wanted_platforms(sys)[0]
-    moment = dt.datetime.fromtimestamp((sys.destination_timestamp if sys is not None else 0) or 0, dt.UTC)
-    created = Timestamp.from_datetime(moment)
+    created = _created(sys.destination_timestamp if sys is not None else 0)
     given = reference.config or _BARE
     if not (given.architecture or given.os):
         given = evolve(given, architecture=platform.architecture, os=platform.os, variant=platform.variant)
