@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+import trees
 from builders import Store, check_layout, digest_of
 from stores import RICH, Tar, fill, image_of, rich_layers, run, specifier
 
@@ -25,7 +26,7 @@ from ocikit.errors import (
     LayoutError,
     NotSupportedError,
 )
-from ocikit.image import BlobInfo, Policy, copy, inspect, list_images, parse_image_name, transports
+from ocikit.image import BlobInfo, Policy, copy, inspect, list_images, parse_image_name, transports, unpack
 from ocikit.image.context import SystemContext
 from ocikit.image.storage import locks
 from ocikit.image.transports.containers_storage import StorageReference
@@ -184,6 +185,15 @@ def test_copies_out_of_a_store(made: Made, tmp_path: Path, driver: str) -> None:
     strict = copy.CopyOptions(preserve_digests=True)
     with pytest.raises(DigestChangeError, match="layer 0 is kept at the source as"):
         copy.image(policy, dest=f"oci:{tmp_path}/out:strict", src=made.name(driver), options=strict)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_unpacked_from_a_store(made: Made, tmp_path: Path, driver: str) -> None:
+    """An image is unpacked from a store into what it is unpacked into from a layout, verified against its config."""
+    policy = Policy.insecure_accept_anything()
+    unpack(made.name(driver), tmp_path / "store", policy=policy)
+    unpack(f"oci:{made.root}/layout:rich", tmp_path / "layout", policy=policy)
+    assert trees.differences(trees.snapshot(tmp_path / "store"), trees.snapshot(tmp_path / "layout")) == []
 
 
 def test_what_podman_imports_and_tags(tmp_path: Path) -> None:
