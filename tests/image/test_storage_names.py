@@ -226,7 +226,7 @@ def test_the_store_that_skopeo_means(tmp_path: Path, monkeypatch: pytest.MonkeyP
     conf = tmp_path / "storage.conf"
     conf.write_text(
         '[storage]\ndriver = "vfs"\ngraphroot = "$HOME/store-$UID"\nrunroot = "$HOME/run"\n'
-        f'[storage.options]\nadditionalimagestores = ["{tmp_path}/more/vfs"]\n'
+        f"[storage.options]\nadditionalimagestores = ['{tmp_path}/more/vfs']\n"
     )
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(conf))
     run("skopeo", "copy", "--insecure-policy", "-q", f"oci:{layout}:1", "containers-storage:localhost/x:1")
