@@ -21,6 +21,7 @@
     │   ├── ManifestTypeRejectedError        the destination does not accept this manifest type
     │   ├── DigestChangeError                a manifest would have to change and must not (ValueError)
     │   ├── LayoutError                      a layout, archive or directory is damaged or not one (ValueError)
+    │   ├── TransportError                   what was registered is no transport, or its name is taken (ValueError)
     │   ├── LayoutBusyError                  whoever asks has the layout open in a way that excludes it
     │   ├── CompressionError                 compressed data is damaged or of an unknown kind (ValueError)
     │   ├── VerificationError                content is not what it is claimed to be (ValueError)
@@ -101,6 +102,7 @@ __all__ = [
     "SpecError",
     "StateError",
     "SystemCallError",
+    "TransportError",
     "UnpackError",
     "UnsupportedFieldError",
     "ValidationError",
@@ -288,6 +290,10 @@ class LayoutError(ImageError, ValueError):
 
 class LayoutBusyError(ImageError):
     """A thread asks for a layout in a way that its own open source or destination excludes: it would wait for ever."""
+
+
+class TransportError(ImageError, ValueError):
+    """What is registered as a transport has not the interface of one, or another has its name."""
 
 
 class CompressionError(ImageError, ValueError):

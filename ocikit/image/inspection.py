@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
@@ -17,6 +17,8 @@ from ocikit.image.layout.archive import ArchiveReader
 from ocikit.image.layout.store import Access, Layout
 from ocikit.image.transports import as_reference
 from ocikit.image.transports._layout_image import is_name
+from ocikit.image.transports.containers_storage import TRANSPORT as STORAGE
+from ocikit.image.transports.containers_storage import list_store
 from ocikit.image.transports.oci import TRANSPORT as OCI
 from ocikit.image.transports.oci import LayoutReference
 from ocikit.image.transports.oci_archive import TRANSPORT as OCI_ARCHIVE
@@ -34,16 +36,19 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageInspection", "ListedImage", "inspect", "list_images"]
 
+_STORE: Final = f"{STORAGE.name}:"
+
 
 @frozen(kw_only=True)
 class ListedImage:
-    """An image, or an index of images, in the index.json of a layout.
+    """An image, or an index of images, in the index.json of a layout or in a store.
 
     Attributes:
         reference: What to ask for it by; None for an image in an archive with several that has no name of its own.
         name: Its name in the layout; None when it has none.
-        position: Where it stands in index.json, counted from 0.
-        descriptor: What index.json says of its manifest: type, digest, size, platform, annotations.
+        position: Where it stands in index.json, or among the images of a store, counted from 0.
+        descriptor: What index.json says of its manifest: type, digest, size, platform, annotations; of a store, the
+            first three.
     """
 
     reference: ImageReference | None
@@ -126,17 +131,21 @@ def inspect(image: str | ImageReference, sys: SystemContext | None = None) -> Im
 
 
 def list_images(layout: str | os.PathLike[str], sys: SystemContext | None = None) -> tuple[ListedImage, ...]:
-    """List the images in a layout, in the order of its index.json.
+    """List the images in a layout, in the order of its index.json, or in a store.
 
     Args:
-        layout: The directory or the archive; or a name of it, ``oci:path`` or ``oci-archive:file``.
+        layout: The directory or the archive; or a name of it, ``oci:path`` or ``oci-archive:file``. Or a store,
+            ``containers-storage:`` for that of this machine or user, ``containers-storage:[driver@graphroot]`` for
+            another; in one, an image with several names is there several times.
         sys: The circumstances.
 
     Raises:
-        LayoutError: It is no layout.
+        LayoutError: It is no layout, or no store.
         OSError: It cannot be opened.
     """
     path = os.fspath(layout)
+    if isinstance(layout, str) and layout.startswith(_STORE):
+        return tuple(_in_store(layout.removeprefix(_STORE), sys))
     if isinstance(layout, str):
         path = _path_of(layout)
     if Path(path).is_dir():
@@ -148,6 +157,11 @@ def list_images(layout: str | os.PathLike[str], sys: SystemContext | None = None
         return tuple(_listed(archive.index(), path, OCI_ARCHIVE))
     finally:
         archive.close()
+
+
+def _in_store(text: str, sys: SystemContext | None) -> Iterator[ListedImage]:
+    for position, name, reference, descriptor in list_store(text, sys):
+        yield ListedImage(reference=reference, name=name, position=position, descriptor=descriptor)
 
 
 def _path_of(name: str) -> str:
