@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import json
 import random
 import shutil
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tarfile
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 from measuring import Row, Work, alternate, main, timed
@@ -96,12 +97,28 @@ def by_skopeo(source: str, dest: str, *options: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def fresh(work: Callable[[str], object], kind: str, place: Path) -> float:
-    """Return how long a copy to a place takes that is not there yet, and is gone afterwards."""
-    try:
-        return timed(lambda: work(f"{kind}:{place}:x"))
-    finally:
-        shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink(missing_ok=True)
+class Places:
+    """Places that nothing was copied to yet, each with a name of its own; removed together, outside of what is timed.
+
+    A file that loses one of its names is touched by that, as far as anybody can tell: what was linked stays.
+    """
+
+    def __init__(self, directory: Path, kind: str) -> None:
+        self._directory = directory
+        self._kind = kind
+        self._numbers = itertools.count()
+
+    def __enter__(self) -> Self:
+        self._directory.mkdir()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._directory)
+
+    def time(self, work: Callable[[str], object]) -> float:
+        """Return how long a copy to a new place takes, in seconds."""
+        place = self._directory / str(next(self._numbers))
+        return timed(lambda: work(f"{self._kind}:{place}:x"))
 
 
 def lines(work: Work) -> list[Line]:
@@ -125,13 +142,14 @@ def lines(work: Work) -> list[Line]:
     )
     rows: list[Line] = []
     for name, source, kind, options, flags, target, stretch in cases:
-        times = alternate(
-            work,
-            {
-                "ocikit": partial(fresh, partial(_ours, source, options), kind, work.directory / "ours"),
-                "skopeo": partial(fresh, partial(_theirs, source, flags), kind, work.directory / "theirs"),
-            },
-        )
+        with Places(work.directory / "out", kind) as places:
+            times = alternate(
+                work,
+                {
+                    "ocikit": partial(places.time, partial(_ours, source, options)),
+                    "skopeo": partial(places.time, partial(_theirs, source, flags)),
+                },
+            )
         rows.append(
             Row(name=f"{name}: skopeo", ours=times["ocikit"], peer=times["skopeo"], target=target, stretch=stretch)
         )
