@@ -5,6 +5,7 @@ The names here are loaded when they are first used; nothing heavy is imported be
 * names and places: :func:`parse_image_name`, :func:`image_name`, :mod:`ocikit.image.transports`
 * the interfaces: :mod:`ocikit.image.types`
 * looking at them: :func:`inspect`, :func:`list_images`; getting rid of them: :func:`delete`
+* what is kept about them: :func:`referrers`
 * which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
 * from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`
 * as a root file system: :func:`unpack`, within :class:`Limits`
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ocikit.image.inspection import ImageInspection, ListedImage, inspect, list_images
     from ocikit.image.limits import Limits
     from ocikit.image.policy import Policy
+    from ocikit.image.referring import referrers
     from ocikit.image.signature import PolicyContext
     from ocikit.image.transports import delete, image_name, parse_image_name
     from ocikit.image.types import (
@@ -59,6 +61,7 @@ __all__ = [
     "inspect",
     "list_images",
     "parse_image_name",
+    "referrers",
     "signature",
     "transports",
     "unpack",
@@ -89,6 +92,7 @@ _HOMES = {
     "inspect": "inspection",
     "list_images": "inspection",
     "parse_image_name": "transports",
+    "referrers": "referring",
     "signature": "signature",
     "transports": "transports",
     "unpack": "unpacking",

@@ -14,6 +14,8 @@ from ocikit.spec._json import dumps, loads
 from ocikit.spec.annotation_keys import REF_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from ocikit.spec import Digest
 
 __all__ = ["LayoutIndex"]
@@ -116,10 +118,12 @@ class LayoutIndex:
             return position
         if name is not None:
             return self._find_name(name)
-        if len(self) == 1:
-            return 0
         if not len(self):
             raise ImageNotFoundError(f"{self._where}: there are no images in it")
+        # What is listed without a name for what it says about an image is not what somebody asks for without a name.
+        alone = [number for number, entry in enumerate(self._entries) if not _is_attached(entry)]
+        if len(alone) == 1 or len(self) == 1:
+            return (*alone, 0)[0]
         raise AmbiguousImageError(
             f"{self._where}: there are {len(self)} images in it, choose one by its name or as @0 to @{len(self) - 1}; "
             f"names are {self._known()}"
@@ -168,9 +172,29 @@ class LayoutIndex:
             noted = entry.get("annotations")
             entry["annotations"] = {**(noted if isinstance(noted, dict) else {}), REF_NAME: name}
 
+    def put_referrer(self, descriptor: Descriptor) -> None:
+        """Add a manifest that says something about another one, without a name; one that is there stays as it is.
+
+        Args:
+            descriptor: The manifest; its type, digest, size and artifact type are written. Its annotations are not: one
+                of them could be a name.
+        """
+        if all(entry.get("digest") != descriptor.digest for entry in self._entries):
+            entry = {"mediaType": descriptor.media_type, "digest": str(descriptor.digest), "size": descriptor.size}
+            self._entries.append(entry | ({"artifactType": kind} if (kind := descriptor.artifact_type) else {}))
+
     def remove(self, position: int) -> None:
         """Remove the entry at a position."""
         del self._entries[position]
+
+    def drop(self, digest: Digest) -> None:
+        """Remove every entry of a manifest, by whatever name."""
+        self._document["manifests"] = self.without({digest})._entries  # noqa: SLF001 - of this class
+
+    def without(self, digests: Container[str]) -> LayoutIndex:
+        """Return what the index would be without the entries of some manifests."""
+        left = [entry for entry in self._entries if str(entry.get("digest")) not in digests]
+        return LayoutIndex({**self._document, "manifests": left}, self._where)
 
     def digests(self) -> set[Digest]:
         """Return the digests of all entries that have one, whatever they are."""
@@ -185,6 +209,10 @@ class LayoutIndex:
 
 def _is_image(entry: dict[str, Any]) -> bool:
     return entry.get("mediaType") in _IMAGES
+
+
+def _is_attached(entry: dict[str, Any]) -> bool:
+    return bool(entry.get("artifactType")) and _name(entry) is None
 
 
 def _name(entry: dict[str, Any]) -> str | None:

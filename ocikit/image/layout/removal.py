@@ -1,5 +1,9 @@
 """Which blobs go with an image that is deleted: those that nothing else in the layout refers to.
 
+What was attached to the image (manifests without a name that have it as their subject, and the index of them that is
+named after its digest) goes with it, unless the image is still there by another name. Otherwise it would keep the
+blobs of the image, and nobody could ask for it any more.
+
 Two walks over the same graph with opposite doubts. What the image owns is followed only through verified
 documents and known fields. What the others need is followed through everything that might be a reference.
 A doubt thus leaves a blob behind; it never takes one that is needed.
@@ -9,11 +13,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import re
 from typing import TYPE_CHECKING, Final
 
-from ocikit.errors import ImageError, InvalidDigestError, LimitExceededError, NotSupportedError, ParseError
+from ocikit.errors import ImageError, InvalidDigestError, LayoutError, LimitExceededError, NotSupportedError, ParseError
 from ocikit.image.layout.blobs import read_document
+from ocikit.image.layout.referrers import fallback_subject
 from ocikit.image.manifest import LIMIT
 from ocikit.spec import Digest
 from ocikit.spec._json import loads
@@ -21,6 +27,7 @@ from ocikit.spec._json import loads
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ocikit.image.layout.index import LayoutIndex
     from ocikit.image.layout.store import Layout
 
 __all__ = ["delete_image"]
@@ -28,6 +35,7 @@ __all__ = ["delete_image"]
 # The fields of a manifest that hold what belongs to it. A subject does not: it is what the manifest belongs to.
 _LEAVES: Final = ("config", "layers")
 _BRANCHES: Final = ("manifests",)
+_SUBJECT: Final = ("subject",)
 # What might be a digest, and what might be a document within a document, in any JSON text.
 _DIGEST: Final = re.compile(rb"[a-z0-9+._-]{1,32}:[a-zA-Z0-9=_-]{32,}")
 _ESCAPE: Final = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
@@ -37,7 +45,8 @@ _EMBEDDED: Final = re.compile(rb'"data"\s*:\s*"([A-Za-z0-9+/=]+)"')
 def delete_image(layout: Layout, name: str | None, position: int | None) -> None:
     """Delete an image from a layout that was opened to remove.
 
-    The image leaves index.json first: a crash leaves blobs that nothing refers to, never an image without some.
+    The image leaves index.json first, with what was attached to it: a crash leaves blobs that nothing refers to, never
+    an image without some.
 
     Args:
         layout: The layout.
@@ -52,18 +61,61 @@ def delete_image(layout: Layout, name: str | None, position: int | None) -> None
     """
     with layout.changing_index() as index:
         number = index.find(name, position)
-        digest = index.descriptor(number).digest
+        owned = _owned(layout, index.descriptor(number).digest)
         index.remove(number)
+        owned = _remove_attached(layout, index, owned)
     if layout.has_shared_blobs:
         return
-    for blob in _owned(layout, digest) - _needed(layout, index.to_bytes()):
+    for blob in owned - _needed(layout, index.to_bytes()):
         layout.blobs.remove(blob)
+
+
+def _remove_attached(layout: Layout, index: LayoutIndex, gone: set[Digest]) -> set[Digest]:
+    """Remove the entries that only say something about what is gone; return that with what they consist of."""
+    loose = _attached(layout, index)
+    if not loose:
+        return gone
+    kept = _needed(layout, index.without(loose).to_bytes())
+    # What is about something that is kept is kept, with all that it needs; what is about something gone is gone.
+    while staying := [digest for digest, subject in loose.items() if subject in kept]:
+        for digest in staying:
+            del loose[digest]
+            kept |= _reached(layout, {digest})
+    gone = set(gone)
+    while leaving := [digest for digest, subject in loose.items() if subject in gone]:
+        for digest in leaving:
+            del loose[digest]
+            index.drop(digest)
+            gone |= _owned(layout, digest)
+    return gone
+
+
+def _attached(layout: Layout, index: LayoutIndex) -> dict[Digest, Digest]:
+    """Return the entries that nobody asks for by a name of their own, each with what it is about."""
+    loose: dict[Digest, Digest] = {}
+    named = set()
+    for position in range(len(index)):
+        with contextlib.suppress(LayoutError):
+            digest, name = index.descriptor(position).digest, index.name(position)
+            subject = _subject(layout, digest) if name is None else fallback_subject(name)
+            if subject is not None:
+                loose[digest] = subject
+            elif name is not None:
+                named.add(digest)
+    return {digest: subject for digest, subject in loose.items() if digest not in named}
+
+
+def _subject(layout: Layout, digest: Digest) -> Digest | None:
+    return next(iter(_listed(_verified(layout, digest), _SUBJECT)), None)
 
 
 def _needed(layout: Layout, index: bytes) -> set[Digest]:
     """Return everything that can be reached from an index.json."""
+    return _reached(layout, _mentioned(index))
+
+
+def _reached(layout: Layout, pending: set[Digest]) -> set[Digest]:
     found: set[Digest] = set()
-    pending = _mentioned(index)
     while pending:
         digest = pending.pop()
         if digest not in found:
