@@ -5,7 +5,7 @@ The names here are loaded when they are first used; nothing heavy is imported be
 * names and places: :func:`parse_image_name`, :func:`image_name`, :mod:`ocikit.image.transports`
 * the interfaces: :mod:`ocikit.image.types`
 * looking at them: :func:`inspect`, :func:`list_images`; getting rid of them: :func:`delete`
-* what is kept about them: :func:`referrers`
+* what is kept about them: :func:`referrers`; files of any kind as images: :mod:`ocikit.image.artifact`
 * which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
 * from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`
 * as a root file system: :func:`unpack`, within :class:`Limits`
@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocikit.image import copy, signature, transports
+    from ocikit.image import artifact, copy, signature, transports
     from ocikit.image.context import SystemContext
     from ocikit.image.importing import ImportedImage, ImportReport, import_directory
     from ocikit.image.inspection import ImageInspection, ListedImage, inspect, list_images
@@ -54,6 +54,7 @@ __all__ = [
     "PolicyContext",
     "SystemContext",
     "UnpackResult",
+    "artifact",
     "copy",
     "delete",
     "image_name",
@@ -85,6 +86,7 @@ _HOMES = {
     "PolicyContext": "signature",
     "SystemContext": "context",
     "UnpackResult": "unpacking",
+    "artifact": "artifact",
     "copy": "copy",
     "delete": "transports",
     "image_name": "transports",
