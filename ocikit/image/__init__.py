@@ -6,6 +6,7 @@ The names here are loaded when they are first used; nothing heavy is imported be
 * the interfaces: :mod:`ocikit.image.types`
 * looking at them: :func:`inspect`, :func:`list_images`; getting rid of them: :func:`delete`
 * what is kept about them: :func:`referrers`; files of any kind as images: :mod:`ocikit.image.artifact`
+* lists of images for several platforms, made and edited: :mod:`ocikit.image.index`
 * which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
 * from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`
 * as a root file system: :func:`unpack`, within :class:`Limits`
@@ -17,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocikit.image import artifact, copy, signature, transports
+    from ocikit.image import artifact, copy, index, signature, transports
     from ocikit.image.context import SystemContext
     from ocikit.image.importing import ImportedImage, ImportReport, import_directory
     from ocikit.image.inspection import ImageInspection, ListedImage, inspect, list_images
@@ -59,6 +60,7 @@ __all__ = [
     "delete",
     "image_name",
     "import_directory",
+    "index",
     "inspect",
     "list_images",
     "parse_image_name",
@@ -91,6 +93,7 @@ _HOMES = {
     "delete": "transports",
     "image_name": "transports",
     "import_directory": "importing",
+    "index": "index",
     "inspect": "inspection",
     "list_images": "inspection",
     "parse_image_name": "transports",

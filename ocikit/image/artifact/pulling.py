@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from ocikit._fs import DIRECTORY, Descriptor, located, write_whole
 from ocikit.errors import LimitExceededError, ManifestError
-from ocikit.image.artifact.reading import describe, find
+from ocikit.image.artifact.reading import describe
 from ocikit.image.artifact.titles import split_titles
 from ocikit.image.layout.blobs import receive
 from ocikit.image.manifest import LIMIT
@@ -24,6 +24,7 @@ from ocikit.image.place import new_directory
 from ocikit.image.policy import policy_context
 from ocikit.image.transports import as_reference
 from ocikit.image.types import BlobInfo
+from ocikit.image.unparsed import find_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -211,7 +212,7 @@ def _opened(
     sys: SystemContext | None,
 ) -> Iterator[tuple[ImageSource, Artifact]]:
     with policy_context(policy, sys) as context, as_reference(src).new_image_source(sys) as source:
-        chosen = find(source, digest).for_platform(sys)
+        chosen = find_manifest(source, digest).for_platform(sys)
         context.is_running_image_allowed(chosen)
         artifact = describe(chosen)
         if len(artifact.files) > _MAX_FILES:

@@ -13,9 +13,9 @@ from attrs import evolve, field, frozen
 from ocikit._fs import Descriptor as FileDescriptor
 from ocikit.errors import ManifestError, ManifestTypeRejectedError, NotSupportedError
 from ocikit.image.artifact.document import as_files, check_files, make_manifest
-from ocikit.image.artifact.reading import find
 from ocikit.image.transports import as_reference
 from ocikit.image.types import BlobInfo, LayerCompression
+from ocikit.image.unparsed import find_manifest
 from ocikit.spec import DESCRIPTOR_EMPTY_JSON, Descriptor, Digest, mediatypes
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def attach(
     reference = as_reference(image)
     parts = _checked(files, artifact_type, annotations, config, None)
     with reference.new_image_source(sys) as source:
-        subject = _described(find(source, digest))
+        subject = _described(find_manifest(source, digest))
     with reference.new_image_destination(sys) as destination:
         if not destination.supports_referrers:
             raise NotSupportedError(f"{reference}: nothing can be attached to an image there")

@@ -5,42 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ocikit.image.artifact.document import read_manifest
-from ocikit.image.manifest import check_size, normalise_media_type
 from ocikit.image.subject import walk_referrers
 from ocikit.image.transports import as_reference
-from ocikit.image.unparsed import UnparsedImage
-from ocikit.spec import Descriptor
+from ocikit.image.unparsed import UnparsedImage, find_manifest
 
 if TYPE_CHECKING:
     from ocikit.image.artifact.document import Artifact
-    from ocikit.image.types import ImageReference, ImageSource, SystemContext
+    from ocikit.image.types import ImageReference, SystemContext
     from ocikit.spec import Digest
 
-__all__ = ["describe", "find", "inspect", "list_attached"]
-
-
-def find(source: ImageSource, digest: Digest | None) -> UnparsedImage:
-    """Return the manifest of a digest, or what the reference of a source leads to.
-
-    Args:
-        source: The source, open.
-        digest: The digest of a manifest in the same place; None for what the reference leads to.
-
-    Raises:
-        BlobNotFoundError: There is no manifest of that digest.
-        DigestMismatchError: It is not the one that was asked for.
-        OCIKitError: As the source gives it.
-    """
-    top = UnparsedImage(source)
-    if digest is None or digest == top.digest():
-        return top
-    data, served = source.get_manifest(digest)
-    what = f"manifest of {source.reference}, {digest}"
-    check_size(data, what)
-    digest.verify(data, what=what)
-    # The bytes go with the descriptor, so that what was verified is what is used.
-    media_type = normalise_media_type(served, data)
-    return UnparsedImage(source, Descriptor(media_type=media_type, digest=digest, size=len(data), data=data))
+__all__ = ["describe", "inspect", "list_attached"]
 
 
 def describe(image: UnparsedImage) -> Artifact:
@@ -72,7 +46,7 @@ def inspect(image: str | ImageReference, *, digest: Digest | None = None, sys: S
         OCIKitError: As the transport gives it.
     """
     with as_reference(image).new_image_source(sys) as source:
-        return describe(find(source, digest).for_platform(sys))
+        return describe(find_manifest(source, digest).for_platform(sys))
 
 
 def list_attached(
