@@ -146,7 +146,7 @@ class SubjectTable:
         try:
             manifest = _parsed(data, media_type)
             found = _described(data, media_type, manifest)
-        except (ManifestError, NotSupportedError):
+        except (ManifestError, LimitExceededError, NotSupportedError):
             return ()
         if found is not None:
             subject, descriptor = found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-from typing import TYPE_CHECKING, Any
+import tempfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import (
@@ -18,7 +20,7 @@ from builders import (
     manifest_at,
     names_in,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from moving import move, put
 
@@ -30,12 +32,18 @@ from ocikit.errors import (
     ManifestError,
     NotSupportedError,
 )
-from ocikit.image import ImageDestination, delete, parse_image_name, referrers, subject
+from ocikit.image import (
+    ImageDestination,
+    Policy,
+    delete,
+    import_directory,
+    list_images,
+    parse_image_name,
+    referrers,
+    subject,
+)
 from ocikit.image.subject import describe_referrer, walk_referrers
 from ocikit.spec import Digest, Index, Manifest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 EMPTY = "application/vnd.oci.empty.v1+json"
 SBOM, SIGNATURE = "application/vnd.example.sbom", "application/vnd.example.signature"
@@ -147,6 +155,7 @@ def test_who_else_is_in_the_layout_does_not_matter(tmp_path: Path) -> None:
         refer(store, image, manifests=[]),
         refer(store, image, mediaType=OCI_INDEX),
         store.blob(OCI_MANIFEST, b" " * ((4 << 20) + 1)),
+        store.blob(OCI_MANIFEST, b'{"subject":' + b"[" * 10_000 + b"]" * 10_000 + b"}"),
         store.image(docker=True, extra={"subject": image}),
         store.blob("application/json", store.blobs[good["digest"]]) | {"digest": digest_of(b"nowhere")},
         missing,
@@ -157,6 +166,12 @@ def test_who_else_is_in_the_layout_does_not_matter(tmp_path: Path) -> None:
     document["manifests"][1:1] = [{}, {"mediaType": OCI_MANIFEST, "digest": 3, "size": -1}]
     (layout / "index.json").write_text(json.dumps(document))
     assert digests(f"oci:{layout}:x") == [good["digest"]]
+    directory = store.directory(tmp_path / "d", image)
+    for encoded in [one["digest"].partition(":")[2] for one in broken]:
+        if (directory / encoded).exists():
+            (directory / encoded).rename(directory / f"{encoded}.manifest.json")
+    (directory / "none.manifest.json").write_bytes(b"")
+    assert digests(f"dir:{directory}") == [good["digest"]]
 
 
 @pytest.mark.parametrize("transport", ["oci", "dir"])
@@ -275,6 +290,22 @@ def test_an_image_without_a_name_beside_others(tmp_path: Path) -> None:
         referrers(f"oci:{two}")
 
 
+@pytest.mark.parametrize("kind", ["layout", "archive"])
+def test_imported_beside_others(tmp_path: Path, kind: str) -> None:
+    """What only says something about an image is no further image to import, and the image is listed as before."""
+    store = Store()
+    image = store.image()
+    names = {"": image, image["digest"].replace(":", "-"): store.index(refer(store, image))}
+    (tmp_path / "in").mkdir()
+    place = getattr(store, kind)(tmp_path / "in" / "a.tar", names)
+    report = import_directory(tmp_path / "in", policy=Policy.insecure_accept_anything(), dest=tmp_path / "out")
+    assert [str(one.result.digest) for one in report.imported if one.result] == [image["digest"]]
+    assert report.failed == ()
+    reference = list_images(place)[0].reference
+    assert reference is not None
+    assert move(str(reference), f"oci:{tmp_path}/o:x") == image["digest"]
+
+
 def test_referrers_of_referrers(tmp_path: Path) -> None:
     """The walk goes from what is referred to, to what refers, each once; what it yields is verified."""
     store = Store()
@@ -385,3 +416,34 @@ def test_deleting_an_image_with_what_is_about_it(tmp_path: Path) -> None:
     delete(f"oci:{kept}:x")
     assert digests(f"oci:{kept}:sbom", digest=image["digest"]) == [named["digest"]]
     assert image["digest"] in {f"sha256:{path.name}" for path in (kept / "blobs").glob("*/*")}
+
+
+ABOUT = st.lists(st.tuples(st.integers(0, 7), st.booleans()), min_size=1, max_size=6)
+
+
+@settings(max_examples=40)
+@given(about=ABOUT, order=st.permutations("abc"))
+def test_deleting_in_any_order(about: list[tuple[int, bool]], order: list[str]) -> None:
+    """What is left is whole, with what it is about; where only images have names, nothing is left in the end."""
+    store = Store()
+    made = [store.image({name: name.encode()}) for name in "abc"]
+    names = dict(zip("abc", made, strict=True))
+    for number, (to, named) in enumerate(about):
+        made.append(refer(store, made[to % len(made)], content=b"%d" % number))
+        names |= {f"n{number}": made[-1]} if named else {}
+    with tempfile.TemporaryDirectory() as scratch:
+        layout = store.layout(Path(scratch), names)
+        with parse_image_name(f"oci:{layout}:a").new_image_destination() as writing:
+            for one in made[3:]:
+                writing.put_referrer(store.blobs[one["digest"]])
+            writing.commit()
+        for name in order:
+            delete(f"oci:{layout}:{name}")
+            for digest in check_layout(layout):
+                document = store.blobs[digest] if digest in {one["digest"] for one in made} else b"{}"
+                to = json.loads(document).get("subject", {}).get("digest", digest)
+                assert (layout / "blobs" / "sha256" / to.partition(":")[2]).exists()
+        assert {one for one in names_in(layout) if one} == {name for name in names if name not in "abc"}
+        if not any(named for _, named in about):
+            assert names_in(layout) == []
+            assert list((layout / "blobs" / "sha256").iterdir()) == []

@@ -144,8 +144,10 @@ class Gathering:
         else:
             self._context.is_running_image_allowed(image)
             manifest = image.image_manifest()
-            for blob in (manifest.config, *manifest.layers):
-                self.blobs.setdefault(blob.digest, source)
+            kept = source.layer_infos_for_copy(image.instance) or ()
+            digests = [blob.digest for blob in (manifest.config, *manifest.layers)]
+            for blob in (*digests, *(info.digest for info in kept if info.digest is not None)):
+                self.blobs.setdefault(blob, source)
         self.manifests[digest] = Gathered(image=image, source=source)
 
     def _add_index(self, source: ImageSource, image: UnparsedImage, *, depth: int) -> None:

@@ -9,26 +9,23 @@ manifest, and never where it is listed.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ocikit.errors import BlobNotFoundError, LayoutError, NotSupportedError
 from ocikit.image.layout.blobs import read_document
 from ocikit.image.manifest import LIMIT
 from ocikit.image.subject import SubjectTable
-from ocikit.spec import Digest, mediatypes
+from ocikit.spec import mediatypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ocikit.image.layout.index import LayoutIndex
     from ocikit.image.types import ByteStream
-    from ocikit.spec import Descriptor
+    from ocikit.spec import Descriptor, Digest
 
-__all__ = ["fallback_subject", "find_referrers"]
-
-_FALLBACK: Final = re.compile("(sha256)-([0-9a-f]{64})")
+__all__ = ["find_referrers"]
 
 
 class _Blobs(Protocol):
@@ -62,16 +59,6 @@ def find_referrers(blobs: _Blobs, index: LayoutIndex, where: str) -> SubjectTabl
             data = _read(blobs, entry, f"{where}: manifest {entry.digest}")
             pending.extend(table.add(data, entry.media_type, entry.digest))
     return table
-
-
-def fallback_subject(name: str) -> Digest | None:
-    """Return the digest that a name in index.json stands for, when it is that of a list of referrers.
-
-    Args:
-        name: The name, such as ``sha256-<hex>`` (distribution specification, "referrers tag schema").
-    """
-    found = _FALLBACK.fullmatch(name)
-    return Digest(f"{found[1]}:{found[2]}") if found is not None else None
 
 
 def _entries(index: LayoutIndex) -> Iterator[Descriptor]:

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import ImageError, InvalidDigestError, LayoutError, LimitExceededError, NotSupportedError, ParseError
 from ocikit.image.layout.blobs import read_document
-from ocikit.image.layout.referrers import fallback_subject
+from ocikit.image.layout.index import fallback_subject
 from ocikit.image.manifest import LIMIT
 from ocikit.spec import Digest
 from ocikit.spec._json import loads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Container, Iterable
 
     from ocikit.image.layout.index import LayoutIndex
     from ocikit.image.layout.store import Layout
@@ -75,19 +75,33 @@ def _remove_attached(layout: Layout, index: LayoutIndex, gone: set[Digest]) -> s
     loose = _attached(layout, index)
     if not loose:
         return gone
-    kept = _needed(layout, index.without(loose).to_bytes())
     # What is about something that is kept is kept, with all that it needs; what is about something gone is gone.
-    while staying := [digest for digest, subject in loose.items() if subject in kept]:
-        for digest in staying:
-            del loose[digest]
-            kept |= _reached(layout, {digest})
+    kept = _needed(layout, index.without(loose).to_bytes())
+    staying = _followers(loose, kept, lambda digest: _needed(layout, digest.encode(), kept))
+    leaving = {digest: subject for digest, subject in loose.items() if digest not in staying}
     gone = set(gone)
-    while leaving := [digest for digest, subject in loose.items() if subject in gone]:
-        for digest in leaving:
-            del loose[digest]
-            index.drop(digest)
-            gone |= _owned(layout, digest)
+    index.drop(_followers(leaving, gone, lambda digest: _owned(layout, digest)))
     return gone
+
+
+def _followers(loose: dict[Digest, Digest], known: set[Digest], brings: Callable[[Digest], set[Digest]]) -> set[Digest]:
+    """Return the entries that are about something known, or about what such an entry brings along, and so on.
+
+    What they bring becomes known, too, so that nothing is looked at twice.
+    """
+    about: dict[Digest, list[Digest]] = {}
+    for digest, subject in loose.items():
+        about.setdefault(subject, []).append(digest)
+    found: set[Digest] = set()
+    pending = [digest for subject in about.keys() & known for digest in about[subject]]
+    while pending:
+        digest = pending.pop()
+        if digest not in found:
+            found.add(digest)
+            brought = brings(digest)
+            known |= brought
+            pending += [one for subject in about.keys() & brought for one in about[subject]]
+    return found
 
 
 def _attached(layout: Layout, index: LayoutIndex) -> dict[Digest, Digest]:
@@ -109,16 +123,13 @@ def _subject(layout: Layout, digest: Digest) -> Digest | None:
     return next(iter(_listed(_verified(layout, digest), _SUBJECT)), None)
 
 
-def _needed(layout: Layout, index: bytes) -> set[Digest]:
-    """Return everything that can be reached from an index.json."""
-    return _reached(layout, _mentioned(index))
-
-
-def _reached(layout: Layout, pending: set[Digest]) -> set[Digest]:
+def _needed(layout: Layout, index: bytes, known: Container[Digest] = ()) -> set[Digest]:
+    """Return everything that can be reached from an index.json, or else mentions digests, and is not known already."""
     found: set[Digest] = set()
+    pending = _mentioned(index)
     while pending:
         digest = pending.pop()
-        if digest not in found:
+        if digest not in found and digest not in known:
             found.add(digest)
             pending |= _mentioned(_document(layout, digest))
     return found

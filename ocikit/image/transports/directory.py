@@ -226,13 +226,19 @@ class _Source(ImageSource):
         table = SubjectTable(str(self._reference))
         for name in sorted(os.listdir(self._directory.fd)):
             digest = _instance_of(name)
-            if digest is not None:
-                data = _read(self._directory.fd, name, self._path)
-                # What cannot be read as a manifest refers to nothing.
-                with contextlib.suppress(ManifestError, NotSupportedError):
-                    digest.verify(data, what=f"{self._path}/{name}")
-                    table.add(data, guess_media_type(data), digest)
+            found = self._instance(name, digest) if digest is not None else None
+            if digest is not None and found is not None:
+                table.add(*found, digest)
         return table
+
+    def _instance(self, name: str, digest: Digest) -> tuple[bytes, str] | None:
+        """Return a manifest, verified, and its type; None when it is nothing that could refer to others."""
+        try:
+            data = _read(self._directory.fd, name, self._path)
+            digest.verify(data, what=f"{self._path}/{name}")
+            return data, guess_media_type(data)
+        except (ManifestError, LimitExceededError, NotSupportedError):
+            return None
 
     def close(self) -> None:
         self._stack.close()
