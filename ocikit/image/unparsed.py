@@ -188,7 +188,8 @@ def find_manifest(source: ImageSource, digest: Digest | None) -> UnparsedImage:
     data, served = source.get_manifest(digest)
     what = f"manifest of {source.reference}, {digest}"
     check_size(data, what)
-    digest.verify(data, what=what)
-    # The bytes go with the descriptor, so that what was verified is what is used.
     media_type = normalise_media_type(served, data)
-    return UnparsedImage(source, Descriptor(media_type=media_type, digest=digest, size=len(data), data=data))
+    verify_manifest(digest, data, media_type, what=what)
+    # The bytes go with the descriptor, so that what was verified is what is used; the digest of schema 1 is of a part.
+    embedded = data if media_type not in SCHEMA1 else None
+    return UnparsedImage(source, Descriptor(media_type=media_type, digest=digest, size=len(data), data=embedded))

@@ -14,6 +14,7 @@ from builders import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
     OCI_INDEX,
+    OCI_MANIFEST,
     Descriptor,
     Store,
     check_layout,
@@ -343,6 +344,26 @@ def test_a_list_of_docker(tmp_path: Path) -> None:
         index.edit(ANYTHING, src=f"dir:{tmp_path}/out", dest=f"dir:{tmp_path}/new", members=[oci])
 
 
+def test_options_of_copies(tmp_path: Path) -> None:
+    """An index is copied as others are: Docker's images become OCI's in a layout, blobs are linked when asked."""
+    store, other = Store(), Store()
+    directory = f"dir:{store.directory(tmp_path / 'd', store.image({'d': b''}, docker=True, architecture='s390x'))}"
+    layout = other.layout(tmp_path / "l", {"x": other.image()})
+    done = index.create(
+        ANYTHING,
+        dest=f"oci:{tmp_path}/new:x",
+        members=[directory, f"oci:{layout}:x"],
+        options=CopyOptions(image_list_selection=ImageListSelection.ALL, link_blobs=True),
+    )
+    check_layout(tmp_path / "new")
+    assert [(one.media_type, one.platform) for one in Index.from_json(done.manifest).manifests] == [
+        (OCI_MANIFEST, Platform(architecture="s390x", os="linux")),
+        (OCI_MANIFEST, AMD),
+    ]
+    blobs = {path.name: path.stat().st_nlink for path in (tmp_path / "new" / "blobs" / "sha256").iterdir()}
+    assert max(blobs.values()) == 2
+
+
 def test_images_that_are_not_there(tmp_path: Path) -> None:
     """What an index lists without having it stays listed; an index that has nothing is not copied."""
     store = Store()
@@ -376,7 +397,14 @@ def test_what_goes_wrong_changes_nothing(tmp_path: Path) -> None:
         (ImageNotFoundError, {"remove_digests": [Digest(digest_of(b"none"))]}),
         (LimitExceededError, {"change": lambda one: index.annotate(one, {"k": "v" * (4 << 20)})}),
         (ManifestError, {"src": f"oci:{layout}:one"}),
-        (ValueError, {"options": CopyOptions(image_list_selection=ImageListSelection.ALL)}),
+        (
+            ValueError,
+            {
+                "options": CopyOptions(
+                    image_list_selection=ImageListSelection.SPECIFIC, instances=(Digest(digest_of(b"")),)
+                )
+            },
+        ),
     ]
     for error, arguments in cases:
         with pytest.raises(error):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ocikit.errors import ManifestError
 from ocikit.image.artifact.document import read_manifest
 from ocikit.image.subject import walk_referrers
 from ocikit.image.transports import as_reference
 from ocikit.image.unparsed import UnparsedImage, find_manifest
+from ocikit.spec import mediatypes
 
 if TYPE_CHECKING:
     from ocikit.image.artifact.document import Artifact
@@ -27,7 +29,13 @@ def describe(image: UnparsedImage) -> Artifact:
         ManifestError: It is malformed, or none that an artifact is kept in.
         OCIKitError: As the source gives it.
     """
-    return read_manifest(image.image_manifest(), image.reference, image.digest(), image.manifest()[0])
+    data, media_type = image.manifest()
+    if media_type != mediatypes.IMAGE_MANIFEST:
+        raise ManifestError(
+            f"{image.description}: expected an artifact, in a manifest of type {mediatypes.IMAGE_MANIFEST}, found "
+            f"{media_type}"
+        )
+    return read_manifest(image.image_manifest(), image.reference, image.digest(), data)
 
 
 def inspect(image: str | ImageReference, *, digest: Digest | None = None, sys: SystemContext | None = None) -> Artifact:

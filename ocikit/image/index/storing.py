@@ -26,6 +26,7 @@ from ocikit.spec import mediatypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import BinaryIO
 
     from ocikit.image.copy import CopyResult
     from ocikit.image.manifest import AnyIndex
@@ -58,7 +59,7 @@ def create(
         annotations: Annotations of the index.
         artifact_type: What the index is, when it is not that of a container image.
         subject: A manifest that the index is about.
-        options: How to copy; what it says of lists is not for here.
+        options: How to copy; everything that is listed is copied.
 
     Returns:
         What was written, as :func:`ocikit.image.copy.image` says it.
@@ -103,7 +104,7 @@ def edit(
         remove_digests: What is removed, before anything is added.
         change: Makes any other change, in the end: a function of an index that returns another one, such as
             ``lambda index: annotate(index, {"key": "value"})``. What it adds is listed, and not copied.
-        options: How to copy; what it says of lists is not for here.
+        options: How to copy; everything that is listed is copied.
 
     Returns:
         What was written, as :func:`ocikit.image.copy.image` says it.
@@ -140,8 +141,8 @@ def edit(
 
 def _checked(options: CopyOptions | None) -> CopyOptions:
     options = options or CopyOptions()
-    if options.image_list_selection is not ImageListSelection.SYSTEM or options.instances:
-        raise ValueError("what an index lists is said by its members: leave image_list_selection and instances out")
+    if options.image_list_selection is ImageListSelection.SPECIFIC:
+        raise ValueError("what an index lists is said by its members: leave ImageListSelection.SPECIFIC out")
     return options
 
 
@@ -255,6 +256,10 @@ class _Source(ImageSource):
         if source is None:
             raise BlobNotFoundError(f"{self._reference}: there is no blob {info.digest}")
         return source.get_blob(info)
+
+    def local_blob(self, info: BlobInfo) -> BinaryIO | None:
+        source = self._blobs.get(info.digest) if info.digest is not None else None
+        return source.local_blob(info) if source is not None else None
 
     def get_signatures(self, instance: Digest | None = None) -> tuple[bytes, ...]:
         gathered = self._manifests.get(instance) if instance is not None else None
