@@ -273,8 +273,9 @@ def test_edited_in_an_archive_and_not_in_a_directory(tmp_path: Path) -> None:
     assert skopeo_digest(archive) == done.digest
     assert len(json.loads(done.manifest)["manifests"]) == 2
     directory = f"dir:{store.directory(tmp_path / 'd', top)}"
-    with pytest.raises(LayoutBusyError):
+    with pytest.raises(LayoutBusyError) as caught:
         index.edit(ANYTHING, src=directory, members=[other])
+    assert "name another dest" in caught.value.__notes__[0]
     assert skopeo_digest(directory) == top["digest"]
 
 

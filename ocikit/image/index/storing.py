@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, field, frozen
 
-from ocikit.errors import BlobNotFoundError, ImageNotFoundError, NotSupportedError
+from ocikit.errors import BlobNotFoundError, ImageNotFoundError, LayoutBusyError, NotSupportedError
 from ocikit.image.copy import CopyOptions, ImageListSelection
 from ocikit.image.copy import image as copy_image
 from ocikit.image.index.editing import add, empty, remove
@@ -173,7 +173,13 @@ def _write(
     else:
         options = evolve(options, image_list_selection=ImageListSelection.SPECIFIC, instances=there)
     reference = _Reference(dest=str(dest), data=data, media_type=index.MEDIA_TYPE, gathering=gathering)
-    return copy_image(Policy.insecure_accept_anything(), dest=dest, src=reference, options=options)
+    try:
+        return copy_image(Policy.insecure_accept_anything(), dest=dest, src=reference, options=options)
+    except LayoutBusyError as error:
+        error.add_note(
+            f"{dest} has a part of the index, and is not read and written at the same time: name another dest"
+        )
+        raise
 
 
 class _Transport(ImageTransport):
