@@ -172,18 +172,21 @@ def _path_of(name: str) -> str:
 
 
 def _listed(index: LayoutIndex, path: str, transport: ImageTransport) -> Iterator[ListedImage]:
+    only = index.only()
     for position in range(len(index)):
         descriptor = index.descriptor(position)
         if descriptor.media_type in mediatypes.MANIFESTS:
             yield ListedImage(
-                reference=_reference(index, position, path, transport),
+                reference=_reference(index, position, path, transport, only),
                 name=index.name(position),
                 position=position,
                 descriptor=descriptor,
             )
 
 
-def _reference(index: LayoutIndex, position: int, path: str, transport: ImageTransport) -> ImageReference | None:
+def _reference(
+    index: LayoutIndex, position: int, path: str, transport: ImageTransport, only: int | None
+) -> ImageReference | None:
     """Return a reference that leads to this image and to no other; None when an archive has no such.
 
     It is made, not parsed: a colon in the path would be read as the beginning of the name.
@@ -194,6 +197,6 @@ def _reference(index: LayoutIndex, position: int, path: str, transport: ImageTra
     resolved = os.path.realpath(path)
     if transport is OCI:
         return LayoutReference(path=path, resolved=resolved, name=name, position=position if name is None else None)
-    if name is not None or len(index) == 1:
+    if name is not None or position == only:
         return ArchiveReference(path=path, resolved=resolved, name=name)
     return None

@@ -299,11 +299,15 @@ class ImageSource(_Closing):
         one returns it. What the place says of them is **not verified**.
 
         Args:
-            subject: The digest of the manifest that they are about.
+            subject: The digest of the manifest that they are about; it need not be that of the image itself.
 
         Returns:
             A descriptor for each, with ``artifact_type`` and the annotations of its manifest as far as the place knows
             them; nothing where none are kept.
+
+        Raises:
+            VerificationError: The place had to be looked through, and a manifest in it is not what it is listed as.
+            LimitExceededError: There are too many manifests to look through.
         """
         del subject
         return ()
@@ -450,7 +454,8 @@ class ImageDestination(_Closing):
     def put_referrer(self, manifest: bytes) -> None:
         """Store a manifest that has another one as its ``subject``, beside the image; its blobs were put before.
 
-        It is found by :meth:`ImageSource.get_referrers` from :meth:`commit` on.
+        It is found by :meth:`ImageSource.get_referrers` from :meth:`commit` on. A commit without any call of
+        :meth:`put_manifest` adds the referrers and leaves the image that is there as it is.
 
         Args:
             manifest: The exact bytes.
@@ -469,5 +474,6 @@ class ImageDestination(_Closing):
 
         Raises:
             LayoutError: No manifest was put, or the place changed into something else meanwhile.
+            NotSupportedError: Only referrers were put, and nothing is added to what is there (archives).
             OSError: The place cannot be written; the image is not visible.
         """

@@ -9,14 +9,14 @@ from ocikit.image.conversion.digests import SCHEMA1, manifest_digest, verify_man
 from ocikit.image.legacy import as_schema2
 from ocikit.image.manifest import check_size, normalise_media_type, parse_manifest
 from ocikit.image.platform import choose_instance
-from ocikit.spec import DockerManifestList, Index, mediatypes
+from ocikit.spec import Descriptor, DockerManifestList, Index, mediatypes
 
 if TYPE_CHECKING:
     from ocikit.image.manifest import AnyIndex, AnyManifest, ImageManifest
     from ocikit.image.types import ImageReference, ImageSource, SystemContext
-    from ocikit.spec import Descriptor, Digest
+    from ocikit.spec import Digest
 
-__all__ = ["MAX_DEPTH", "UnparsedImage"]
+__all__ = ["MAX_DEPTH", "UnparsedImage", "find_manifest"]
 
 #: How many indexes may be nested in each other.
 MAX_DEPTH: Final = 8
@@ -168,3 +168,28 @@ class UnparsedImage:
         if entry is not None and media_type != entry.media_type:
             raise ManifestError(f"{what}: the index says it is {entry.media_type!r}, it was served as {media_type!r}")
         return data, media_type
+
+
+def find_manifest(source: ImageSource, digest: Digest | None) -> UnparsedImage:
+    """Return the manifest of a digest, or what the reference of a source leads to.
+
+    Args:
+        source: The source, open.
+        digest: The digest of a manifest in the same place; None for what the reference leads to.
+
+    Raises:
+        BlobNotFoundError: There is no manifest of that digest.
+        DigestMismatchError: It is not the one that was asked for.
+        OCIKitError: As the source gives it.
+    """
+    top = UnparsedImage(source)
+    if digest is None or digest == top.digest():
+        return top
+    data, served = source.get_manifest(digest)
+    what = f"manifest of {source.reference}, {digest}"
+    check_size(data, what)
+    media_type = normalise_media_type(served, data)
+    verify_manifest(digest, data, media_type, what=what)
+    # The bytes go with the descriptor, so that what was verified is what is used; the digest of schema 1 is of a part.
+    embedded = data if media_type not in SCHEMA1 else None
+    return UnparsedImage(source, Descriptor(media_type=media_type, digest=digest, size=len(data), data=embedded))

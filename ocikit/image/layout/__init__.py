@@ -6,6 +6,7 @@
 * :mod:`~ocikit.image.layout.locks`: who waits for whom.
 * :mod:`~ocikit.image.layout.temporary`: files on their way, and what a crash left of them.
 * :mod:`~ocikit.image.layout.store`: a layout in a directory, with all of the above.
+* :mod:`~ocikit.image.layout.referrers`: which manifests are about which others.
 * :mod:`~ocikit.image.layout.removal`: which blobs go with an image that is deleted.
 * :mod:`~ocikit.image.layout.archive`: a layout in a tar file, read in place or in one pass, written in one go.
 

@@ -21,6 +21,7 @@ from ocikit.image.transports._paths import PathReference, resolve, validate_scop
 from ocikit.image.types import BlobInfo, ImageTransport
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import BinaryIO
 
     from ocikit.image.types import ByteStream, SystemContext
@@ -154,5 +155,5 @@ class _Destination(LayoutDestination):
     def _store(self, stream: ByteStream, info: BlobInfo) -> BlobInfo:
         return self._open().blobs.put(stream, info)
 
-    def _publish(self, descriptor: Descriptor, name: str | None) -> None:
-        self._open().add(descriptor, name)
+    def _publish(self, descriptor: Descriptor | None, name: str | None, referrers: Sequence[Descriptor]) -> None:
+        self._open().add(descriptor, name, referrers)
