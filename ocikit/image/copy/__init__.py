@@ -3,6 +3,7 @@
 * :mod:`.reading`: every manifest, verified and allowed
 * :mod:`.decisions`: what becomes of each, and of its layers
 * :mod:`.transfers`: the blobs that this takes, each once
+* :mod:`.referring`: what refers to the image, and goes with it
 * :mod:`.blobs`, :mod:`.recompression`, :mod:`.foreign`: the bytes
 * :mod:`.rewriting`, :mod:`.writing`: the manifests as they are in the end
 * :mod:`.engine`: the whole of it; :mod:`.preview`: the same without copying

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from ocikit.errors import ImageError, NotSupportedError
 from ocikit.image.copy.blobs import copy_blobs
 from ocikit.image.copy.decisions import as_it_is, decide
 from ocikit.image.copy.options import CopyOptions
 from ocikit.image.copy.reading import SourceImage, read_manifests
+from ocikit.image.copy.referring import find_referrers, put_referrers
 from ocikit.image.copy.results import BlobOutcome, CopyResult
 from ocikit.image.copy.transfers import StoredBlob, transfers
 from ocikit.image.copy.writing import WrittenManifest, copied_blobs, put_manifests, written
@@ -81,13 +84,16 @@ def image(
             return _result(destination_reference, *_unchanged(manifests))
         with destination_reference.new_image_destination(options.destination_ctx) as destination:
             decisions = decide(manifests, source, destination, options)
-            wanted = transfers(decisions)
+            referrers = find_referrers(decisions, source, destination, options)
+            wanted = transfers(decisions, (transfer for one in referrers for transfer in one.transfers))
             stored = copy_blobs(wanted, source, destination, options)
             new = written(decisions, stored, options)
             put_manifests(new, destination)
+            put_referrers(referrers, destination)
             destination.commit()
     _log.debug("%s copied to %s: %s, %d blobs", source_reference, destination_reference, new[-1].digest, len(stored))
-    return _result(destination_reference, new, copied_blobs(wanted, stored, new))
+    result = _result(destination_reference, new, copied_blobs(wanted, stored, new))
+    return evolve(result, referrers=tuple(one.digest for one in referrers if not one.is_listed))
 
 
 def _result(

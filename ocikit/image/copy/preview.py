@@ -10,6 +10,7 @@ from ocikit.image.copy.blobs import without_copying
 from ocikit.image.copy.decisions import decide
 from ocikit.image.copy.options import CopyOptions
 from ocikit.image.copy.reading import read_manifests
+from ocikit.image.copy.referring import find_referrers
 from ocikit.image.copy.results import BlobOutcome
 from ocikit.image.copy.transfers import StoredBlob, transfers
 from ocikit.image.policy import policy_context
@@ -73,12 +74,14 @@ class CopyPlan:
         destination: Where it would go.
         manifests: The manifests in the order in which they would be written, the one that the copy is about last.
         blobs: Every blob once, in the order of the manifests.
+        referrers: The digests of the manifests that refer to the image and would be copied with it.
     """
 
     source: ImageReference
     destination: ImageReference
     manifests: tuple[PlannedManifest, ...]
     blobs: tuple[PlannedBlob, ...]
+    referrers: tuple[Digest, ...] = ()
 
     @property
     def bytes_to_copy(self) -> int:
@@ -141,15 +144,17 @@ def plan(
         manifests = read_manifests(source, context, options)
         with destination_reference.new_image_destination(options.destination_ctx) as destination:
             decisions = decide(manifests, source, destination, options)
+            referrers = find_referrers(decisions, source, destination, options)
             blobs = tuple(
                 _planned(one, without_copying(one, destination, must_read=options.verify_diff_ids))
-                for one in transfers(decisions)
+                for one in transfers(decisions, (transfer for one in referrers for transfer in one.transfers))
             )
     return CopyPlan(
         source=source_reference,
         destination=destination_reference,
         manifests=tuple(map(_manifest, decisions)),
         blobs=blobs,
+        referrers=tuple(one.digest for one in referrers if not one.is_listed),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
@@ -78,15 +79,19 @@ def key_of(layer: LayerDecision) -> Key:
     return layer.source.digest, layer.work
 
 
-def transfers(decisions: Iterable[Decision]) -> tuple[Transfer, ...]:
-    """Return every blob that the manifests need, once, in the order of the manifests.
+def transfers(decisions: Iterable[Decision], more: Iterable[Transfer] = ()) -> tuple[Transfer, ...]:
+    """Return every blob that is needed, once, in the order of the manifests.
+
+    Args:
+        decisions: What becomes of the manifests.
+        more: What is needed besides.
 
     Raises:
         SizeMismatchError: Two descriptors of the same blob contradict each other.
         DigestMismatchError: Two configurations want the same layer to have other plain bytes.
     """
     unique: dict[Key, Transfer] = {}
-    for wanted in (transfer for decision in decisions for transfer in _of(decision)):
+    for wanted in chain((transfer for decision in decisions for transfer in _of(decision)), more):
         first = unique.setdefault(wanted.key, wanted)
         if first is not wanted:
             unique[wanted.key] = _both(first, wanted)

@@ -176,7 +176,7 @@ def copied_blobs(
         CopiedBlob(
             digest=stored[one.key].digest,
             size=stored[one.key].size,
-            media_type=types[one.key],
+            media_type=types.get(one.key, one.info.media_type),
             outcome=stored[one.key].outcome,
             source_digest=one.digest,
         )
