@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,6 +41,7 @@ from ocikit.spec import Digest, DockerManifestList, Index, Platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from ocikit.image.manifest import AnyIndex
 
@@ -365,6 +364,28 @@ def test_options_of_copies(tmp_path: Path) -> None:
     assert max(blobs.values()) == 2
 
 
+def test_what_refers_to_members(tmp_path: Path) -> None:
+    """What is attached to the images comes along on request, from wherever each of them is."""
+    made = [Store(), Store()]
+    images = [made[0].image(), made[1].image(architecture="s390x")]
+    names = [
+        f"oci:{made[0].layout(tmp_path / 'l', {'x': images[0]})}:x",
+        f"dir:{made[1].directory(tmp_path / 'd', images[1])}",
+    ]
+    attached = [
+        artifact.attach(name, [artifact.ArtifactFile(content=name.encode())], artifact_type="a/b") for name in names
+    ]
+    for options, expected in (
+        (CopyOptions(), [[], []]),
+        (CopyOptions(referrers=True), [[one.digest] for one in attached]),
+    ):
+        dest = f"oci:{tmp_path}/{len(expected[0])}:x"
+        index.create(ANYTHING, dest=dest, members=names, options=options)
+        found = [[one.digest for one in referrers(dest, digest=Digest(image["digest"]))] for image in images]
+        assert found == expected
+        check_layout(tmp_path / f"{len(expected[0])}")
+
+
 def test_images_that_are_not_there(tmp_path: Path) -> None:
     """What an index lists without having it stays listed; an index that has nothing is not copied."""
     store = Store()
@@ -451,28 +472,3 @@ def test_the_policy_of_each_place(tmp_path: Path) -> None:
     with pytest.raises(PolicyRequirementError):
         index.edit(policy, src=f"oci:{bad}:x", dest=f"oci:{tmp_path}/new:x")
     assert not (tmp_path / "new").exists()
-
-
-def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """What the page about artifacts and indexes shows works as it stands, in places of the test."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "model.bin").write_bytes(b"model")
-    (tmp_path / "sbom.spdx.json").write_bytes(b"sbom")
-    (tmp_path / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
-    (tmp_path / "srv/work").mkdir(parents=True, mode=0o700)
-    made = [Store() for _ in range(4)]
-    made[0].layout(tmp_path / "srv/layout", {"1.2": made[0].index(made[0].image())})
-    made[1].layout(tmp_path / "build/amd64", {"out": made[1].image({"1": b""})})
-    made[2].archive(tmp_path / "arm64.tar", {"": made[2].image({"2": b""}, architecture="arm64")})
-    made[3].directory(tmp_path / "build/s390x", made[3].image({"3": b""}, architecture="s390x"))
-    page = Path(__file__).parents[2] / "docs/artifacts.md"
-    text = page.read_text()
-    namespace: dict[str, Any] = {}
-    for block in re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-        source = re.sub(r"(?<=[\":])/(srv|build)/", r"\1/", block[1])
-        exec(compile("\n" * text.count("\n", 0, block.start(1)) + source, str(page), "exec"), namespace)  # noqa: S102
-    assert (tmp_path / "srv/work/model/report.json").read_bytes() == b"{}"
-    assert capsys.readouterr().out.endswith("sbom.spdx.json 4\n")
-    entries = document_at(tmp_path / "srv/layout", "1.2")["manifests"]
-    assert [one["platform"]["architecture"] for one in entries] == ["amd64", "arm64", "s390x"]
-    check_layout(tmp_path / "srv/layout")

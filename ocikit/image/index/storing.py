@@ -8,7 +8,7 @@ The policy was held against every image in its own place before, and the engine 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import evolve, field, frozen
 
@@ -195,6 +195,7 @@ class _Transport(ImageTransport):
 
 
 _TRANSPORT: Final = _Transport()
+_Read = TypeVar("_Read")
 
 
 @frozen(kw_only=True, eq=False)
@@ -253,15 +254,22 @@ class _Source(ImageSource):
         if instance is None:
             return self._reference.data, self._reference.media_type
         gathered = self._manifests.get(instance)
-        if gathered is None:
-            raise BlobNotFoundError(f"{self._reference}: there is no manifest {instance}")
-        return gathered.image.manifest()
+        if gathered is not None:
+            return gathered.image.manifest()
+        # What refers to an image, and was asked for by whoever copies.
+        return self._first(lambda source: source.get_manifest(instance), f"manifest {instance}")
 
     def get_blob(self, info: BlobInfo) -> tuple[ByteStream, int]:
         source = self._blobs.get(info.digest) if info.digest is not None else None
-        if source is None:
-            raise BlobNotFoundError(f"{self._reference}: there is no blob {info.digest}")
-        return source.get_blob(info)
+        if source is not None:
+            return source.get_blob(info)
+        return self._first(lambda source: source.get_blob(info), f"blob {info.digest}")
+
+    def _first(self, read: Callable[[ImageSource], _Read], what: str) -> _Read:
+        for source in self._sources():
+            with contextlib.suppress(BlobNotFoundError):
+                return read(source)
+        raise BlobNotFoundError(f"{self._reference}: there is no {what} where the images come from")
 
     def local_blob(self, info: BlobInfo) -> BinaryIO | None:
         source = self._blobs.get(info.digest) if info.digest is not None else None
