@@ -1,7 +1,7 @@
 """Copies of an image of a gigabyte, here and by skopeo: ``tests/bench/run_copies.py [ROUNDS]``.
 
-The image is one layer of many files of text, which gzip makes a quarter of. Ours is a call in this process, skopeo's its
-command. Every copy goes to a place that is not there yet, on the same disk.
+The image is one layer of many files of text, which gzip makes a quarter of. Ours is a call in this process, skopeo's is
+its command. Every copy goes to a place that is not there yet, on the same disk.
 """
 
 from __future__ import annotations

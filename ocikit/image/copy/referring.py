@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ocikit.errors import DigestChangeError, NotSupportedError
+from ocikit.errors import DigestChangeError, LimitExceededError, NotSupportedError
 from ocikit.image.copy.transfers import Transfer
 from ocikit.image.subject import walk_referrers
 from ocikit.image.types import BlobInfo
@@ -100,7 +100,9 @@ def _whole(
     if not image.is_index():
         manifest = image.image_manifest()
         transfers = (_transfer(manifest.config, is_config=True), *map(_transfer, manifest.layers))
-    elif depth <= MAX_DEPTH:
+    else:
+        if depth > MAX_DEPTH:
+            raise LimitExceededError(f"{image.description}: indexes nested in each other", MAX_DEPTH)
         for entry in image.index().manifests:
             yield from _whole(source, UnparsedImage(source, entry), entry.digest, is_listed=True, depth=depth + 1)
     yield CopiedReferrer(digest=digest, data=image.manifest()[0], transfers=transfers, is_listed=is_listed)
