@@ -5,66 +5,38 @@ that gets EPERM for one of them gives up; with ENOSYS it takes the older one ins
 get the next number, so that everything above the highest number that the profile names is new to it; and a filter
 would refuse those anyway: the stub changes how, not what.
 
-Pure: a table of numbers becomes instructions (struct sock_filter, linux/filter.h).
+Pure: a table of numbers becomes instructions.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final
 
-from ocikit._tuples import NamedTuple
-from ocikit.runtime.seccomp.codes import ARCHITECTURES, RET_ERRNO
+from ocikit.runtime.seccomp.codes import RET_ERRNO
+from ocikit.runtime.seccomp.instructions import (
+    ARCHITECTURE,
+    IF_AT_LEAST,
+    IF_EQUAL,
+    IF_GREATER,
+    INSTRUCTION,
+    JUMP,
+    LOAD,
+    MODES,
+    NO_LIMIT,
+    NUMBER,
+    RETURN,
+    step,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["INSTRUCTION", "MODES", "Mode", "enosys_stub"]
-
-#: struct sock_filter: code, how far to jump if true and if false, value.
-INSTRUCTION: Final = struct.Struct("=HBBI")
-
-# Codes (linux/bpf_common.h): load a word of struct seccomp_data; jump; compare with the value; return it.
-_LOAD: Final = 0x20
-_JUMP: Final = 0x05
-_IF_EQUAL: Final = 0x15
-_IF_GREATER: Final = 0x25
-_IF_AT_LEAST: Final = 0x35
-_RETURN: Final = 0x06
-
-# Offsets in struct seccomp_data.
-_NUMBER: Final = 0
-_ARCHITECTURE: Final = 4
+__all__ = ["enosys_stub"]
 
 _ENOSYS: Final = 38
-_X32_BIT: Final = 0x4000_0000
-_ARM_PRIVATE: Final = 0x000F_0000
-_NO_LIMIT: Final = 1 << 32
 
 
-class Mode(NamedTuple):
-    """How one architecture of libseccomp is told from others, and where its system calls end."""
-
-    #: AUDIT_ARCH_*, as the kernel tells filters.
-    audit: int
-    #: Numbers from here on are something else: those of x32 or ARM's private ones (cacheflush and the like).
-    limit: int
-
-
-_X86_64 = ARCHITECTURES["SCMP_ARCH_X86_64"].token
-
-#: The architectures whose programs run on the machines that ocikit runs on, by the number that libseccomp has for them.
-#: To the kernel x32 is x86_64 with a bit of the number set.
-MODES: Final = {
-    _X86_64: Mode(_X86_64, _X32_BIT),
-    ARCHITECTURES["SCMP_ARCH_X32"].token: Mode(_X86_64, _NO_LIMIT),
-    ARCHITECTURES["SCMP_ARCH_X86"].token: Mode(ARCHITECTURES["SCMP_ARCH_X86"].token, _NO_LIMIT),
-    ARCHITECTURES["SCMP_ARCH_AARCH64"].token: Mode(ARCHITECTURES["SCMP_ARCH_AARCH64"].token, _NO_LIMIT),
-    ARCHITECTURES["SCMP_ARCH_ARM"].token: Mode(ARCHITECTURES["SCMP_ARCH_ARM"].token, _ARM_PRIVATE),
-}
-
-
-def enosys_stub(known: Mapping[int, Sequence[int]]) -> bytes:
+def enosys_stub(known: Mapping[int, Iterable[int]]) -> bytes:
     """Return instructions that go in front of a filter; what is not new to the profile falls through to it.
 
     Args:
@@ -83,23 +55,19 @@ def enosys_stub(known: Mapping[int, Sequence[int]]) -> bytes:
     blocks: list[bytes] = []
     for audit, ranges in reversed(newer.items()):
         blocks.insert(0, _block(audit, ranges, behind=sum(map(len, blocks)) // INSTRUCTION.size))
-    return b"".join([_step(_LOAD, _ARCHITECTURE), *blocks])
+    return b"".join([step(LOAD, ARCHITECTURE), *blocks])
 
 
 def _block(audit: int, ranges: list[tuple[int, int]], behind: int) -> bytes:
     """Return what is done about one architecture; ``behind`` it are so many instructions of the others."""
-    body = [_step(_LOAD, _NUMBER)]
+    body = [step(LOAD, NUMBER)]
     for highest, limit in ranges:
-        if limit == _NO_LIMIT:
-            body += [_step(_IF_GREATER, highest, otherwise=1), _step(_RETURN, RET_ERRNO | _ENOSYS)]
+        if limit == NO_LIMIT:
+            body += [step(IF_GREATER, highest, otherwise=1), step(RETURN, RET_ERRNO | _ENOSYS)]
         else:
-            body += [_step(_IF_GREATER, highest, otherwise=2), _step(_IF_AT_LEAST, limit, then=1)]
-            body += [_step(_RETURN, RET_ERRNO | _ENOSYS)]
+            body += [step(IF_GREATER, highest, otherwise=2), step(IF_AT_LEAST, limit, then=1)]
+            body += [step(RETURN, RET_ERRNO | _ENOSYS)]
     if behind:
-        body.append(_step(_JUMP, behind))
+        body.append(step(JUMP, behind))
     # The accumulator holds the architecture still when the next block is reached from here.
-    return b"".join([_step(_IF_EQUAL, audit, otherwise=len(body)), *body])
-
-
-def _step(code: int, value: int, *, then: int = 0, otherwise: int = 0) -> bytes:
-    return INSTRUCTION.pack(code, then, otherwise, value)
+    return b"".join([step(IF_EQUAL, audit, otherwise=len(body)), *body])
