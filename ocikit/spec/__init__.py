@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     from ocikit.spec.state import ContainerProcessState, State
     from ocikit.spec.timestamp import Timestamp
     from ocikit.spec.users import GroupEntry, PasswdEntry, UserDatabase, UserLookup, parse_id
-    from ocikit.spec.validate import Violation
+    from ocikit.spec.violation import Violation
 
 __all__ = [
     "DESCRIPTOR_EMPTY_JSON",
@@ -210,7 +210,7 @@ _CONTENTS = {
     "state": "ContainerProcessState State",
     "timestamp": "Timestamp",
     "users": "GroupEntry PasswdEntry UserDatabase UserLookup parse_id",
-    "validate": "Violation",
+    "violation": "Violation",
 }
 _HOMES = {name: module for module, names in _CONTENTS.items() for name in names.split()}
 _ROOMS = frozenset({"annotation_keys", "mediatypes", "vocabulary"})

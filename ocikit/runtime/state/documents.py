@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from ocikit._tuples import NamedTuple
@@ -247,10 +248,11 @@ def parse_exit(data: bytes, container_id: str) -> ExitStatus:
     return known
 
 
-def format_time(moment: dt.datetime) -> str:
-    """Write a time in UTC as runc does, RFC 3339 without zeros at the end, so that both show the same."""
-    text = moment.isoformat().removesuffix("+00:00")
-    return f"{text.rstrip('0') if '.' in text else text}Z"
+def format_time(nanoseconds: int) -> str:
+    """Write a time, in nanoseconds since 1970, as runc does: RFC 3339, in UTC, without zeros at the end."""
+    seconds, fraction = divmod(nanoseconds, 10**9)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{text}{f'.{fraction:09}'.rstrip('0').rstrip('.')}Z"
 
 
 def parse_time(text: str) -> dt.datetime | None:
