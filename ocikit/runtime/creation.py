@@ -19,23 +19,19 @@ from attrs import evolve
 from ocikit import _fs
 from ocikit._tuples import NamedTuple
 from ocikit.errors import BundleError, CgroupError, LimitExceededError, OCIKitError, SystemCallError
-from ocikit.runtime import fifo, forgotten, mounted_root, teardown
+from ocikit.runtime import fifo, forgotten, mounted_root
 from ocikit.runtime.cgroups import setup as cgroup_setup
 from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.cgroups.placement import find_place
-from ocikit.runtime.container import assemble
 from ocikit.runtime.host import surroundings
 from ocikit.runtime.host.procfs import own_status
 from ocikit.runtime.host.rootless import check_user_namespaces, explained, this_process
 from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.limits import ignored
-from ocikit.runtime.listing import root_path
 from ocikit.runtime.options import NOTIFY_DIRECTORY, CreateOptions
-from ocikit.runtime.process import adopt_init
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import LIFETIMES, OwnRecord, format_time, parse_state, validate_id
-from ocikit.runtime.state.libcontainer import Created, state_document
-from ocikit.runtime.state.root import StateRoot
+from ocikit.runtime.state.root import StateRoot, root_path
 from ocikit.runtime.stdio import Stdio, check_preserved, with_terminal
 from ocikit.runtime.uninterrupted import uninterrupted
 
@@ -54,6 +50,7 @@ if TYPE_CHECKING:
     from ocikit.runtime.netdevices import NetDevices
     from ocikit.runtime.plan.steps import Plan, Sync
     from ocikit.runtime.seccomp import Filter
+    from ocikit.runtime.state.libcontainer import Created
     from ocikit.runtime.stdio import Stream
     from ocikit.runtime.systemd.bus import Variant
     from ocikit.runtime.uninterrupted import Cancellation
@@ -214,7 +211,8 @@ class _Making(NamedTuple):
     reception: Reception | None
     #: Directories of cgroups that were made for it.
     made: list[str]
-    hooks: CreationHooks
+    #: None when there are none.
+    hooks: CreationHooks | None
     own: OwnRecord
     seccomp: Filter | None
 
@@ -243,8 +241,6 @@ class _Creation(NamedTuple):
 
     def carry_out(self, cancellation: Cancellation) -> Container:
         """Make the container."""
-        from ocikit.runtime.hooks import CreationHooks  # noqa: PLC0415 - with all that launches
-
         forgotten.reap()
         rootless = bool(self.options.rootless)
         places = find_place(self.spec, self.id, systemd=self.options.systemd_cgroup, rootless=rootless)
@@ -260,9 +256,9 @@ class _Creation(NamedTuple):
         ):
             made: list[str] = []
             own = OwnRecord(self.lifetime, places.paths, places.parents, rdt_groups=places.rdt_own)
-            hooks = CreationHooks(self.spec, self.id, self.bundle, cancellation)
+            hooks = self._hooks(cancellation)
             try:
-                teardown.remove_interrupted(root, directory, self.id)
+                self._remove_interrupted(root, directory)
                 cgroup_setup.check_free(places.paths)
                 # Only now is there nothing left of a creation before.
                 own = own._replace(mounted_root=mounted_root.expect(self.spec, self.bundle))
@@ -278,7 +274,8 @@ class _Creation(NamedTuple):
             except BaseException:
                 mounted_root.remove(own.mounted_root, self.id)
                 self._undo(root, directory, places, made)
-                hooks.clean_up()
+                if hooks is not None:
+                    hooks.clean_up()
                 raise
 
     def _streams(self) -> tuple[Stream, Stream, Stream]:
@@ -296,6 +293,20 @@ class _Creation(NamedTuple):
         from ocikit.runtime.console import Reception  # noqa: PLC0415 - most have none
 
         return Reception(self.options.console_socket)
+
+    def _hooks(self, cancellation: Cancellation) -> CreationHooks | None:
+        if self.spec.hooks is None:
+            return None
+        from ocikit.runtime.hooks import CreationHooks  # noqa: PLC0415 - for those who have some
+
+        return CreationHooks(self.spec, self.id, self.bundle, cancellation)
+
+    def _remove_interrupted(self, root: StateRoot, directory: int) -> None:
+        """Remove what an interrupted creation left in the directory."""
+        if os.listdir(directory):
+            from ocikit.runtime.teardown import remove_interrupted  # noqa: PLC0415 - a new one is empty
+
+            remove_interrupted(root, directory, self.id)
 
     def _undo(self, root: StateRoot, directory: int, places: Placement, made: list[str]) -> None:
         try:
@@ -394,10 +405,15 @@ class _Creation(NamedTuple):
             started = stack.enter_context(
                 launch(plan, stdio=stdio.fds, passed=passed, answers=answers, control=control)
             )
-            # While init is at work. Read back before it goes on: after that nothing here may fail.
+            # While init is at work: also what else is needed is loaded now.
+            from ocikit.runtime.container import assemble  # noqa: PLC0415 - see above
+            from ocikit.runtime.process import adopt_init  # noqa: PLC0415 - see above
+            from ocikit.runtime.state.libcontainer import state_document  # noqa: PLC0415 - see above
+
             note = self._note(making.seccomp)
             if note:
                 records.write_processes(directory, note)
+            # Read back before init goes on: after that nothing here may fail.
             state = state_document(self.spec, self._created(started, places, stdio.descriptors()))
             record = parse_state(state.essence, self.id)
             with cancellation.waking(started.kill):
@@ -445,7 +461,8 @@ class _Creation(NamedTuple):
             making.places.start_unit(making.made, self.id, started.pid, self._unit_properties())
 
         def run_hooks(started: Launch, _: int) -> None:
-            making.hooks.run(started.pid)
+            if making.hooks is not None:
+                making.hooks.run(started.pid)
 
         def hand_over(started: Launch, fd: int) -> None:
             self._hand_over(making.seccomp, started, fd)
@@ -472,6 +489,8 @@ class _Creation(NamedTuple):
         return annotated(self.spec.annotations) if self.options.systemd_properties else {}
 
     def _created(self, started: Launch, places: Placement, descriptors: Sequence[str]) -> Created:
+        from ocikit.runtime.state.libcontainer import Created  # noqa: PLC0415 - as above
+
         now = format_time(time.time_ns())
         made = self.id, started.pid, started.start_time, now, self.bundle, places.paths, descriptors
         rdt = (places.rdt.path, places.rdt.monitoring) if places.rdt is not None else ("", "")

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ocikit._tuples import NamedTuple
 from ocikit.errors import InvalidIDError, StateError
-from ocikit.runtime.status import ExitStatus
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
+
+    from ocikit.runtime.status import ExitStatus
 
 __all__ = [
     "ATTACH_FILE",
@@ -229,6 +230,8 @@ def parse_exit(data: bytes, container_id: str) -> ExitStatus:
     Raises:
         StateError: It cannot be read.
     """
+    from ocikit.runtime.status import ExitStatus  # noqa: PLC0415 - nobody has ended while a container is made
+
     document = parse_object(data, f"{EXIT_FILE} of container {container_id}")
     code, signal = document.get("exit_code"), document.get("signal")
     finished = parse_time(_typed(document.get("finished"), str, ""))
