@@ -17,9 +17,8 @@ from seccomp_profiles import SUB, arg, call, number, profile, program
 
 from ocikit.runtime.seccomp import codes, filter_for
 from ocikit.runtime.seccomp import compile as compiling
-from ocikit.runtime.seccomp.allowed import allowing
+from ocikit.runtime.seccomp.beginning import allowing, enosys_stub
 from ocikit.runtime.seccomp.library import library
-from ocikit.runtime.seccomp.stub import enosys_stub
 from ocikit.spec import LinuxSeccomp
 
 if TYPE_CHECKING:

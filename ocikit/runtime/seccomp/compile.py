@@ -13,12 +13,10 @@ from ocikit.errors import LimitExceededError, UnsupportedFieldError, ValidationE
 from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.once import Once
 from ocikit.runtime.seccomp import codes
-from ocikit.runtime.seccomp.allowed import allowed_names, allowing
-from ocikit.runtime.seccomp.instructions import INSTRUCTION
+from ocikit.runtime.seccomp.beginning import INSTRUCTION, allowed_names, allowing, enosys_stub
 from ocikit.runtime.seccomp.kernel import supports
 from ocikit.runtime.seccomp.library import library
 from ocikit.runtime.seccomp.profile import PATH, HandOver, canonical, check_listener, flags_of, flatten, hand_over
-from ocikit.runtime.seccomp.stub import enosys_stub
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +142,10 @@ def _compile(profile: Profile, used: Library, *, stub: bool) -> bytes:
     with used.filter(profile.default) as made:
         numbers = _numbers(profile.rules, _add_architectures(made, profile, used), used)
         allowed = allowed_names(profile, numbers)
-        rules = sum(_add_rule(made, rule, profile.default, used) for rule in profile.rules if rule.name not in allowed)
+        native = numbers[used.native]
+        # What happens anyway is no rule: libseccomp refuses it.
+        left = [rule for rule in profile.rules if rule.name not in allowed and rule.action != profile.default]
+        rules = sum(_add_rule(made, rule, native.get(rule.name), used) for rule in left)
         try:
             program = made.program(rules)
         except OSError as error:
@@ -185,12 +186,8 @@ def _add_architectures(made: LibraryFilter, profile: Profile, used: Library) -> 
     return found
 
 
-def _add_rule(made: LibraryFilter, rule: Rule, default: int, used: Library) -> int:
-    """Add a rule; return how many were."""
-    # What happens anyway is no rule: libseccomp refuses it.
-    if rule.action == default:
-        return 0
-    number = used.resolve(rule.name)
+def _add_rule(made: LibraryFilter, rule: Rule, number: int | None, used: Library) -> int:
+    """Add a rule about the native number of a system call; return how many were."""
     if number is None:
         # Profiles name the system calls of all kernels. What has no number cannot be called by programs that use
         # libseccomp's table, and falls to the default action.
@@ -208,8 +205,4 @@ def _add_rule(made: LibraryFilter, rule: Rule, default: int, used: Library) -> i
 def _numbers(rules: Sequence[Rule], architectures: Sequence[int], used: Library) -> dict[int, dict[str, int]]:
     """Return the numbers of the system calls that a profile names, by architecture."""
     names = {rule.name for rule in rules}
-    found = {}
-    for token in architectures:
-        numbers = ((name, used.resolve(name, token)) for name in names)
-        found[token] = {name: number for name, number in numbers if number is not None}
-    return found
+    return {token: used.resolve(names, token) for token in architectures}
