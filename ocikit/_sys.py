@@ -29,9 +29,11 @@ __all__ = [
     "Inbox",
     "Spawned",
     "attach_device_filter",
+    "channel",
     "helper_executable",
     "openat2",
     "pidfd_exit_status",
+    "say",
     "schedule",
     "spawn",
     "start_helper",
@@ -215,6 +217,38 @@ def spawn(process: Spawned, executable: int, fds: Sequence[int]) -> None:
     """
     lib, ffi = _native()
     _check(lib.ocikit_spawn(executable, ffi.new("int[]", list(fds)), len(fds), process._pid, process._pidfd))  # noqa: SLF001
+
+
+def channel() -> tuple[int, int]:
+    """Make a channel to a helper; return its ends, which the caller closes.
+
+    Raises:
+        OSError: As socketpair(2) gives it.
+        NotSupportedError: The compiled part is missing.
+    """
+    lib, ffi = _native()
+    ours, theirs = ffi.new("int *"), ffi.new("int *")
+    _check(lib.ocikit_channel(ours, theirs))
+    return int(ours[0]), int(theirs[0])
+
+
+def say(end: int, word: bytes, fd: int | None = None, *, wait: bool = True) -> None:
+    """Say a word to whoever is at the other end of a channel.
+
+    Args:
+        end: Our end.
+        word: The word.
+        fd: A descriptor that goes along; it stays the caller's.
+        wait: Whether to wait when there is no room.
+
+    Raises:
+        OSError: As sendmsg(2) gives it; ``EPIPE`` when nobody is there.
+    """
+    lib, _ = _native()
+    # After a signal, its handler in Python has its turn.
+    while (result := lib.ocikit_say(end, word, len(word), -1 if fd is None else fd, wait)) == -errno.EINTR:
+        pass
+    _check(result)
 
 
 class Inbox:

@@ -258,6 +258,35 @@ int ocikit_spawn(int executable, const int *fds, int count, int *pid, int *pidfd
 	return -spawn.error;
 }
 
+int ocikit_channel(int *ours, int *theirs)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	*ours = ends[0];
+	*theirs = ends[1];
+	return 0;
+}
+
+int ocikit_say(int channel, const void *word, unsigned int length, int fd, int wait)
+{
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {.head = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
+	struct iovec part = {.iov_base = (void *)word, .iov_len = length};
+	struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+
+	if (fd >= 0) {
+		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+		header.msg_control = &control;
+		header.msg_controllen = sizeof(control);
+	}
+	/* Without a signal, because a host may have set SIGPIPE to what ends it. */
+	return sendmsg(channel, &header, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT)) < 0 ? -errno : 0;
+}
+
 /* Look at the next message. A descriptor that comes along is opened, if this process may have one more. */
 static ssize_t look(int channel, struct iovec *parts, int *fd, int *truncated)
 {

@@ -13,6 +13,13 @@ int ocikit_pidfd_exit(int pidfd, int *status);
  * *pid and *pidfd are set as soon as there is a process, also when the call ends with an error. */
 int ocikit_spawn(int executable, const int *fds, int count, int *pid, int *pidfd);
 
+/* Make a channel: what is said at one end of it is heard at the other, message by message. */
+int ocikit_channel(int *ours, int *theirs);
+
+/* Say `length` bytes to whoever is at the other end of a channel, together with a copy of `fd` unless it is -1; `wait`
+ * for room if there is none. */
+int ocikit_say(int channel, const void *word, unsigned int length, int fd, int wait);
+
 /* Read one message of the helper (wire.h) from a channel that has one; a descriptor that comes with it goes to *fd, and
  * words go to `words`, where there is room for *count of them; *count is how many there were.
  * 1: there was a message. 0: the other end is closed. */
