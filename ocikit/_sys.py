@@ -34,6 +34,7 @@ __all__ = [
     "namespaces",
     "openat2",
     "pidfd_exit_status",
+    "say",
     "schedule",
     "spawn",
     "start_helper",
@@ -122,19 +123,6 @@ def namespaces(directory: str, names: Sequence[str]) -> list[int]:
     found = ffi.new("uint64_t[]", len(names))
     _check(lib.ocikit_namespaces(directory.encode(), "\0".join(names).encode(), len(names), found), directory)
     return list(found)
-
-
-def channel() -> tuple[int, int]:
-    """Return the two ends of a new channel between this process and a helper.
-
-    Raises:
-        OSError: As socketpair(2) gives it.
-        NotSupportedError: The compiled part is missing.
-    """
-    lib, ffi = _native()
-    ends = ffi.new("int[2]")
-    _check(lib.ocikit_channel(ends))
-    return int(ends[0]), int(ends[1])
 
 
 def pidfd_exit_status(pidfd: int) -> int | None:
@@ -247,6 +235,38 @@ def spawn(process: Spawned, executable: int, fds: Sequence[int]) -> None:
     """
     lib, ffi = _native()
     _check(lib.ocikit_spawn(executable, ffi.new("int[]", list(fds)), len(fds), process._pid, process._pidfd))  # noqa: SLF001
+
+
+def channel() -> tuple[int, int]:
+    """Make a channel to a helper; return its ends, which the caller closes.
+
+    Raises:
+        OSError: As socketpair(2) gives it.
+        NotSupportedError: The compiled part is missing.
+    """
+    lib, ffi = _native()
+    ours, theirs = ffi.new("int *"), ffi.new("int *")
+    _check(lib.ocikit_channel(ours, theirs))
+    return int(ours[0]), int(theirs[0])
+
+
+def say(end: int, word: bytes, fd: int | None = None, *, wait: bool = True) -> None:
+    """Say a word to whoever is at the other end of a channel.
+
+    Args:
+        end: Our end.
+        word: The word.
+        fd: A descriptor that goes along; it stays the caller's.
+        wait: Whether to wait when there is no room.
+
+    Raises:
+        OSError: As sendmsg(2) gives it; ``EPIPE`` when nobody is there.
+    """
+    lib, _ = _native()
+    # After a signal, its handler in Python has its turn.
+    while (result := lib.ocikit_say(end, word, len(word), -1 if fd is None else fd, wait)) == -errno.EINTR:
+        pass
+    _check(result)
 
 
 class Inbox:

@@ -19,7 +19,9 @@
     │   ├── BlobNotFoundError                a manifest refers to content that is not there (LookupError)
     │   ├── ManifestError                    a manifest that contradicts itself or its media type (ValueError)
     │   ├── ManifestTypeRejectedError        the destination does not accept this manifest type
+    │   ├── DigestChangeError                a manifest would have to change and must not (ValueError)
     │   ├── LayoutError                      a layout, archive or directory is damaged or not one (ValueError)
+    │   ├── TransportError                   what was registered is no transport, or its name is taken (ValueError)
     │   ├── LayoutBusyError                  whoever asks has the layout open in a way that excludes it
     │   ├── CompressionError                 compressed data is damaged or of an unknown kind (ValueError)
     │   ├── VerificationError                content is not what it is claimed to be (ValueError)
@@ -65,6 +67,7 @@ __all__ = [
     "CompressionError",
     "ContainerError",
     "DetachedError",
+    "DigestChangeError",
     "DigestMismatchError",
     "ExistError",
     "HookError",
@@ -99,6 +102,7 @@ __all__ = [
     "SpecError",
     "StateError",
     "SystemCallError",
+    "TransportError",
     "UnpackError",
     "UnsupportedFieldError",
     "ValidationError",
@@ -260,12 +264,36 @@ class ManifestTypeRejectedError(ImageError):
     """The destination does not accept a manifest of this type; another type may be tried."""
 
 
+class DigestChangeError(ImageError, ValueError):
+    """A copy would have to change a manifest that must stay as it is.
+
+    Attributes:
+        manifest: The manifest.
+        changes: What would change in it.
+        reasons: Why it must not.
+    """
+
+    _arguments = ("manifest", "changes", "reasons")
+
+    def __init__(self, manifest: str, changes: tuple[str, ...], reasons: tuple[str, ...]) -> None:
+        super().__init__(
+            f"{manifest}: would get another digest: {'; '.join(changes)}. It must keep this one: {'; '.join(reasons)}"
+        )
+        self.manifest = manifest
+        self.changes = changes
+        self.reasons = reasons
+
+
 class LayoutError(ImageError, ValueError):
     """A layout, archive or directory is damaged, or is not one at all."""
 
 
 class LayoutBusyError(ImageError):
     """A thread asks for a layout in a way that its own open source or destination excludes: it would wait for ever."""
+
+
+class TransportError(ImageError, ValueError):
+    """What is registered as a transport has not the interface of one, or another has its name."""
 
 
 class CompressionError(ImageError, ValueError):

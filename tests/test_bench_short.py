@@ -42,6 +42,14 @@ ocikit-runtime delete: python3 importing json
 ocikit-runtime create: python3 importing json
 import ocikit: a bare interpreter
 a process up to its first create: one that imports attrs and json
+oci-archive to oci: skopeo
+oci to oci: skopeo
+oci to oci, linked, verified before: skopeo
+oci to oci-archive: skopeo
+gzip to zstd: skopeo
+memory, oci to oci: the same for 50 MB
+memory, oci to oci-archive: the same for 50 MB
+memory, gzip to zstd: the same for 50 MB
 """.strip().splitlines()
 
 #: What a container can see of itself.
@@ -59,9 +67,18 @@ TOOLS = ("cut", "grep", "sed", "ls", "hostname")
 
 def test_every_row_is_measured(peer: Callable[[str], str]) -> None:
     """The short form of ``make bench`` measures everything, and every number is one."""
-    for name in ("crun", "runc", "gcc", "unshare"):
+    for name in ("crun", "runc", "skopeo", "gcc", "unshare"):
         peer(name)
-    command: list[str | Path] = [sys.executable, BENCH / "run_all.py", "2", "--memory", "64", "--markdown"]
+    command: list[str | Path] = [
+        sys.executable,
+        BENCH / "run_all.py",
+        "2",
+        "--memory",
+        "64",
+        "--image",
+        "2",
+        "--markdown",
+    ]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True).stdout
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in output.splitlines()]
     assert rows[0] == list(COLUMNS)

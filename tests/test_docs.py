@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from ocikit import image
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -27,6 +30,27 @@ def test_tutorial_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     for block in blocks:
         line = text.count("\n", 0, block.start(1))
         exec(compile("\n" * line + block[1], str(page), "exec"), namespace)  # noqa: S102
+
+
+def test_page_of_transports_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every block of the page about transports, in one namespace, in a directory with what it is about."""
+    monkeypatch.chdir(tmp_path)
+    conf = f"[storage]\ndriver = 'vfs'\ngraphroot = '{tmp_path}/store'\nrunroot = '{tmp_path}/run'\n"
+    Path("storage.conf").write_text(conf)
+    monkeypatch.setenv("CONTAINERS_STORAGE_CONF", f"{tmp_path}/storage.conf")
+    for name in ("app", "rootfs"):
+        subprocess.run(["tar", "--create", f"--file={name}.tar", "storage.conf"], check=True)
+    subprocess.run(["gzip", "rootfs.tar"], check=True)
+    policy = image.Policy.insecure_accept_anything()
+    image.copy.image(policy, dest="oci:made:1", src="tarball:app.tar")
+    peer = ["skopeo", "copy", "-q", "--insecure-policy", "oci:made:1", "containers-storage:localhost/app:1"]
+    subprocess.run(["unshare", "--mount", *peer], check=True)
+    text = (ROOT / "docs/transports.md").read_text().replace("/var/lib/app/", "")
+    namespace: dict[str, object] = {"__name__": "page_of_transports"}
+    blocks = _CODE.findall(text)
+    assert len(blocks) > 3
+    for block in blocks:
+        exec(compile(block, "docs/transports.md", "exec", dont_inherit=True), namespace)  # noqa: S102
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -15,7 +15,7 @@ ffibuilder.cdef(_COMMENT.sub("", (_HERE / "launcher.h").read_text()))
 ffibuilder.set_source(
     "ocikit._native._launcher",
     '#include "launcher.h"',
-    sources=["ocikit/_native/launcher.c"],
+    sources=["ocikit/_native/launcher.c", "ocikit/_native/namespaces.c"],
     include_dirs=["ocikit/_native"],
     depends=["ocikit/_native/launcher.h", "ocikit/_native/wire.h"],
 )

@@ -15,7 +15,6 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
@@ -77,33 +76,6 @@ int ocikit_openat2(int directory, const char *path, uint64_t flags, uint64_t mod
 			break;
 	}
 	return fd >= 0 ? (int)fd : -errno;
-}
-
-int ocikit_namespaces(const char *directory, const char *names, unsigned int count, uint64_t *found)
-{
-	int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int error = fd < 0 ? errno : 0;
-
-	for (unsigned int at = 0; at < count && !error; at++, names += strlen(names) + 1) {
-		/* As in "mnt:[4026531841]". To follow the link would make an inode, which takes longer than all the rest. */
-		char text[64];
-		ssize_t length = readlinkat(fd, names, text, sizeof(text) - 1);
-		const char *number;
-
-		if (length < 0 && errno != ENOENT)
-			error = errno;
-		text[length < 0 ? 0 : length] = '\0';
-		number = strchr(text, '[');
-		found[at] = number ? strtoull(number + 1, NULL, 10) : 0;
-	}
-	if (fd >= 0)
-		close(fd);
-	return -error;
-}
-
-int ocikit_channel(int *ends)
-{
-	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
 }
 
 /* struct pidfd_info of linux/pidfd.h in its first published size; the headers of Debian 12 are older than it. */
@@ -284,6 +256,35 @@ int ocikit_spawn(int executable, const int *fds, int count, int *pid, int *pidfd
 		*pid = started;
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
 	return -spawn.error;
+}
+
+int ocikit_channel(int *ours, int *theirs)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	*ours = ends[0];
+	*theirs = ends[1];
+	return 0;
+}
+
+int ocikit_say(int channel, const void *word, unsigned int length, int fd, int wait)
+{
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {.head = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
+	struct iovec part = {.iov_base = (void *)word, .iov_len = length};
+	struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+
+	if (fd >= 0) {
+		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+		header.msg_control = &control;
+		header.msg_controllen = sizeof(control);
+	}
+	/* Without a signal, because a host may have set SIGPIPE to what ends it. */
+	return sendmsg(channel, &header, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT)) < 0 ? -errno : 0;
 }
 
 /* Look at the next message. A descriptor that comes along is opened, if this process may have one more. */

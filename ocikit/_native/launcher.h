@@ -7,9 +7,6 @@ int ocikit_openat2(int directory, const char *path, uint64_t flags, uint64_t mod
  * stand for, each with a NUL at its end; 0 where there is none. */
 int ocikit_namespaces(const char *directory, const char *names, unsigned int count, uint64_t *found);
 
-/* The two ends of a channel (wire.h). */
-int ocikit_channel(int *ends);
-
 /* The wait status of a process that somebody else has reaped already, by way of a pidfd that was open when it ended.
  * 1: `status` is set. 0: it has not ended, or the kernel does not keep it (before 6.15). */
 int ocikit_pidfd_exit(int pidfd, int *status);
@@ -19,6 +16,13 @@ int ocikit_pidfd_exit(int pidfd, int *status);
  * The caller is suspended until the program has been executed, its memory is neither copied nor touched.
  * *pid and *pidfd are set as soon as there is a process, also when the call ends with an error. */
 int ocikit_spawn(int executable, const int *fds, int count, int *pid, int *pidfd);
+
+/* Make a channel: what is said at one end of it is heard at the other, message by message. */
+int ocikit_channel(int *ours, int *theirs);
+
+/* Say `length` bytes to whoever is at the other end of a channel, together with a copy of `fd` unless it is -1; `wait`
+ * for room if there is none. */
+int ocikit_say(int channel, const void *word, unsigned int length, int fd, int wait);
 
 /* Read one message of the helper (wire.h) from a channel that has one; a descriptor that comes with it goes to *fd, and
  * words go to `words`, where there is room for *count of them; *count is how many there were.

@@ -5,6 +5,8 @@ The names here are loaded when they are first used; nothing heavy is imported be
 * names and places: :func:`parse_image_name`, :func:`image_name`, :mod:`ocikit.image.transports`
 * the interfaces: :mod:`ocikit.image.types`
 * looking at them: :func:`inspect`, :func:`list_images`; getting rid of them: :func:`delete`
+* what is kept about them: :func:`referrers`; files of any kind as images: :mod:`ocikit.image.artifact`
+* lists of images for several platforms, made and edited: :mod:`ocikit.image.index`
 * which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
 * from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`
 * as a root file system: :func:`unpack`, within :class:`Limits`
@@ -16,11 +18,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocikit.image import copy, signature, transports
+    from ocikit.image import artifact, copy, index, signature, transports
+    from ocikit.image.context import SystemContext
     from ocikit.image.importing import ImportedImage, ImportReport, import_directory
     from ocikit.image.inspection import ImageInspection, ListedImage, inspect, list_images
     from ocikit.image.limits import Limits
     from ocikit.image.policy import Policy
+    from ocikit.image.referring import referrers
     from ocikit.image.signature import PolicyContext
     from ocikit.image.transports import delete, image_name, parse_image_name
     from ocikit.image.types import (
@@ -31,7 +35,6 @@ if TYPE_CHECKING:
         ImageSource,
         ImageTransport,
         LayerCompression,
-        SystemContext,
     )
     from ocikit.image.unpacking import UnpackResult, unpack
 
@@ -52,13 +55,16 @@ __all__ = [
     "PolicyContext",
     "SystemContext",
     "UnpackResult",
+    "artifact",
     "copy",
     "delete",
     "image_name",
     "import_directory",
+    "index",
     "inspect",
     "list_images",
     "parse_image_name",
+    "referrers",
     "signature",
     "transports",
     "unpack",
@@ -80,15 +86,18 @@ _HOMES = {
     "ListedImage": "inspection",
     "Policy": "policy",
     "PolicyContext": "signature",
-    "SystemContext": "types",
+    "SystemContext": "context",
     "UnpackResult": "unpacking",
+    "artifact": "artifact",
     "copy": "copy",
     "delete": "transports",
     "image_name": "transports",
     "import_directory": "importing",
+    "index": "index",
     "inspect": "inspection",
     "list_images": "inspection",
     "parse_image_name": "transports",
+    "referrers": "referring",
     "signature": "signature",
     "transports": "transports",
     "unpack": "unpacking",

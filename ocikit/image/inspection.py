@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
@@ -17,6 +17,8 @@ from ocikit.image.layout.archive import ArchiveReader
 from ocikit.image.layout.store import Access, Layout
 from ocikit.image.transports import as_reference
 from ocikit.image.transports._layout_image import is_name
+from ocikit.image.transports.containers_storage import TRANSPORT as STORAGE
+from ocikit.image.transports.containers_storage import list_store
 from ocikit.image.transports.oci import TRANSPORT as OCI
 from ocikit.image.transports.oci import LayoutReference
 from ocikit.image.transports.oci_archive import TRANSPORT as OCI_ARCHIVE
@@ -34,16 +36,19 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageInspection", "ListedImage", "inspect", "list_images"]
 
+_STORE: Final = f"{STORAGE.name}:"
+
 
 @frozen(kw_only=True)
 class ListedImage:
-    """An image, or an index of images, in the index.json of a layout.
+    """An image, or an index of images, in the index.json of a layout or in a store.
 
     Attributes:
         reference: What to ask for it by; None for an image in an archive with several that has no name of its own.
         name: Its name in the layout; None when it has none.
-        position: Where it stands in index.json, counted from 0.
-        descriptor: What index.json says of its manifest: type, digest, size, platform, annotations.
+        position: Where it stands in index.json, or among the images of a store, counted from 0.
+        descriptor: What index.json says of its manifest: type, digest, size, platform, annotations; of a store, the
+            first three.
     """
 
     reference: ImageReference | None
@@ -126,17 +131,21 @@ def inspect(image: str | ImageReference, sys: SystemContext | None = None) -> Im
 
 
 def list_images(layout: str | os.PathLike[str], sys: SystemContext | None = None) -> tuple[ListedImage, ...]:
-    """List the images in a layout, in the order of its index.json.
+    """List the images in a layout, in the order of its index.json, or in a store.
 
     Args:
-        layout: The directory or the archive; or a name of it, ``oci:path`` or ``oci-archive:file``.
+        layout: The directory or the archive; or a name of it, ``oci:path`` or ``oci-archive:file``. Or a store,
+            ``containers-storage:`` for that of this machine or user, ``containers-storage:[driver@graphroot]`` for
+            another; in one, an image with several names is there several times.
         sys: The circumstances.
 
     Raises:
-        LayoutError: It is no layout.
+        LayoutError: It is no layout, or no store.
         OSError: It cannot be opened.
     """
     path = os.fspath(layout)
+    if isinstance(layout, str) and layout.startswith(_STORE):
+        return tuple(_in_store(layout.removeprefix(_STORE), sys))
     if isinstance(layout, str):
         path = _path_of(layout)
     if Path(path).is_dir():
@@ -150,6 +159,11 @@ def list_images(layout: str | os.PathLike[str], sys: SystemContext | None = None
         archive.close()
 
 
+def _in_store(text: str, sys: SystemContext | None) -> Iterator[ListedImage]:
+    for position, name, reference, descriptor in list_store(text, sys):
+        yield ListedImage(reference=reference, name=name, position=position, descriptor=descriptor)
+
+
 def _path_of(name: str) -> str:
     for transport in (OCI, OCI_ARCHIVE):
         if name.startswith(f"{transport.name}:"):
@@ -158,18 +172,21 @@ def _path_of(name: str) -> str:
 
 
 def _listed(index: LayoutIndex, path: str, transport: ImageTransport) -> Iterator[ListedImage]:
+    only = index.only()
     for position in range(len(index)):
         descriptor = index.descriptor(position)
         if descriptor.media_type in mediatypes.MANIFESTS:
             yield ListedImage(
-                reference=_reference(index, position, path, transport),
+                reference=_reference(index, position, path, transport, only),
                 name=index.name(position),
                 position=position,
                 descriptor=descriptor,
             )
 
 
-def _reference(index: LayoutIndex, position: int, path: str, transport: ImageTransport) -> ImageReference | None:
+def _reference(
+    index: LayoutIndex, position: int, path: str, transport: ImageTransport, only: int | None
+) -> ImageReference | None:
     """Return a reference that leads to this image and to no other; None when an archive has no such.
 
     It is made, not parsed: a colon in the path would be read as the beginning of the name.
@@ -180,6 +197,6 @@ def _reference(index: LayoutIndex, position: int, path: str, transport: ImageTra
     resolved = os.path.realpath(path)
     if transport is OCI:
         return LayoutReference(path=path, resolved=resolved, name=name, position=position if name is None else None)
-    if name is not None or len(index) == 1:
+    if name is not None or position == only:
         return ArchiveReference(path=path, resolved=resolved, name=name)
     return None

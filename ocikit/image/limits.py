@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import field, frozen
 
 from ocikit.errors import LimitExceededError
+from ocikit.image.compression import ExpansionLimits
 
 if TYPE_CHECKING:
     from attrs import Attribute
@@ -60,6 +61,11 @@ class Limits:
     depth: int = _limit(255)
     xattr_bytes: int = _limit(256 * _KIB)
     header_bytes: int = _limit(1 * _MIB)
+
+    @property
+    def expansion(self) -> ExpansionLimits:
+        """The bounds for one layer that is decompressed by itself."""
+        return ExpansionLimits(total_bytes=self.total_bytes, ratio=self.ratio, ratio_from_bytes=self.ratio_from_bytes)
 
     def exceeded(self, name: str, what: str, found: int | None = None) -> LimitExceededError:
         """Return the error for the bound ``name``, which says how to raise it.

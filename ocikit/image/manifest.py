@@ -129,9 +129,7 @@ def parse_manifest(data: bytes, media_type: str) -> AnyManifest:
         LimitExceededError: It is larger than 4 MiB, or nested too deeply.
     """
     if media_type in _SCHEMA1:
-        raise NotSupportedError(
-            f"{media_type}: images in Docker's schema 1 are not read; pull the image anew, registries convert them"
-        )
+        raise NotSupportedError(f"{media_type}: an image in Docker's schema 1 cannot be listed or looked at by itself")
     cls = _CLASSES.get(media_type)
     if cls is None:
         raise ManifestError(f"{media_type!r} is not the type of a manifest; known are {', '.join(sorted(_CLASSES))}")

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from ocikit.errors import ManifestError, NotSupportedError
 from ocikit.image.config import CONFIGS, read_config
+from ocikit.image.conversion.layers import is_encrypted, is_layer
 from ocikit.image.policy import policy_context
 from ocikit.image.transports import as_reference
 from ocikit.image.types import BlobInfo
 from ocikit.image.unparsed import UnparsedImage
-from ocikit.spec import Digest, Image, mediatypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,24 +26,9 @@ if TYPE_CHECKING:
     from ocikit.image.signature.context import PolicyContext
     from ocikit.image.signature.rules import PolicyRules
     from ocikit.image.types import ByteStream, ImageReference, ImageSource, SystemContext
+    from ocikit.spec import Digest, Image
 
 __all__ = ["Layer", "OpenedImage", "open_image"]
-
-_LAYERS: Final = frozenset(
-    {
-        mediatypes.IMAGE_LAYER,
-        mediatypes.IMAGE_LAYER_GZIP,
-        mediatypes.IMAGE_LAYER_ZSTD,
-        mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE,
-        mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE_GZIP,
-        mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE_ZSTD,
-        mediatypes.DOCKER_LAYER,
-        mediatypes.DOCKER_LAYER_GZIP,
-        mediatypes.DOCKER_FOREIGN_LAYER,
-        mediatypes.DOCKER_FOREIGN_LAYER_GZIP,
-    }
-)
-_ENCRYPTED: Final = "+encrypted"
 
 
 @frozen(kw_only=True)
@@ -138,9 +123,9 @@ def _layers(source: ImageSource, chosen: UnparsedImage, manifest: ImageManifest,
         raise ManifestError(f"{what}: {len(infos)} layers in the source, {len(diff_ids)} in the config")
     for number, (descriptor, diff_id) in enumerate(zip(manifest.layers, diff_ids, strict=True)):
         media_type = descriptor.media_type
-        if media_type.endswith(_ENCRYPTED):
+        if is_encrypted(media_type):
             raise NotSupportedError(f"{what}: layer {number} is encrypted ({media_type}); decrypt the image first")
-        if media_type not in _LAYERS:
+        if not is_layer(media_type):
             raise ManifestError(f"{what}: layer {number} is of the unknown type {media_type!r}")
         blob = infos[number] if infos is not None else BlobInfo.from_descriptor(descriptor)
         content = descriptor.embedded_content() if infos is None else None

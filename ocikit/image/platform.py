@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ocikit.image.types import SystemContext
     from ocikit.spec import Descriptor
 
-__all__ = ["choose_instance", "wanted_platforms"]
+__all__ = ["choose_instance", "platform_name", "wanted_platforms"]
 
 # What uname calls an architecture, and what Go and the image specification call it, with its variant.
 _ARCHITECTURES: Final = {
@@ -46,6 +46,8 @@ _COMPATIBLE: Final = {"arm": ("v8", "v7", "v6", "v5"), "arm64": ("v8",), "amd64"
 _BASE: Final = {"arm64": "v8", "amd64": "v1"}
 
 _UNKNOWN: Final = "unknown"
+# How containers/image marks the instance of an index whose layers are compressed by zstd.
+_ZSTD: Final = "io.github.containers.compression.zstd"
 
 
 def wanted_platforms(sys: SystemContext | None = None) -> tuple[Platform, ...]:
@@ -75,16 +77,20 @@ def _variants(architecture: str, variant: str) -> tuple[str, ...]:
     return (*(order[order.index(variant) :] if variant in order else (variant,)), "")
 
 
-def choose_instance(index: AnyIndex, sys: SystemContext | None = None, *, what: str = "index") -> Descriptor:
+def choose_instance(
+    index: AnyIndex, sys: SystemContext | None = None, *, what: str = "index", prefer_gzip: bool = False
+) -> Descriptor:
     """Choose the entry of an index that is for a platform.
 
-    The first entry of the best platform wins. An entry that names no platform is taken when none fits and it is
-    the only such entry. Attestations (``unknown/unknown``) are never chosen.
+    The first entry of the best platform wins; of those that are the same image in several compressions, the first in
+    the better one, which is zstd unless something else is asked for. An entry that names no platform is taken when
+    none fits and it is the only such entry. Attestations (``unknown/unknown``) are never chosen.
 
     Args:
         index: The index.
         sys: As for :func:`wanted_platforms`.
         what: What the index belongs to, for messages.
+        prefer_gzip: Whether gzip is the better compression.
 
     Raises:
         ImageNotFoundError: There is no image for the platform; the message lists what there is.
@@ -92,13 +98,13 @@ def choose_instance(index: AnyIndex, sys: SystemContext | None = None, *, what: 
     """
     wanted = wanted_platforms(sys)
     for platform in wanted:
-        for entry in index.manifests:
-            if _fits(entry, platform):
-                return entry
+        fitting = [entry for entry in index.manifests if _fits(entry, platform)]
+        if fitting:
+            return next((entry for entry in fitting if _is_zstd(entry) is not prefer_gzip), fitting[0])
     anywhere = {entry.digest: entry for entry in index.manifests if entry.platform is None and not entry.artifact_type}
     if len(anywhere) == 1:
         return next(iter(anywhere.values()))
-    name = _name(wanted[0])
+    name = platform_name(wanted[0])
     if anywhere:
         raise AmbiguousImageError(
             f"{what}: no entry is for {name}, and {len(anywhere)} name no platform; choose one by its digest: "
@@ -120,12 +126,17 @@ def _fits(entry: Descriptor, wanted: Platform) -> bool:
     )
 
 
+def _is_zstd(entry: Descriptor) -> bool:
+    return entry.annotations.get(_ZSTD) == "true"
+
+
 def _names(index: AnyIndex) -> Iterator[str]:
     for entry in index.manifests:
         if entry.platform is not None and entry.platform.os != _UNKNOWN:
-            yield _name(entry.platform)
+            yield platform_name(entry.platform)
 
 
-def _name(platform: Platform) -> str:
+def platform_name(platform: Platform) -> str:
+    """Return a platform as people write it: ``linux/arm/v7``."""
     variant = f"/{platform.variant}" if platform.variant else ""
     return f"{platform.os}/{platform.architecture}{variant}"

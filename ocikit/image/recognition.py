@@ -12,6 +12,7 @@ from attrs import frozen
 from ocikit.errors import AmbiguousImageError, CompressionError, ImageNotFoundError, LayoutError
 from ocikit.image.compression import DecompressedStream
 from ocikit.image.inspection import list_images
+from ocikit.image.layout.index import fallback_subject
 from ocikit.image.tar import TarReader
 from ocikit.image.transports.directory import DirectoryReference
 from ocikit.image.transports.oci import LayoutReference
@@ -103,9 +104,11 @@ def images_in(path: Path) -> tuple[FoundImage, ...]:
 
 
 def _listed(path: Path, *, is_layout: bool) -> tuple[FoundImage, ...]:
-    images = list_images(path)
-    if not images:
+    listed = list_images(path)
+    if not listed:
         raise ImageNotFoundError(f"{path}: there are no images in it")
+    # What is only there for what it says about an image is not one more image.
+    images = [image for image in listed if not _is_attached(image)] or listed
     nameless = sum(image.name is None for image in images)
     # The same image may be listed twice under one name, by tools that only ever add.
     found: dict[tuple[str | None, Digest], FoundImage] = {}
@@ -116,6 +119,12 @@ def _listed(path: Path, *, is_layout: bool) -> tuple[FoundImage, ...]:
         reference = _in_layout(path, image) if is_layout else _in_archive(path, image, len(images))
         found.setdefault((name, image.descriptor.digest), FoundImage(reference=reference, name=name))
     return tuple(found.values())
+
+
+def _is_attached(image: ListedImage) -> bool:
+    if image.name is None:
+        return bool(image.descriptor.artifact_type)
+    return fallback_subject(image.name) is not None
 
 
 # References are made directly: text would have to be parsed, and a colon in the name of a file would mislead that.

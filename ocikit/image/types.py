@@ -25,11 +25,12 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import field, frozen
 
 from ocikit.errors import NotSupportedError
+from ocikit.image.context import SystemContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
-    from typing import Self
+    from typing import BinaryIO, Self
 
     from ocikit.image.reference import Named
     from ocikit.spec import Descriptor, Digest
@@ -114,41 +115,6 @@ class BlobInfo:
             urls=descriptor.urls,
             annotations=descriptor.annotations,
         )
-
-
-@frozen(kw_only=True)
-class SystemContext:
-    """The circumstances of a call that are no part of a reference: paths, choices, preferences.
-
-    Every field has a default that suits a plain call; source and destination of a copy may have different ones.
-
-    Attributes:
-        root_for_implicit_absolute_paths: A prefix for every path that is implied rather than given
-            (``/etc/containers/policy.json``).
-        signature_policy_path: The signature policy to use in place of the default files.
-        os_choice: The operating system to choose from an index, in place of the running one.
-        architecture_choice: The architecture to choose from an index, in place of the running one (GOARCH names).
-        variant_choice: The variant of the architecture to choose from an index (``v8``).
-        big_files_temporary_dir: Where large temporary files go; None for ``$TMPDIR``, else ``/var/tmp``.
-        oci_shared_blob_dir_path: A directory that ``oci`` layouts keep their blobs in, in place of their own ``blobs``.
-            Nothing is ever deleted from it: other layouts may use what is there.
-        destination_timestamp: The time of the files in an archive that is written, in seconds since the epoch. A
-            constant, so that equal images give equal archives.
-        compression_format: The format that layers are to have at a destination (``gzip``, ``zstd``); None keeps them as
-            they are. A destination asks for it; whoever copies does it or refuses.
-        compression_level: The level for that format; None for the format's default.
-    """
-
-    root_for_implicit_absolute_paths: str | None = None
-    signature_policy_path: str | None = None
-    os_choice: str | None = None
-    architecture_choice: str | None = None
-    variant_choice: str | None = None
-    big_files_temporary_dir: str | None = None
-    oci_shared_blob_dir_path: str | None = None
-    destination_timestamp: int = 0
-    compression_format: str | None = None
-    compression_level: int | None = None
 
 
 class ImageTransport(ABC):
@@ -300,6 +266,18 @@ class ImageSource(_Closing):
             BlobNotFoundError: There is no such blob.
         """
 
+    def local_blob(self, info: BlobInfo) -> BinaryIO | None:
+        """Open the file that a blob is kept in, when it is a file with just this content; the caller closes it.
+
+        Args:
+            info: The blob; its digest is given.
+
+        Returns:
+            The file, **not verified**; None where blobs are not files, or this one is not there.
+        """
+        del info
+        return None
+
     @property
     @abstractmethod
     def has_thread_safe_get_blob(self) -> bool:
@@ -312,6 +290,26 @@ class ImageSource(_Closing):
             instance: As for :meth:`get_manifest`.
         """
         del instance
+        return ()
+
+    def get_referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
+        """Return the manifests in this place that say something about another one (signatures, SBOMs, attestations).
+
+        They have it as their ``subject`` (image specification, manifest.md); :meth:`get_manifest` with the digest of
+        one returns it. What the place says of them is **not verified**.
+
+        Args:
+            subject: The digest of the manifest that they are about; it need not be that of the image itself.
+
+        Returns:
+            A descriptor for each, with ``artifact_type`` and the annotations of its manifest as far as the place knows
+            them; nothing where none are kept.
+
+        Raises:
+            VerificationError: The place had to be looked through, and a manifest in it is not what it is listed as.
+            LimitExceededError: There are too many manifests to look through.
+        """
+        del subject
         return ()
 
     def layer_infos_for_copy(self, instance: Digest | None = None) -> tuple[BlobInfo, ...] | None:
@@ -386,6 +384,24 @@ class ImageDestination(_Closing):
             OSError: The place cannot be written.
         """
 
+    def put_local_blob(self, file: BinaryIO, info: BlobInfo) -> BlobInfo | None:
+        """Store a blob by giving its file a second name, verified; it is there whole or not at all.
+
+        Args:
+            file: The file, see :meth:`ImageSource.local_blob`; not closed.
+            info: What is known of it; its digest is given.
+
+        Returns:
+            ``info`` with the size of what was stored; None when the file cannot have a second name here (another file
+            system, a place that keeps no files).
+
+        Raises:
+            DigestMismatchError: The file has another digest.
+            SizeMismatchError: The file has another size.
+        """
+        del file, info
+        return None
+
     @abstractmethod
     def try_reusing_blob(self, info: BlobInfo, *, can_substitute: bool = False) -> BlobInfo | None:
         """Say whether the blob is there already, so that it need not be copied.
@@ -430,11 +446,34 @@ class ImageDestination(_Closing):
                 f"{self.reference}: signatures cannot be stored there; copy without them, or to a place that keeps them"
             )
 
+    @property
+    def supports_referrers(self) -> bool:
+        """Whether :meth:`put_referrer` stores manifests."""
+        return False
+
+    def put_referrer(self, manifest: bytes) -> None:
+        """Store a manifest that has another one as its ``subject``, beside the image; its blobs were put before.
+
+        It is found by :meth:`ImageSource.get_referrers` from :meth:`commit` on. A commit without any call of
+        :meth:`put_manifest` adds the referrers and leaves the image that is there as it is.
+
+        Args:
+            manifest: The exact bytes.
+
+        Raises:
+            NotSupportedError: The destination stores none.
+            ManifestError: It has no subject.
+            LimitExceededError: The manifest is larger than 4 MiB.
+        """
+        del manifest
+        raise NotSupportedError(f"{self.reference}: manifests that refer to an image cannot be stored there")
+
     @abstractmethod
     def commit(self) -> None:
         """Make the image visible, whole, in one step; durable when this returns.
 
         Raises:
             LayoutError: No manifest was put, or the place changed into something else meanwhile.
+            NotSupportedError: Only referrers were put, and nothing is added to what is there (archives).
             OSError: The place cannot be written; the image is not visible.
         """

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import LimitExceededError, ManifestError, SizeMismatchError
+from ocikit.image.conversion.digests import SCHEMA1, manifest_digest, verify_manifest
+from ocikit.image.legacy import as_schema2
 from ocikit.image.manifest import check_size, normalise_media_type, parse_manifest
 from ocikit.image.platform import choose_instance
-from ocikit.spec import Digest, DockerManifestList, Index, mediatypes
+from ocikit.spec import Descriptor, DockerManifestList, Index, mediatypes
 
 if TYPE_CHECKING:
     from ocikit.image.manifest import AnyIndex, AnyManifest, ImageManifest
     from ocikit.image.types import ImageReference, ImageSource, SystemContext
-    from ocikit.spec import Descriptor
+    from ocikit.spec import Digest
 
-__all__ = ["MAX_DEPTH", "UnparsedImage"]
+__all__ = ["MAX_DEPTH", "UnparsedImage", "find_manifest"]
 
 #: How many indexes may be nested in each other.
 MAX_DEPTH: Final = 8
@@ -71,8 +73,8 @@ class UnparsedImage:
         Raises:
             Exception: As :meth:`manifest`.
         """
-        data, _ = self.manifest()
-        return self._claimed() or Digest.from_bytes(data)
+        data, media_type = self.manifest()
+        return self._claimed() or manifest_digest(data, media_type)
 
     def signatures(self) -> tuple[bytes, ...]:
         """Return the signatures of the manifest as they are stored; not verified."""
@@ -101,20 +103,26 @@ class UnparsedImage:
     def image_manifest(self) -> ImageManifest:
         """Parse the manifest of the one image that this is.
 
+        Docker's schema 1 is seen as schema 2, for which all layers are read (:mod:`ocikit.image.legacy`).
+
         Raises:
             ManifestError: It is a list of manifests, or malformed.
             Exception: As :meth:`manifest`.
         """
+        data, media_type = self.manifest()
+        if media_type in SCHEMA1:
+            return as_schema2(self._source, data, self.description)[1]
         manifest = self._parsed()
         if isinstance(manifest, Index | DockerManifestList):
             raise ManifestError(f"{self.description}: expected the manifest of an image, found a list of manifests")
         return manifest
 
-    def for_platform(self, sys: SystemContext | None = None) -> UnparsedImage:
+    def for_platform(self, sys: SystemContext | None = None, *, prefer_gzip: bool = False) -> UnparsedImage:
         """Return the image, or of an index (of indexes) the image for a platform.
 
         Args:
             sys: Chooses the platform, see :func:`~ocikit.image.platform.choose_instance`.
+            prefer_gzip: Likewise.
 
         Raises:
             ImageNotFoundError: There is none for the platform.
@@ -126,7 +134,7 @@ class UnparsedImage:
         for _ in range(MAX_DEPTH + 1):
             if not image.is_index():
                 return image
-            entry = choose_instance(image.index(), sys, what=image.description)
+            entry = choose_instance(image.index(), sys, what=image.description, prefer_gzip=prefer_gzip)
             image = UnparsedImage(self._source, entry)
         raise LimitExceededError(f"{self.description}: indexes nested in each other", MAX_DEPTH)
 
@@ -153,10 +161,35 @@ class UnparsedImage:
         check_size(data, what)
         if entry is not None and len(data) != entry.size:
             raise SizeMismatchError(what, entry.size, len(data))
+        media_type = normalise_media_type(served, data)
         claimed = self._claimed()
         if claimed is not None:
-            claimed.verify(data, what=what)
-        media_type = normalise_media_type(served, data)
+            verify_manifest(claimed, data, media_type, what=what)
         if entry is not None and media_type != entry.media_type:
             raise ManifestError(f"{what}: the index says it is {entry.media_type!r}, it was served as {media_type!r}")
         return data, media_type
+
+
+def find_manifest(source: ImageSource, digest: Digest | None) -> UnparsedImage:
+    """Return the manifest of a digest, or what the reference of a source leads to.
+
+    Args:
+        source: The source, open.
+        digest: The digest of a manifest in the same place; None for what the reference leads to.
+
+    Raises:
+        BlobNotFoundError: There is no manifest of that digest.
+        DigestMismatchError: It is not the one that was asked for.
+        OCIKitError: As the source gives it.
+    """
+    top = UnparsedImage(source)
+    if digest is None or digest == top.digest():
+        return top
+    data, served = source.get_manifest(digest)
+    what = f"manifest of {source.reference}, {digest}"
+    check_size(data, what)
+    media_type = normalise_media_type(served, data)
+    verify_manifest(digest, data, media_type, what=what)
+    # The bytes go with the descriptor, so that what was verified is what is used; the digest of schema 1 is of a part.
+    embedded = data if media_type not in SCHEMA1 else None
+    return UnparsedImage(source, Descriptor(media_type=media_type, digest=digest, size=len(data), data=embedded))

@@ -6,7 +6,6 @@ The names are those of ``wire.h``.
 from __future__ import annotations
 
 import os
-import socket
 from typing import TYPE_CHECKING, Final
 
 from ocikit import _sys
@@ -56,24 +55,16 @@ def start(
         _sys.start_helper(process, [*stdio, file.fd, theirs.fd, *(passed.get(slot, -1) for slot in range(slots))])
 
 
-def say(ours: Descriptor, word: bytes, *, fd: int | None = None, flags: int = 0) -> None:
+def say(ours: Descriptor, word: bytes, *, fd: int | None = None, wait: bool = True) -> None:
     """Say a word to whoever is at the other end.
 
     Args:
         ours: Our end of the channel.
         word: The word.
         fd: A descriptor that goes along; it stays the caller's.
-        flags: ``MSG_*``.
+        wait: Whether to wait when there is no room.
 
     Raises:
         OSError: As sendmsg(2) gives it; ``EPIPE`` when nobody is there.
     """
-    channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=ours.fd)
-    try:
-        # Without a signal, because a host may have set SIGPIPE to what ends it.
-        if fd is None:
-            channel.send(word, socket.MSG_NOSIGNAL | flags)
-        else:
-            socket.send_fds(channel, [word], [fd], socket.MSG_NOSIGNAL | flags)
-    finally:
-        channel.detach()
+    _sys.say(ours.fd, word, fd, wait=wait)

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import functools
 import os
+import time
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
@@ -18,41 +19,38 @@ from attrs import evolve
 from ocikit import _fs
 from ocikit._tuples import NamedTuple
 from ocikit.errors import BundleError, CgroupError, LimitExceededError, OCIKitError, SystemCallError
-from ocikit.runtime import fifo, forgotten, mounted_root, teardown
+from ocikit.runtime import fifo, forgotten, mounted_root
 from ocikit.runtime.cgroups import setup as cgroup_setup
 from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.cgroups.placement import find_place
-from ocikit.runtime.console import Reception
-from ocikit.runtime.container import assemble
 from ocikit.runtime.host import surroundings
 from ocikit.runtime.host.procfs import own_status
 from ocikit.runtime.host.rootless import check_user_namespaces, explained, this_process
 from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.limits import ignored
-from ocikit.runtime.listing import root_path
 from ocikit.runtime.options import NOTIFY_DIRECTORY, CreateOptions
-from ocikit.runtime.process import adopt_init
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import LIFETIMES, OwnRecord, format_time, parse_state, validate_id
-from ocikit.runtime.state.libcontainer import Created, state_document
-from ocikit.runtime.state.root import StateRoot
+from ocikit.runtime.state.root import StateRoot, root_path
 from ocikit.runtime.stdio import Stdio, check_preserved, with_terminal
 from ocikit.runtime.uninterrupted import uninterrupted
-from ocikit.runtime.user_maps import check_ranges, with_joined_maps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Literal
 
     from ocikit.runtime.cgroups.placement import Placement
+    from ocikit.runtime.console import Reception
     from ocikit.runtime.container import Container
     from ocikit.runtime.hooks import CreationHooks
     from ocikit.runtime.host.caller import Caller
     from ocikit.runtime.host.procfs import OwnStatus
     from ocikit.runtime.launch import Launch
     from ocikit.runtime.monitor.arrangement import Arrangement
+    from ocikit.runtime.netdevices import NetDevices
     from ocikit.runtime.plan.steps import Plan, Sync
     from ocikit.runtime.seccomp import Filter
+    from ocikit.runtime.state.libcontainer import Created
     from ocikit.runtime.stdio import Stream
     from ocikit.runtime.systemd.bus import Variant
     from ocikit.runtime.uninterrupted import Cancellation
@@ -209,11 +207,12 @@ class _Making(NamedTuple):
     #: Its directory in the state root.
     directory: int
     stdio: Stdio
-    #: What takes its terminal.
-    reception: Reception
+    #: What takes its terminal; None when it has none.
+    reception: Reception | None
     #: Directories of cgroups that were made for it.
     made: list[str]
-    hooks: CreationHooks
+    #: None when there are none.
+    hooks: CreationHooks | None
     own: OwnRecord
     seccomp: Filter | None
 
@@ -234,12 +233,14 @@ class _Creation(NamedTuple):
 
     def with_maps(self) -> _Creation:
         """Return this with the maps of the user namespace that the container joins."""
+        if not surroundings.has_users(self.spec):
+            return self
+        from ocikit.runtime.user_maps import with_joined_maps  # noqa: PLC0415 - for those who have users of their own
+
         return self._replace(spec=with_joined_maps(self.spec))
 
     def carry_out(self, cancellation: Cancellation) -> Container:
         """Make the container."""
-        from ocikit.runtime.hooks import CreationHooks  # noqa: PLC0415 - with all that launches
-
         forgotten.reap()
         rootless = bool(self.options.rootless)
         places = find_place(self.spec, self.id, systemd=self.options.systemd_cgroup, rootless=rootless)
@@ -249,15 +250,15 @@ class _Creation(NamedTuple):
             _log.warning("container %s: %s", self.id, warning)
         with (
             Stdio(self._streams(), surroundings.owner(self.spec)) as stdio,
-            Reception(self.options.console_socket) as reception,
+            self._reception() as reception,
             StateRoot.make(self.root) as root,
             root.claim(self.id) as directory,
         ):
             made: list[str] = []
             own = OwnRecord(self.lifetime, places.paths, places.parents, rdt_groups=places.rdt_own)
-            hooks = CreationHooks(self.spec, self.id, self.bundle, cancellation)
+            hooks = self._hooks(cancellation)
             try:
-                teardown.remove_interrupted(root, directory, self.id)
+                self._remove_interrupted(root, directory)
                 cgroup_setup.check_free(places.paths)
                 # Only now is there nothing left of a creation before.
                 own = own._replace(mounted_root=mounted_root.expect(self.spec, self.bundle))
@@ -273,7 +274,8 @@ class _Creation(NamedTuple):
             except BaseException:
                 mounted_root.remove(own.mounted_root, self.id)
                 self._undo(root, directory, places, made)
-                hooks.clean_up()
+                if hooks is not None:
+                    hooks.clean_up()
                 raise
 
     def _streams(self) -> tuple[Stream, Stream, Stream]:
@@ -283,6 +285,28 @@ class _Creation(NamedTuple):
         if self.options.console_socket is not None:
             raise ValueError("console_socket: the process has no terminal; set process.terminal, or leave it out")
         return self.streams
+
+    def _reception(self) -> contextlib.AbstractContextManager[Reception | None]:
+        """Return what takes the terminal, if there is going to be one."""
+        if self.spec.process is None or not self.spec.process.terminal:
+            return contextlib.nullcontext()
+        from ocikit.runtime.console import Reception  # noqa: PLC0415 - most have none
+
+        return Reception(self.options.console_socket)
+
+    def _hooks(self, cancellation: Cancellation) -> CreationHooks | None:
+        if self.spec.hooks is None:
+            return None
+        from ocikit.runtime.hooks import CreationHooks  # noqa: PLC0415 - for those who have some
+
+        return CreationHooks(self.spec, self.id, self.bundle, cancellation)
+
+    def _remove_interrupted(self, root: StateRoot, directory: int) -> None:
+        """Remove what an interrupted creation left in the directory."""
+        if os.listdir(directory):
+            from ocikit.runtime.teardown import remove_interrupted  # noqa: PLC0415 - a new one is empty
+
+            remove_interrupted(root, directory, self.id)
 
     def _undo(self, root: StateRoot, directory: int, places: Placement, made: list[str]) -> None:
         try:
@@ -299,7 +323,7 @@ class _Creation(NamedTuple):
     def _note(self, seccomp: Filter | None) -> bytes:
         """Return what further processes start from; nothing when there can be none."""
         from ocikit.runtime.plan.attributes import memory_policy, personality  # noqa: PLC0415
-        from ocikit.runtime.state.template import note  # noqa: PLC0415
+        from ocikit.runtime.state.note import note  # noqa: PLC0415
 
         process = self.spec.process
         keyring = not self.options.no_new_keyring
@@ -339,6 +363,8 @@ class _Creation(NamedTuple):
         )
         plan = plan_for(self.spec, around)
         if plan.uid_map:
+            from ocikit.runtime.user_maps import check_ranges  # noqa: PLC0415 - as above
+
             check_user_namespaces(self.caller)
             check_ranges(plan.uid_map, plan.gid_map, self.caller)
         return plan
@@ -353,7 +379,6 @@ class _Creation(NamedTuple):
 
     def _start_init(self, making: _Making, cancellation: Cancellation) -> Container:
         from ocikit.runtime.launch import launch  # noqa: PLC0415 - the first container loads the compiled part
-        from ocikit.runtime.netdevices import NetDevices  # noqa: PLC0415
         from ocikit.runtime.outside import mounting_for, open_owners  # noqa: PLC0415
         from ocikit.runtime.plan.steps import Slot, Sync  # noqa: PLC0415
 
@@ -370,21 +395,25 @@ class _Creation(NamedTuple):
                 passed[Slot.CGROUP] = stack.enter_context(_fs.Descriptor(os.open(places.joined_by_clone, flags))).fd
             passed |= open_owners(plan.mount_owners, stack)
             passed |= monitor.keeper.passed if monitor is not None else {}
-            # Its namespace, and with it what was moved there, outlives init as long as this is open.
-            devices = stack.enter_context(
-                NetDevices(self.spec.linux.net_devices if self.spec.linux is not None else {})
-            )
-            answers = self._answers(making) | {Sync.MOUNT: mounting_for(passed), Sync.NET_DEVICES: devices.move}
+            answers = self._answers(making) | {Sync.MOUNT: mounting_for(passed)}
+            devices = self._net_devices(stack)
+            if devices is not None:
+                answers[Sync.NET_DEVICES] = devices.move
             if self.options.give_streams:
                 stdio.give()
             control = monitor.keeper.control if monitor is not None else None
             started = stack.enter_context(
                 launch(plan, stdio=stdio.fds, passed=passed, answers=answers, control=control)
             )
-            # While init is at work. Read back before it goes on: after that nothing here may fail.
+            # While init is at work: also what else is needed is loaded now.
+            from ocikit.runtime.container import assemble  # noqa: PLC0415 - see above
+            from ocikit.runtime.process import adopt_init  # noqa: PLC0415 - see above
+            from ocikit.runtime.state.libcontainer import state_document  # noqa: PLC0415 - see above
+
             note = self._note(making.seccomp)
             if note:
                 records.write_processes(directory, note)
+            # Read back before init goes on: after that nothing here may fail.
             state = state_document(self.spec, self._created(started, places, stdio.descriptors()))
             record = parse_state(state.essence, self.id)
             with cancellation.waking(started.kill):
@@ -399,11 +428,12 @@ class _Creation(NamedTuple):
             if monitor is not None:
                 monitor.introduce(started, making.reception)
             started.commit()
-            devices.keep()
+            if devices is not None:
+                devices.keep()
             init = adopt_init(started.pid, started.start_time, started.take_pidfd())
             container = assemble(self.root, record, own, init=init, launch=started, hierarchies=places.hierarchies)
             container.stdin, container.stdout, container.stderr = (stdio.files.get(number) for number in range(3))
-            container.console = making.reception.console
+            container.console = making.reception.console if making.reception is not None else None
             return container
 
     def _arrange_monitor(self, making: _Making, stack: contextlib.ExitStack) -> Arrangement | None:
@@ -414,6 +444,15 @@ class _Creation(NamedTuple):
         made = making.places, making.directory, making.stdio, making.own
         return Arranging(self.root, self.id, self.spec, self.options, *made).arrange(stack)
 
+    def _net_devices(self, stack: contextlib.ExitStack) -> NetDevices | None:
+        """Return what moves devices of the host; without an end of the stack, they stay where they are."""
+        if self.spec.linux is None or not self.spec.linux.net_devices:
+            return None
+        from ocikit.runtime.netdevices import NetDevices  # noqa: PLC0415 - for the few that have some
+
+        # Their namespace, and with it what was moved there, outlives init as long as this is open.
+        return stack.enter_context(NetDevices(self.spec.linux.net_devices))
+
     def _answers(self, making: _Making) -> dict[Sync, Callable[[Launch, int], None]]:
         """Return what is done for init when it asks."""
         from ocikit.runtime.plan.steps import Sync  # noqa: PLC0415
@@ -422,17 +461,17 @@ class _Creation(NamedTuple):
             making.places.start_unit(making.made, self.id, started.pid, self._unit_properties())
 
         def run_hooks(started: Launch, _: int) -> None:
-            making.hooks.run(started.pid)
+            if making.hooks is not None:
+                making.hooks.run(started.pid)
 
         def hand_over(started: Launch, fd: int) -> None:
             self._hand_over(making.seccomp, started, fd)
 
-        return {
-            Sync.CGROUP: make_unit,
-            Sync.SECCOMP_LISTENER: hand_over,
-            Sync.HOOKS: run_hooks,
-            Sync.CONSOLE: making.reception.take,
-        }
+        answers: dict[Sync, Callable[[Launch, int], None]]
+        answers = {Sync.CGROUP: make_unit, Sync.SECCOMP_LISTENER: hand_over, Sync.HOOKS: run_hooks}
+        if making.reception is not None:
+            answers[Sync.CONSOLE] = making.reception.take
+        return answers
 
     def _hand_over(self, seccomp: Filter | None, started: Launch, fd: int) -> None:
         """Give the listener of the filter to its agent."""
@@ -450,9 +489,9 @@ class _Creation(NamedTuple):
         return annotated(self.spec.annotations) if self.options.systemd_properties else {}
 
     def _created(self, started: Launch, places: Placement, descriptors: Sequence[str]) -> Created:
-        import datetime as dt  # noqa: PLC0415 - needed once in the life of a container
+        from ocikit.runtime.state.libcontainer import Created  # noqa: PLC0415 - as above
 
-        now = format_time(dt.datetime.now(dt.UTC))
+        now = format_time(time.time_ns())
         made = self.id, started.pid, started.start_time, now, self.bundle, places.paths, descriptors
         rdt = (places.rdt.path, places.rdt.monitoring) if places.rdt is not None else ("", "")
         return Created(*made, self.options, places.unit, rdt, of_root=self.caller.uid == 0)

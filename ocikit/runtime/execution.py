@@ -38,7 +38,8 @@ from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.once import Once
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import PROCESS_FILE, STATE_FILE
-from ocikit.runtime.state.template import Template, derive, read_note
+from ocikit.runtime.state.note import read_note
+from ocikit.runtime.state.template import Template, derive
 from ocikit.runtime.stdio import Stdio, check_preserved, with_terminal
 from ocikit.runtime.uninterrupted import uninterrupted
 

@@ -12,7 +12,6 @@ import errno
 import os
 import select
 import signal
-import socket
 import time
 from typing import TYPE_CHECKING, Final, Self
 
@@ -248,7 +247,7 @@ class _Running:
     def _stop(self) -> None:
         if self._channel is not None:
             with contextlib.suppress(OSError):
-                channel.say(self._channel, _STOP, flags=socket.MSG_DONTWAIT)
+                channel.say(self._channel, _STOP, wait=False)
 
     def close(self) -> None:
         """End the helper, with the hook that it may still be running; doing so twice is nothing."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING
 
 from ocikit.errors import ContainerError, NotExistError, OCIKitError, SystemCallError
@@ -11,12 +10,13 @@ from ocikit.runtime.container import Container
 from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.state import records
 from ocikit.runtime.state.documents import validate_id
-from ocikit.runtime.state.root import StateRoot, default_root
+from ocikit.runtime.state.root import StateRoot, root_path
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping
 
-__all__ = ["ContainerList", "list_containers", "load", "root_path", "scan"]
+__all__ = ["ContainerList", "list_containers", "load", "scan"]
 
 
 class ContainerList(list[Container]):
@@ -36,11 +36,6 @@ class ContainerList(list[Container]):
         from ocikit.runtime.display.containers import containers  # noqa: PLC0415 - for notebooks
 
         return containers(self)
-
-
-def root_path(root: str | os.PathLike[str] | None) -> str:
-    """Return the absolute path of a state root; that of :func:`default_root` for None."""
-    return os.path.abspath(os.fsdecode(root)) if root is not None and os.fspath(root) else default_root()
 
 
 def load(root: str | os.PathLike[str] | None, container_id: str) -> Container:

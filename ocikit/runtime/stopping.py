@@ -139,7 +139,7 @@ class _Stopping:
     """One call."""
 
     def __init__(self, root: str | os.PathLike[str] | None, prefix: str, signal: int) -> None:
-        from ocikit.runtime.listing import root_path  # noqa: PLC0415 - these rooms need Linux
+        from ocikit.runtime.state.root import root_path  # noqa: PLC0415 - these rooms need Linux
 
         self._root = root_path(root)
         self._prefix = prefix

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         SeccompFeatures,
         SELinuxFeatures,
     )
+    from ocikit.spec.hooks import Hook, Hooks
     from ocikit.spec.image import (
         IMAGE_BLOBS_DIR,
         IMAGE_INDEX_FILE,
@@ -51,17 +52,7 @@ if TYPE_CHECKING:
         Manifest,
         RootFS,
     )
-    from ocikit.spec.linux import (
-        Linux,
-        LinuxDevice,
-        LinuxIDMapping,
-        LinuxIntelRdt,
-        LinuxMemoryPolicy,
-        LinuxNamespace,
-        LinuxNetDevice,
-        LinuxPersonality,
-        LinuxTimeOffset,
-    )
+    from ocikit.spec.linux import Linux, LinuxNamespace
     from ocikit.spec.linux_limits import (
         LinuxBlockIO,
         LinuxCPU,
@@ -75,19 +66,23 @@ if TYPE_CHECKING:
         LinuxWeightDevice,
     )
     from ocikit.spec.linux_resources import LinuxDeviceCgroup, LinuxResources
+    from ocikit.spec.linux_special import (
+        LinuxDevice,
+        LinuxIDMapping,
+        LinuxIntelRdt,
+        LinuxMemoryPolicy,
+        LinuxNetDevice,
+        LinuxPersonality,
+        LinuxTimeOffset,
+    )
+    from ocikit.spec.process_special import Box, CPUAffinity, LinuxIOPriority, Scheduler
     from ocikit.spec.runtime import (
         RUNTIME_SPEC_VERSION,
-        Box,
-        CPUAffinity,
-        Hook,
-        Hooks,
         LinuxCapabilities,
-        LinuxIOPriority,
         Mount,
         POSIXRlimit,
         Process,
         Root,
-        Scheduler,
         Spec,
         User,
     )
@@ -95,7 +90,7 @@ if TYPE_CHECKING:
     from ocikit.spec.state import ContainerProcessState, State
     from ocikit.spec.timestamp import Timestamp
     from ocikit.spec.users import GroupEntry, PasswdEntry, UserDatabase, UserLookup, parse_id
-    from ocikit.spec.validate import Violation
+    from ocikit.spec.violation import Violation
 
 __all__ = [
     "DESCRIPTOR_EMPTY_JSON",
@@ -195,28 +190,27 @@ _CONTENTS = {
         "AppArmorFeatures CgroupFeatures Features IDMapFeatures IntelRdtFeatures LinuxFeatures "
         "MemoryPolicyFeatures MountExtensions NetDevicesFeatures SELinuxFeatures SeccompFeatures"
     ),
+    "hooks": "Hook Hooks",
     "image": (
         "History IMAGE_BLOBS_DIR IMAGE_INDEX_FILE IMAGE_LAYOUT_FILE IMAGE_LAYOUT_VERSION Image ImageConfig "
         "ImageLayout Index Manifest RootFS"
     ),
-    "linux": (
-        "Linux LinuxDevice LinuxIDMapping LinuxIntelRdt LinuxMemoryPolicy LinuxNamespace LinuxNetDevice "
-        "LinuxPersonality LinuxTimeOffset"
-    ),
+    "linux": "Linux LinuxNamespace",
     "linux_limits": (
         "LinuxBlockIO LinuxCPU LinuxHugepageLimit LinuxInterfacePriority LinuxMemory LinuxNetwork LinuxPids LinuxRdma "
         "LinuxThrottleDevice LinuxWeightDevice"
     ),
     "linux_resources": "LinuxDeviceCgroup LinuxResources",
-    "runtime": (
-        "Box CPUAffinity Hook Hooks LinuxCapabilities LinuxIOPriority Mount POSIXRlimit Process "
-        "RUNTIME_SPEC_VERSION Root Scheduler Spec User"
+    "linux_special": (
+        "LinuxDevice LinuxIDMapping LinuxIntelRdt LinuxMemoryPolicy LinuxNetDevice LinuxPersonality LinuxTimeOffset"
     ),
+    "process_special": "Box CPUAffinity LinuxIOPriority Scheduler",
+    "runtime": "LinuxCapabilities Mount POSIXRlimit Process RUNTIME_SPEC_VERSION Root Spec User",
     "seccomp": "LinuxSeccomp LinuxSeccompArg LinuxSyscall",
     "state": "ContainerProcessState State",
     "timestamp": "Timestamp",
     "users": "GroupEntry PasswdEntry UserDatabase UserLookup parse_id",
-    "validate": "Violation",
+    "violation": "Violation",
 }
 _HOMES = {name: module for module, names in _CONTENTS.items() for name in names.split()}
 _ROOMS = frozenset({"annotation_keys", "mediatypes", "vocabulary"})

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ocikit.spec._kinds import Coded
-    from ocikit.spec.validate import Violation
+    from ocikit.spec.violation import Violation
 
 __all__ = ["Document", "fault_of", "key", "table_of"]
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from attrs import evolve
 
 from ocikit.errors import NotSupportedError
-from ocikit.spec.linux import Linux, LinuxIDMapping, LinuxNamespace
+from ocikit.spec.linux import Linux, LinuxNamespace
 from ocikit.spec.linux_resources import LinuxDeviceCgroup, LinuxResources
+from ocikit.spec.linux_special import LinuxIDMapping
 from ocikit.spec.runtime import LinuxCapabilities, Mount, POSIXRlimit, Process, Root
 
 if TYPE_CHECKING:

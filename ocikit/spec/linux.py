@@ -1,4 +1,7 @@
-"""The Linux section of config.json (config-linux.md), without resources and seccomp."""
+"""The Linux section of config.json (config-linux.md), without resources and seccomp.
+
+Classes of what most containers have nothing of are loaded with the first object of them.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,27 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from ocikit.spec._document import Document, key
-from ocikit.spec._kinds import BOOLEAN, INT64, STRING, UINT32, Kind, array, mapping
+from ocikit.spec._kinds import STRING, Kind, array, late, mapping
 from ocikit.spec.linux_resources import LinuxResources
 from ocikit.spec.seccomp import LinuxSeccomp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "Linux",
-    "LinuxDevice",
-    "LinuxIDMapping",
-    "LinuxIntelRdt",
-    "LinuxMemoryPolicy",
-    "LinuxNamespace",
-    "LinuxNetDevice",
-    "LinuxPersonality",
-    "LinuxTimeOffset",
-]
+    from ocikit.spec.linux_special import (
+        LinuxDevice,
+        LinuxIDMapping,
+        LinuxIntelRdt,
+        LinuxMemoryPolicy,
+        LinuxNetDevice,
+        LinuxPersonality,
+        LinuxTimeOffset,
+    )
+
+__all__ = ["Linux", "LinuxNamespace"]
 
 _STRINGS: Kind = array(STRING)
+_ID_MAPPINGS: Kind = array(late("LinuxIDMapping"))
 
 
 @frozen(kw_only=True, repr=False, eq=False)
@@ -40,101 +44,13 @@ class LinuxNamespace(Document):
 
 
 @frozen(kw_only=True, repr=False, eq=False)
-class LinuxIDMapping(Document):
-    """A range of user or group ids in the container and the ids they are outside."""
-
-    #: First id in the container; REQUIRED.
-    container_id: int = field(metadata=key("containerID", UINT32))
-    #: First id on the host; REQUIRED.
-    host_id: int = field(metadata=key("hostID", UINT32))
-    #: How many ids; REQUIRED.
-    size: int = field(metadata=key("size", UINT32))
-
-
-@frozen(kw_only=True, repr=False, eq=False)
-class LinuxTimeOffset(Document):
-    """How far a clock of the container is ahead of the host's."""
-
-    #: Seconds.
-    secs: int = field(default=0, metadata=key("secs", INT64))
-    #: Nanoseconds on top of them.
-    nanosecs: int = field(default=0, metadata=key("nanosecs", UINT32))
-
-
-@frozen(kw_only=True, repr=False, eq=False)
-class LinuxDevice(Document):
-    """A device node that the container has."""
-
-    #: Path in the container; REQUIRED.
-    path: str = field(metadata=key("path", STRING, absent=""))
-    #: ``c`` or ``u`` (character), ``b`` (block) or ``p`` (fifo); REQUIRED.
-    type: str = field(metadata=key("type", STRING, absent=""))
-    #: Major number; REQUIRED unless the type is ``p``.
-    major: int | None = field(default=None, metadata=key("major", INT64))
-    #: Minor number; REQUIRED unless the type is ``p``.
-    minor: int | None = field(default=None, metadata=key("minor", INT64))
-    #: Permission bits; None is the runtime's choice, usually 0o666.
-    file_mode: int | None = field(default=None, metadata=key("fileMode", UINT32))
-    #: Owner in the container.
-    uid: int | None = field(default=None, metadata=key("uid", UINT32))
-    #: Group in the container.
-    gid: int | None = field(default=None, metadata=key("gid", UINT32))
-
-
-@frozen(kw_only=True, repr=False, eq=False)
-class LinuxNetDevice(Document):
-    """A network device that is moved from the host into the container."""
-
-    #: Name in the container; empty keeps the host's. ``%d`` at the end asks for a free number.
-    name: str = field(default="", metadata=key("name", STRING))
-
-
-@frozen(kw_only=True, repr=False, eq=False)
-class LinuxIntelRdt(Document):
-    """Intel Resource Director Technology: cache and memory bandwidth."""
-
-    #: Class of service; empty is one of the container's own, ``/`` the default one.
-    clos_id: str = field(default="", metadata=key("closID", STRING))
-    #: Lines for the schemata file; they are written last.
-    schemata: tuple[str, ...] = field(default=(), metadata=key("schemata", _STRINGS))
-    #: Line for the L3 cache, ``L3:…``.
-    l3_cache_schema: str = field(default="", metadata=key("l3CacheSchema", STRING))
-    #: Line for the memory bandwidth, ``MB:…``.
-    mem_bw_schema: str = field(default="", metadata=key("memBwSchema", STRING))
-    #: True for a monitoring group of the container's own.
-    enable_monitoring: bool = field(default=False, metadata=key("enableMonitoring", BOOLEAN))
-
-
-@frozen(kw_only=True, repr=False, eq=False)
-class LinuxMemoryPolicy(Document):
-    """NUMA memory policy, as for set_mempolicy(2)."""
-
-    #: Such as ``MPOL_INTERLEAVE``; REQUIRED.
-    mode: str = field(metadata=key("mode", STRING, absent=""))
-    #: Memory nodes, such as ``0-3,7``.
-    nodes: str = field(default="", metadata=key("nodes", STRING, always=True))
-    #: Such as ``MPOL_F_STATIC_NODES``.
-    flags: tuple[str, ...] = field(default=(), metadata=key("flags", _STRINGS))
-
-
-@frozen(kw_only=True, repr=False, eq=False)
-class LinuxPersonality(Document):
-    """Execution domain, as for personality(2)."""
-
-    #: ``LINUX`` or ``LINUX32``; REQUIRED.
-    domain: str = field(metadata=key("domain", STRING, absent=""))
-    #: None are defined.
-    flags: tuple[str, ...] = field(default=(), metadata=key("flags", _STRINGS))
-
-
-@frozen(kw_only=True, repr=False, eq=False)
 class Linux(Document):
     """What only Linux containers have."""
 
     #: User ids of the user namespace.
-    uid_mappings: tuple[LinuxIDMapping, ...] = field(default=(), metadata=key("uidMappings", array(LinuxIDMapping)))
+    uid_mappings: tuple[LinuxIDMapping, ...] = field(default=(), metadata=key("uidMappings", _ID_MAPPINGS))
     #: Group ids of the user namespace.
-    gid_mappings: tuple[LinuxIDMapping, ...] = field(default=(), metadata=key("gidMappings", array(LinuxIDMapping)))
+    gid_mappings: tuple[LinuxIDMapping, ...] = field(default=(), metadata=key("gidMappings", _ID_MAPPINGS))
     #: Kernel parameters to set for the container.
     sysctl: Mapping[str, str] = field(factory=dict, hash=False, metadata=key("sysctl", mapping(STRING)))
     #: Limits.
@@ -144,10 +60,10 @@ class Linux(Document):
     #: Namespaces to create or join; the runtime's are inherited for types not in the list.
     namespaces: tuple[LinuxNamespace, ...] = field(default=(), metadata=key("namespaces", array(LinuxNamespace)))
     #: Device nodes beside the default ones.
-    devices: tuple[LinuxDevice, ...] = field(default=(), metadata=key("devices", array(LinuxDevice)))
+    devices: tuple[LinuxDevice, ...] = field(default=(), metadata=key("devices", array(late("LinuxDevice"))))
     #: Network devices to move into the container, by their name on the host.
     net_devices: Mapping[str, LinuxNetDevice] = field(
-        factory=dict, hash=False, metadata=key("netDevices", mapping(LinuxNetDevice))
+        factory=dict, hash=False, metadata=key("netDevices", mapping(late("LinuxNetDevice")))
     )
     #: System call filter.
     seccomp: LinuxSeccomp | None = field(default=None, metadata=key("seccomp", LinuxSeccomp))
@@ -160,12 +76,14 @@ class Linux(Document):
     #: SELinux context of the mounts.
     mount_label: str = field(default="", metadata=key("mountLabel", STRING))
     #: Intel RDT.
-    intel_rdt: LinuxIntelRdt | None = field(default=None, metadata=key("intelRdt", LinuxIntelRdt))
+    intel_rdt: LinuxIntelRdt | None = field(default=None, metadata=key("intelRdt", late("LinuxIntelRdt")))
     #: NUMA memory policy.
-    memory_policy: LinuxMemoryPolicy | None = field(default=None, metadata=key("memoryPolicy", LinuxMemoryPolicy))
+    memory_policy: LinuxMemoryPolicy | None = field(
+        default=None, metadata=key("memoryPolicy", late("LinuxMemoryPolicy"))
+    )
     #: Execution domain.
-    personality: LinuxPersonality | None = field(default=None, metadata=key("personality", LinuxPersonality))
+    personality: LinuxPersonality | None = field(default=None, metadata=key("personality", late("LinuxPersonality")))
     #: Offsets of the time namespace, by clock (``monotonic``, ``boottime``).
     time_offsets: Mapping[str, LinuxTimeOffset] = field(
-        factory=dict, hash=False, metadata=key("timeOffsets", mapping(LinuxTimeOffset))
+        factory=dict, hash=False, metadata=key("timeOffsets", mapping(late("LinuxTimeOffset")))
     )

@@ -10,20 +10,11 @@ from ocikit.spec._checks import (
     Rule,
     absolute,
     all_of,
-    cpu_list,
     distinct,
     one_of,
     shown,
-    without_newline,
 )
-from ocikit.spec.linux import (
-    Linux,
-    LinuxDevice,
-    LinuxIntelRdt,
-    LinuxMemoryPolicy,
-    LinuxNamespace,
-    LinuxPersonality,
-)
+from ocikit.spec.linux import Linux, LinuxNamespace
 from ocikit.spec.linux_resources import LinuxDeviceCgroup
 from ocikit.spec.seccomp import LinuxSeccomp, LinuxSeccompArg, LinuxSyscall
 
@@ -34,10 +25,6 @@ __all__ = ["RULES"]
 
 # The recursive forms are not in the specification; runtimes take them and engines write them.
 _PROPAGATIONS: Final = (*vocabulary.ROOTFS_PROPAGATIONS, *(f"r{word}" for word in vocabulary.ROOTFS_PROPAGATIONS))
-
-# set_mempolicy(2): which modes take no nodes at all, and which take at least one.
-_WITHOUT_NODES: Final = frozenset({"MPOL_DEFAULT", "MPOL_LOCAL"})
-_WITH_NODES: Final = frozenset({"MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_PREFERRED_MANY", "MPOL_WEIGHTED_INTERLEAVE"})
 
 
 def _linux(linux: Linux) -> Iterator[Finding]:
@@ -67,40 +54,6 @@ def _namespace(namespace: LinuxNamespace) -> Iterator[Finding]:
     yield from one_of(namespace.type, vocabulary.NAMESPACE_TYPES, "type")
     if namespace.path:
         yield from absolute(namespace.path, "path")
-
-
-def _device(device: LinuxDevice) -> Iterator[Finding]:
-    yield from absolute(device.path, "path")
-    yield from one_of(device.type, vocabulary.DEVICE_TYPES, "type")
-    if device.type != "p":
-        for name, number in (("major", device.major), ("minor", device.minor)):
-            if number is None:
-                yield [name], "is REQUIRED unless type is p"
-
-
-def _intel_rdt(rdt: LinuxIntelRdt) -> Iterator[Finding]:
-    for index, line in enumerate(rdt.schemata):
-        yield from without_newline(line, "schemata", index)
-    if rdt.mem_bw_schema:
-        yield from without_newline(rdt.mem_bw_schema, "memBwSchema")
-        if not rdt.mem_bw_schema.startswith("MB:"):
-            yield ["memBwSchema"], f"must start with MB:, found {shown(rdt.mem_bw_schema)}"
-
-
-def _memory_policy(policy: LinuxMemoryPolicy) -> Iterator[Finding]:
-    yield from one_of(policy.mode, vocabulary.MEMORY_POLICY_MODES, "mode")
-    yield from all_of(policy.flags, vocabulary.MEMORY_POLICY_FLAGS, "flags")
-    yield from cpu_list(policy.nodes, "nodes")
-    if policy.nodes and policy.mode in _WITHOUT_NODES:
-        yield ["nodes"], f"must be empty for {policy.mode}, found {shown(policy.nodes)}"
-    if not policy.nodes and policy.mode in _WITH_NODES:
-        yield ["nodes"], f"at least one node is REQUIRED for {policy.mode}"
-
-
-def _personality(personality: LinuxPersonality) -> Iterator[Finding]:
-    yield from one_of(personality.domain, vocabulary.PERSONALITY_DOMAINS, "domain")
-    if personality.flags:
-        yield ["flags"], "no flags are defined"
 
 
 def _device_rule(rule: LinuxDeviceCgroup) -> Iterator[Finding]:
@@ -138,12 +91,8 @@ def _seccomp_arg(arg: LinuxSeccompArg) -> Iterator[Finding]:
 #: What is checked in an object of each class.
 RULES: Final[Mapping[type, Rule]] = {
     Linux: _linux,
-    LinuxDevice: _device,
     LinuxDeviceCgroup: _device_rule,
-    LinuxIntelRdt: _intel_rdt,
-    LinuxMemoryPolicy: _memory_policy,
     LinuxNamespace: _namespace,
-    LinuxPersonality: _personality,
     LinuxSeccomp: _seccomp,
     LinuxSeccompArg: _seccomp_arg,
     LinuxSyscall: _syscall,

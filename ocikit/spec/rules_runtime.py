@@ -12,15 +12,13 @@ from ocikit.spec._checks import (
     Finding,
     Rule,
     absolute,
-    all_of,
     annotation_keys,
-    cpu_list,
     distinct,
     one_of,
     required,
     semantic_version,
 )
-from ocikit.spec.runtime import CPUAffinity, Hook, LinuxIOPriority, Mount, POSIXRlimit, Process, Root, Scheduler, Spec
+from ocikit.spec.runtime import Mount, POSIXRlimit, Process, Root, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,35 +79,11 @@ def _rlimit(limit: POSIXRlimit) -> Iterator[Finding]:
         yield ["soft"], f"must not exceed hard, which is {limit.hard}; found {limit.soft}"
 
 
-def _scheduler(scheduler: Scheduler) -> Iterator[Finding]:
-    yield from one_of(scheduler.policy, vocabulary.SCHEDULER_POLICIES, "policy")
-    yield from all_of(scheduler.flags, vocabulary.SCHEDULER_FLAGS, "flags")
-
-
-def _io_priority(priority: LinuxIOPriority) -> Iterator[Finding]:
-    yield from one_of(priority.class_, vocabulary.IO_PRIORITY_CLASSES, "class")
-
-
-def _affinity(affinity: CPUAffinity) -> Iterator[Finding]:
-    yield from cpu_list(affinity.initial, "initial")
-    yield from cpu_list(affinity.final, "final")
-
-
-def _hook(hook: Hook) -> Iterator[Finding]:
-    yield from absolute(hook.path, "path")
-    if hook.timeout is not None and hook.timeout <= 0:
-        yield ["timeout"], f"must be greater than zero, found {hook.timeout}"
-
-
 #: What is checked in an object of each class.
 RULES: Final[Mapping[type, Rule]] = {
-    CPUAffinity: _affinity,
-    Hook: _hook,
-    LinuxIOPriority: _io_priority,
     Mount: _mount,
     POSIXRlimit: _rlimit,
     Process: _process,
     Root: _root,
-    Scheduler: _scheduler,
     Spec: _spec,
 }

@@ -13,7 +13,6 @@ from attrs import evolve, field, frozen
 from ocikit.spec._document import Document, key
 from ocikit.spec._kinds import (
     BOOLEAN,
-    INT32,
     INT64,
     OBJECT,
     STRING,
@@ -21,27 +20,26 @@ from ocikit.spec._kinds import (
     UINT64,
     Kind,
     array,
+    late,
     mapping,
 )
-from ocikit.spec.linux import Linux, LinuxIDMapping
+from ocikit.spec.linux import Linux
 from ocikit.spec.linux_resources import LinuxResources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ocikit.spec.hooks import Hooks
+    from ocikit.spec.linux_special import LinuxIDMapping
+    from ocikit.spec.process_special import Box, CPUAffinity, LinuxIOPriority, Scheduler
+
 __all__ = [
     "RUNTIME_SPEC_VERSION",
-    "Box",
-    "CPUAffinity",
-    "Hook",
-    "Hooks",
     "LinuxCapabilities",
-    "LinuxIOPriority",
     "Mount",
     "POSIXRlimit",
     "Process",
     "Root",
-    "Scheduler",
     "Spec",
     "User",
 ]
@@ -50,16 +48,7 @@ __all__ = [
 RUNTIME_SPEC_VERSION: Final = "1.3.0"
 
 _STRINGS: Kind = array(STRING)
-
-
-@frozen(kw_only=True, repr=False, eq=False)
-class Box(Document):
-    """Size of a console, in characters."""
-
-    #: Lines; REQUIRED.
-    height: int = field(metadata=key("height", UINT64))
-    #: Columns; REQUIRED.
-    width: int = field(metadata=key("width", UINT64))
+_ID_MAPPINGS: Kind = array(late("LinuxIDMapping"))
 
 
 @frozen(kw_only=True, repr=False, eq=False)
@@ -107,53 +96,13 @@ class POSIXRlimit(Document):
 
 
 @frozen(kw_only=True, repr=False, eq=False)
-class Scheduler(Document):
-    """CPU scheduling of a process, as for sched_setattr(2)."""
-
-    #: Such as ``SCHED_OTHER``; REQUIRED.
-    policy: str = field(metadata=key("policy", STRING, absent=""))
-    #: Nice value.
-    nice: int = field(default=0, metadata=key("nice", INT32))
-    #: Static priority, for realtime policies.
-    priority: int = field(default=0, metadata=key("priority", INT32))
-    #: Such as ``SCHED_FLAG_RESET_ON_FORK``.
-    flags: tuple[str, ...] = field(default=(), metadata=key("flags", _STRINGS))
-    #: ``SCHED_DEADLINE``: run time in a period, in nanoseconds.
-    runtime: int = field(default=0, metadata=key("runtime", UINT64))
-    #: ``SCHED_DEADLINE``: deadline in a period, in nanoseconds.
-    deadline: int = field(default=0, metadata=key("deadline", UINT64))
-    #: ``SCHED_DEADLINE``: length of a period, in nanoseconds.
-    period: int = field(default=0, metadata=key("period", UINT64))
-
-
-@frozen(kw_only=True, repr=False, eq=False)
-class LinuxIOPriority(Document):
-    """I/O scheduling of a process."""
-
-    #: ``IOPRIO_CLASS_RT``, ``IOPRIO_CLASS_BE`` or ``IOPRIO_CLASS_IDLE``; REQUIRED.
-    class_: str = field(metadata=key("class", STRING, absent=""))
-    #: From 0, the highest, to 7.
-    priority: int = field(default=0, metadata=key("priority", INT64, always=True))
-
-
-@frozen(kw_only=True, repr=False, eq=False)
-class CPUAffinity(Document):
-    """CPUs for processes that are executed in a running container, such as ``0-3,7``."""
-
-    #: Before the process is in the cgroup of the container.
-    initial: str = field(default="", metadata=key("initial", STRING))
-    #: Once it is there.
-    final: str = field(default="", metadata=key("final", STRING))
-
-
-@frozen(kw_only=True, repr=False, eq=False)
 class Process(Document):
     """The program to run and everything about its process."""
 
     #: True for a pseudo-terminal.
     terminal: bool = field(default=False, metadata=key("terminal", BOOLEAN))
     #: Size of the terminal.
-    console_size: Box | None = field(default=None, metadata=key("consoleSize", Box))
+    console_size: Box | None = field(default=None, metadata=key("consoleSize", late("Box")))
     #: Whom to run as; root when a document says nothing.
     user: User = field(factory=User, metadata=key("user", User, always=True))
     #: Program and arguments; REQUIRED except on Windows.
@@ -175,13 +124,13 @@ class Process(Document):
     #: Score that the OOM killer adds; None leaves it as it is.
     oom_score_adj: int | None = field(default=None, metadata=key("oomScoreAdj", INT64))
     #: CPU scheduling.
-    scheduler: Scheduler | None = field(default=None, metadata=key("scheduler", Scheduler))
+    scheduler: Scheduler | None = field(default=None, metadata=key("scheduler", late("Scheduler")))
     #: SELinux label.
     selinux_label: str = field(default="", metadata=key("selinuxLabel", STRING))
     #: I/O scheduling.
-    io_priority: LinuxIOPriority | None = field(default=None, metadata=key("ioPriority", LinuxIOPriority))
+    io_priority: LinuxIOPriority | None = field(default=None, metadata=key("ioPriority", late("LinuxIOPriority")))
     #: CPUs of further processes that are executed in the container.
-    exec_cpu_affinity: CPUAffinity | None = field(default=None, metadata=key("execCPUAffinity", CPUAffinity))
+    exec_cpu_affinity: CPUAffinity | None = field(default=None, metadata=key("execCPUAffinity", late("CPUAffinity")))
 
 
 @frozen(kw_only=True, repr=False, eq=False)
@@ -207,41 +156,9 @@ class Mount(Document):
     #: Mount options; ``bind`` or ``rbind`` makes a bind mount.
     options: tuple[str, ...] = field(default=(), metadata=key("options", _STRINGS))
     #: User ids of files in the mount and in the container.
-    uid_mappings: tuple[LinuxIDMapping, ...] = field(default=(), metadata=key("uidMappings", array(LinuxIDMapping)))
+    uid_mappings: tuple[LinuxIDMapping, ...] = field(default=(), metadata=key("uidMappings", _ID_MAPPINGS))
     #: Group ids of files in the mount and in the container.
-    gid_mappings: tuple[LinuxIDMapping, ...] = field(default=(), metadata=key("gidMappings", array(LinuxIDMapping)))
-
-
-@frozen(kw_only=True, repr=False, eq=False)
-class Hook(Document):
-    """A program that runs at some point of the life of a container."""
-
-    #: The program, an absolute path; REQUIRED.
-    path: str = field(metadata=key("path", STRING, absent=""))
-    #: Its arguments, the name it is called by first.
-    args: tuple[str, ...] = field(default=(), metadata=key("args", _STRINGS))
-    #: Its environment, as ``NAME=value``.
-    env: tuple[str, ...] = field(default=(), metadata=key("env", _STRINGS))
-    #: Seconds until it is stopped; None is unlimited.
-    timeout: int | None = field(default=None, metadata=key("timeout", INT64))
-
-
-@frozen(kw_only=True, repr=False, eq=False)
-class Hooks(Document):
-    """Programs that run at some points of the life of a container, each list in its order."""
-
-    #: Before create_runtime, in the same way; deprecated.
-    prestart: tuple[Hook, ...] = field(default=(), metadata=key("prestart", array(Hook)))
-    #: On the host, when the namespaces exist and before the root is changed.
-    create_runtime: tuple[Hook, ...] = field(default=(), metadata=key("createRuntime", array(Hook)))
-    #: In the container's namespaces, before the root is changed.
-    create_container: tuple[Hook, ...] = field(default=(), metadata=key("createContainer", array(Hook)))
-    #: In the container, right before its program.
-    start_container: tuple[Hook, ...] = field(default=(), metadata=key("startContainer", array(Hook)))
-    #: On the host, right after the program of the container has started.
-    poststart: tuple[Hook, ...] = field(default=(), metadata=key("poststart", array(Hook)))
-    #: On the host, when the container is deleted.
-    poststop: tuple[Hook, ...] = field(default=(), metadata=key("poststop", array(Hook)))
+    gid_mappings: tuple[LinuxIDMapping, ...] = field(default=(), metadata=key("gidMappings", _ID_MAPPINGS))
 
 
 @frozen(kw_only=True, repr=False, eq=False)
@@ -261,7 +178,7 @@ class Spec(Document):
     #: Mounts, in their order.
     mounts: tuple[Mount, ...] = field(default=(), metadata=key("mounts", array(Mount)))
     #: Programs to run at some points of the container's life.
-    hooks: Hooks | None = field(default=None, metadata=key("hooks", Hooks))
+    hooks: Hooks | None = field(default=None, metadata=key("hooks", late("Hooks")))
     #: Arbitrary metadata.
     annotations: Mapping[str, str] = field(factory=dict, hash=False, metadata=key("annotations", mapping(STRING)))
     #: What only Linux containers have.

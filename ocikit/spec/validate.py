@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
-
 from ocikit.spec._document import Document, fault_of, table_of
 from ocikit.spec._json import json_path
 
@@ -21,31 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ocikit.spec._checks import Finding, Rule
+    from ocikit.spec.violation import Violation
 
-__all__ = ["Violation", "violations"]
-
-
-@frozen(kw_only=True)
-class Violation:
-    """A MUST of the specification that a document violates."""
-
-    #: The JSON path of the value (``$.mounts[3].options``).
-    path: str
-    #: What is wrong with it.
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
+__all__ = ["violations"]
 
 _MODULES: Final = {
     "ocikit.spec.descriptor": "ocikit.spec.rules_image",
     "ocikit.spec.docker": "ocikit.spec.rules_image",
     "ocikit.spec.features": "ocikit.spec.rules_state",
+    "ocikit.spec.hooks": "ocikit.spec.rules_special",
     "ocikit.spec.image": "ocikit.spec.rules_image",
     "ocikit.spec.linux": "ocikit.spec.rules_linux",
     "ocikit.spec.linux_limits": "ocikit.spec.rules_limits",
     "ocikit.spec.linux_resources": "ocikit.spec.rules_linux",
+    "ocikit.spec.linux_special": "ocikit.spec.rules_special",
+    "ocikit.spec.process_special": "ocikit.spec.rules_special",
     "ocikit.spec.runtime": "ocikit.spec.rules_runtime",
     "ocikit.spec.seccomp": "ocikit.spec.rules_linux",
     "ocikit.spec.state": "ocikit.spec.rules_state",
@@ -59,8 +47,14 @@ def violations(document: Document) -> tuple[Violation, ...]:
     """
     fault = fault_of(document)
     if fault is not None:
-        return (Violation(path=fault.path, reason=fault.reason),)
-    return tuple(Violation(path=json_path(steps), reason=reason) for steps, reason in _walk(document, ()))
+        return (_violation(fault.path, fault.reason),)
+    return tuple(_violation(json_path(steps), reason) for steps, reason in _walk(document, ()))
+
+
+def _violation(path: str, reason: str) -> Violation:
+    from ocikit.spec.violation import Violation  # noqa: PLC0415 - most documents have none
+
+    return Violation(path=path, reason=reason)
 
 
 def _walk(document: Document, steps: tuple[str | int, ...]) -> Iterator[Finding]:

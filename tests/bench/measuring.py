@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 30
 MEMORY = 4096
+IMAGE = 1024
 
 #: What crun (before 1.9) refuses to run beside.
 UNIFIED = "/sys/fs/cgroup/unified"
@@ -45,6 +46,8 @@ class Work(NamedTuple):
     rounds: int
     #: Of the process that is large, in MiB.
     memory: int
+    #: Of the image that is copied, uncompressed, in MiB.
+    image: int
     #: Which of the times of all rounds is the one that is compared.
     middle: Callable[[Sequence[float]], float]
 
@@ -213,6 +216,7 @@ def main(description: str | None, *benchmarks: Callable[[Work], Sequence[Line]])
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rounds", nargs="?", type=int, default=ROUNDS, help=f"rounds that count ({ROUNDS})")
     parser.add_argument("--memory", type=int, default=MEMORY, metavar="MIB", help=f"of a large process ({MEMORY})")
+    parser.add_argument("--image", type=int, default=IMAGE, metavar="MIB", help=f"of an image that is copied ({IMAGE})")
     parser.add_argument(
         "--best",
         action="store_true",
@@ -229,7 +233,7 @@ def main(description: str | None, *benchmarks: Callable[[Work], Sequence[Line]])
             tempfile.TemporaryDirectory(prefix="ocikit-bench-", dir="/var/tmp") as directory,
             tempfile.TemporaryDirectory(prefix="ocikit-bench-", dir="/dev/shm") as states,
         ):
-            lines += benchmark(Work(Path(directory), Path(states), given.rounds, given.memory, middle))
+            lines += benchmark(Work(Path(directory), Path(states), given.rounds, given.memory, given.image, middle))
         if sys.stderr.isatty():
             print(f"{number + 1} of {len(benchmarks)} done", file=sys.stderr)  # noqa: T201
     print(table(lines, markdown=given.markdown))  # noqa: T201

@@ -129,13 +129,23 @@ def below(*names: str) -> set[str]:
 
 def test_image_is_built_in_floors() -> None:
     """Types, references, manifests, compression; on them transports; on them the table of transports; on it copying."""
-    ground = below("image.types", "image.reference", "image.manifest", "image.compression")
+    ground = below("image.types", "image.reference", "image.manifest", "image.compression", "image.conversion")
+    ground |= below("image.subject")
     table = {"ocikit.image.transports"}
     transports = below("image.transports") - table
-    upper = below("image.copy", "image.signature")
+    upper = below("image.copy", "image.signature", "image.artifact", "image.index")
     assert reachable(ground, inside="ocikit.image") & (transports | table | upper) == set()
     assert reachable(transports, inside="ocikit.image") & (table | upper) == set()
     assert {one.where for one in imports() if one.importer in upper and one.target in transports} == set()
+
+
+def test_conversions_touch_nothing() -> None:
+    """Manifests are converted as bytes: the room sees manifests and compressions, and no image, no file and no C."""
+    ground = ("image.types", "image.context", "image.reference", "image.manifest", "image.compression")
+    open_to_it = below("image.conversion", *ground)
+    reached = reachable(below("image.conversion"))
+    assert {name for name in reached if room_of(name) == "image"} <= open_to_it | {"ocikit.image"}
+    assert reached & below("_sys", "_fs", "_native") == set()
 
 
 def test_signatures_are_handed_what_they_need() -> None:

@@ -73,6 +73,22 @@ def test_what_is_not_used_is_not_loaded(script: str) -> None:
     expect_none(loaded(script) & set(HEAVY) - ATTRS)
 
 
+#: What few containers have: it waits for one of them.
+FEW = """
+    spec.hooks spec.linux_special spec.process_special spec.linux_limits spec.violation
+    runtime.console runtime.netdevices runtime.user_maps runtime.hooks runtime.teardown runtime.listing
+    runtime.cgroups.rdt runtime.cgroups.delegation runtime.cgroups.device_filter
+    runtime.limits.cpu runtime.limits.memory runtime.limits.blkio runtime.seccomp.compile runtime.launch
+""".split()
+
+
+def test_creating_waits_for_what_few_containers_have() -> None:
+    """A first create is mostly loading, so nobody loads what only others need."""
+    found = loaded("import ocikit.runtime, ocikit.spec; ocikit.runtime.create; ocikit.spec.Spec")
+    assert {"ocikit.runtime.creation", "ocikit.spec.runtime"} <= found
+    expect_none(found & {f"ocikit.{name}" for name in FEW})
+
+
 def test_import_does_not_load_rooms() -> None:
     """The signpost and the errors are all that is loaded at first."""
     assert loaded("import ocikit") == {"ocikit"}

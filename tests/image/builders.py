@@ -44,6 +44,12 @@ def tar_of(files: dict[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
+def config_of(*diff_ids: str, **more: Any) -> dict[str, Any]:
+    """Return a configuration with these layers, and whatever else is to be in it."""
+    rootfs = {"type": "layers", "diff_ids": list(diff_ids)}
+    return {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs, **more}
+
+
 class Store:
     """Blobs by digest, and the ways to make more of them."""
 

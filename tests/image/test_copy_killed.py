@@ -119,7 +119,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         deleted = {words[1] for words in said if words[0] == "deleting"}
         there = {name: digest for name, digest in (there | done).items() if name not in deleted}
         finished += len(done)
-        if (layout / "index.json").exists():
+        if (layout / "oci-layout").exists():
             check_layout(layout)
             found = listed(layout)
             assert not {name: digest for name, digest in there.items() if found.get(name) != digest}

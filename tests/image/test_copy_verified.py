@@ -7,10 +7,11 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from builders import DOCKER_MANIFEST, OCI_MANIFEST, Store, check_layout, digest_of, names_in, skopeo_digest
+from builders import DOCKER_MANIFEST, OCI_MANIFEST, Store, check_layout, digest_of, skopeo_digest
 
 from ocikit.errors import (
     BlobNotFoundError,
+    DigestChangeError,
     DigestMismatchError,
     InvalidReferenceError,
     LimitExceededError,
@@ -235,16 +236,20 @@ def test_nondistributable_layers_stay_where_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("several", [False, True])
 def test_types_that_a_layout_does_not_take(tmp_path: Path, several: bool) -> None:  # noqa: FBT001 - a row of the table
-    """Docker's manifests go from dir to dir unchanged; a layout refuses them before the first blob."""
+    """Docker's manifests go from dir to dir unchanged; a layout gets them converted, or not at all."""
     store = Store()
     image = store.image(docker=True)
     top = store.index(image, docker=True) if several else image
     directory = store.directory(tmp_path / "in", top)
     result = copy.image(ANY, dest=f"dir:{tmp_path}/out", src=f"dir:{directory}", options=ALL)
     assert result.digest == top["digest"] == skopeo_digest(f"dir:{tmp_path}/out")
-    with pytest.raises(ManifestTypeRejectedError, match=r"only copied unchanged.*dir:"):
-        copy.image(ANY, dest=f"oci:{tmp_path}/layout:x", src=f"dir:{directory}", options=ALL)
-    assert not names_in(tmp_path / "layout")
+    frozen = copy.CopyOptions(image_list_selection=copy.ImageListSelection.ALL, preserve_digests=True)
+    with pytest.raises(DigestChangeError, match=r"its type .* becomes .*preserve_digests was asked for"):
+        copy.image(ANY, dest=f"oci:{tmp_path}/layout:x", src=f"dir:{directory}", options=frozen)
+    forced = copy.CopyOptions(force_manifest_mime_type=DOCKER_MANIFEST)
+    with pytest.raises(ManifestTypeRejectedError, match=r"takes manifests of the types .* was forced"):
+        copy.image(ANY, dest=f"oci:{tmp_path}/layout:x", src=f"dir:{directory}", options=forced)
+    assert not (tmp_path / "layout").exists()
 
 
 def test_signatures(tmp_path: Path) -> None:
@@ -258,17 +263,17 @@ def test_signatures(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "signature-2").read_bytes() == b"\x89second"
     with pytest.raises(NotSupportedError, match="remove_signatures=True"):
         copy.image(ANY, dest=f"oci:{tmp_path}/layout:x", src=f"dir:{directory}")
-    assert not names_in(tmp_path / "layout")
+    assert not (tmp_path / "layout").exists()
     without = copy.CopyOptions(remove_signatures=True)
     copy.image(ANY, dest=f"oci:{tmp_path}/layout:x", src=f"dir:{directory}", options=without)
     copy.image(ANY, dest=f"dir:{tmp_path}/bare", src=f"dir:{directory}", options=without)
     assert not (tmp_path / "bare" / "signature-1").exists()
 
 
-def test_compression_is_not_changed_silently(tmp_path: Path) -> None:
-    """A wish for another compression is an error, not ignored."""
+def test_a_compression_that_no_manifest_knows(tmp_path: Path) -> None:
+    """A wish for a compression that layers do not have is an error, not ignored."""
     some_image(tmp_path / "in")
-    options = copy.CopyOptions(destination_ctx=SystemContext(compression_format="zstd"))
+    options = copy.CopyOptions(destination_ctx=SystemContext(compression_format="xz"))
     with pytest.raises(NotSupportedError, match="compression_format"):
         copy.image(ANY, dest=f"oci:{tmp_path}/out:x", src=f"oci:{tmp_path}/in:x", options=options)
 

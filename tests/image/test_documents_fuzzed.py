@@ -13,7 +13,8 @@ from ocikit.errors import InvalidPolicyError, LimitExceededError, ManifestError,
 from ocikit.image import Policy
 from ocikit.image.manifest import guess_media_type, parse_manifest
 from ocikit.image.signature.schema import IDENTITIES, KEYS, REQUIREMENTS
-from ocikit.spec import mediatypes
+from ocikit.image.subject import SubjectTable
+from ocikit.spec import Digest, mediatypes
 
 KEY_NAMES = sorted({key.json for keys in KEYS.values() for key in keys})
 WORDS = st.sampled_from(
@@ -89,10 +90,11 @@ def test_policies(document: Any) -> None:
 @settings(max_examples=400)
 @given(MANIFESTS, st.sampled_from(sorted(mediatypes.MANIFESTS)))
 def test_manifests(document: Any, media_type: str) -> None:
-    """A manifest is read as what it was served as, or refused."""
+    """A manifest is read as what it was served as, or refused; refused ones refer to nothing."""
     data = json.dumps(document).encode()
     with contextlib.suppress(ManifestError, LimitExceededError):
         guess_media_type(data)
+    SubjectTable("here").add(data, media_type, Digest.from_bytes(data))
     try:
         manifest = parse_manifest(data, media_type)
     except (ManifestError, LimitExceededError, NotSupportedError):

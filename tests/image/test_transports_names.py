@@ -30,9 +30,10 @@ def parse(name: str) -> LayoutReference:
 
 def test_the_table() -> None:
     """Transports are listed sorted, found by name, and a missing one says what there is."""
-    assert transports.list_names() == ("dir", "oci", "oci-archive")
-    assert [transports.get(name).name for name in transports.list_names()] == ["dir", "oci", "oci-archive"]
-    with pytest.raises(InvalidReferenceError, match=r"'foo' is unknown; known are dir:, oci:, oci-archive:"):
+    names = ("containers-storage", "dir", "oci", "oci-archive", "tarball")
+    assert transports.list_names() == names
+    assert tuple(transports.get(name).name for name in names) == names
+    with pytest.raises(InvalidReferenceError, match=r"'foo' is unknown; known are containers-storage:, dir:, oci:"):
         transports.get("foo")
 
 

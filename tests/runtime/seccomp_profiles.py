@@ -36,9 +36,7 @@ def arg(index: int, op: str, value: int, two: int = 0) -> dict[str, Any]:
 
 def number(name: str, architecture: str = MACHINE) -> int:
     """Return the number of a system call."""
-    found = library().resolve(name, codes.ARCHITECTURES[architecture].token)
-    assert found is not None
-    return found
+    return library().resolve([name], codes.ARCHITECTURES[architecture].token)[name]
 
 
 def program(seccomp: LinuxSeccomp) -> bytes:

@@ -16,7 +16,8 @@ from ocikit.runtime.seccomp import Filter
 from ocikit.runtime.seccomp.compile import Listener
 from ocikit.runtime.seccomp.profile import HandOver
 from ocikit.runtime.state.libcontainer_process import read_config
-from ocikit.runtime.state.template import Template, derive, note, read_note
+from ocikit.runtime.state.note import note, read_note
+from ocikit.runtime.state.template import Template, derive
 from ocikit.spec import CPUAffinity, LinuxCapabilities, POSIXRlimit, Process, User
 
 NAMES = ("CAP_KILL", "CAP_CHOWN")

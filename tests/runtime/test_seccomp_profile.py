@@ -17,8 +17,8 @@ from seccomp_profiles import SUB, arg, call, number, profile, program
 
 from ocikit.runtime.seccomp import codes, filter_for
 from ocikit.runtime.seccomp import compile as compiling
+from ocikit.runtime.seccomp.beginning import allowing, enosys_stub
 from ocikit.runtime.seccomp.library import library
-from ocikit.runtime.seccomp.stub import enosys_stub
 from ocikit.spec import LinuxSeccomp
 
 if TYPE_CHECKING:
@@ -172,16 +172,80 @@ def _name_of(call_number: int) -> str | None:
     return found.decode() if found else None
 
 
-def test_the_default_profile_of_podman_compiles() -> None:
-    """With hundreds of names, several architectures, and conditions."""
+def _of_podman(**fields: Any) -> LinuxSeccomp:
+    """Return the default profile of podman, with hundreds of names and with conditions."""
     document = json.loads(Path("/usr/share/containers/seccomp.json").read_bytes())
     entries = [
         {key: entry[key] for key in ("names", "action", "args") if entry.get(key)} for entry in document["syscalls"]
     ]
-    made = program(profile("SCMP_ACT_ERRNO", *entries, architectures=[MACHINE, *SUB]))
+    return profile("SCMP_ACT_ERRNO", *entries, **fields)
+
+
+def test_the_default_profile_of_podman_compiles() -> None:
+    """For several architectures, too."""
+    made = program(_of_podman(architectures=[MACHINE, *SUB]))
     assert decide(made, number("read")) == ALLOW
     assert decide(made, number("kexec_load")) == EPERM
     assert decide(made, 5000) == ENOSYS
+
+
+# ------------------------------------------------------------------------------------------------------------ allowed
+
+
+@given(
+    native=st.sets(st.integers(0, 500)),
+    sub=st.sets(st.integers(-10100, 400)),
+    asked=st.lists(st.integers(0, 510), min_size=30, max_size=30),
+)
+def test_what_is_allowed_is_found(native: set[int], sub: set[int], asked: list[int]) -> None:
+    """Everything else falls through to the filter behind, and everything of other architectures."""
+    ours, theirs = ARCHITECTURES[MACHINE], ARCHITECTURES[SUB[0]]
+    code = allowing({ours: native, theirs: sub}) + b"\x06\0\0\0\x34\x12\0\0"
+    for one in asked:
+        assert decide(code, one) == (ALLOW if one in native else 0x1234)
+        assert decide(code, one, (), theirs) == (ALLOW if one in sub else 0x1234)
+        assert decide(code, one, (), 0xC000_00F3) == 0x1234
+
+
+def test_far_jumps() -> None:
+    """A search is longer than a comparison can jump when hardly any of many numbers lie next to each other."""
+    ours, theirs = ARCHITECTURES[MACHINE], ARCHITECTURES[SUB[0]]
+    code = allowing({ours: range(0, 1000, 2), theirs: range(1, 300, 3)}) + b"\x06\0\0\0\x34\x12\0\0"
+    for one in range(1001):
+        assert decide(code, one) == (ALLOW if one < 1000 and one % 2 == 0 else 0x1234)
+        assert decide(code, one, (), theirs) == (ALLOW if one < 300 and one % 3 == 1 else 0x1234)
+
+
+@pytest.mark.parametrize(
+    "seccomp",
+    [
+        _of_podman(architectures=[MACHINE, *SUB]),
+        _of_podman(architectures=["SCMP_ARCH_X32"] if MACHINE == "SCMP_ARCH_X86_64" else []),
+        _of_podman(architectures=["SCMP_ARCH_RISCV64"]),
+        profile(
+            "SCMP_ACT_KILL",
+            call("read", "socket", "shmget", "ipc", "chown32", "openat", "mmap", action="SCMP_ACT_ALLOW"),
+            call("close", "openat", action="SCMP_ACT_ALLOW", args=[arg(0, "EQ", 3)]),
+            call("write", "mmap", action="SCMP_ACT_LOG"),
+            call("write", "getpid", "listen"),
+            architectures=[*SUB],
+        ),
+    ],
+    ids=["podman", "x32", "of another machine", "all kinds"],
+)
+def test_what_is_allowed_is_what_libseccomp_allows(seccomp: LinuxSeccomp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filter decides as one that libseccomp makes alone."""
+    ours = program(seccomp)
+    monkeypatch.setattr(compiling, "allowed_names", lambda *_: frozenset())
+    compiling._programs.clear()
+    theirs = program(LinuxSeccomp.from_dict(seccomp.to_dict()))
+    assert ours != theirs or "SCMP_ARCH_RISCV64" in seccomp.architectures
+    for arch in ARCHITECTURES.values():
+        for one in (*range(500), 0xF_0002, *range(0x4000_0000, 0x4000_0250), 0xFFFF_FFFF):
+            for value in (0, 3):
+                asked = one, (value,), arch
+                assert decide(ours, *asked) == decide(theirs, *asked), tuple(map(hex, (one, value, arch)))
+    compiling._programs.clear()
 
 
 # --------------------------------------------------------------------------------------------------------------- stub

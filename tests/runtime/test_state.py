@@ -182,11 +182,17 @@ def test_what_is_no_time(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("microseconds", "text"),
-    [(0, "2026-01-02T03:04:50Z"), (123450, "2026-01-02T03:04:50.12345Z"), (1, "2026-01-02T03:04:50.000001Z")],
+    ("nanoseconds", "text"),
+    [
+        (0, "2026-01-02T03:04:50Z"),
+        (123450000, "2026-01-02T03:04:50.12345Z"),
+        (1000, "2026-01-02T03:04:50.000001Z"),
+        (10, "2026-01-02T03:04:50.00000001Z"),
+    ],
 )
-def test_times_are_written_as_runc_does(microseconds: int, text: str) -> None:
-    """Without zeros at the end, and read again as they were."""
-    moment = dt.datetime(2026, 1, 2, 3, 4, 50, microseconds, dt.UTC)
-    assert format_time(moment) == text
+def test_times_are_written_as_runc_does(nanoseconds: int, text: str) -> None:
+    """Without zeros at the end, and read again as they were, to the microsecond."""
+    moment = dt.datetime(2026, 1, 2, 3, 4, 50, nanoseconds // 1000, dt.UTC)
+    whole = int(moment.replace(microsecond=0).timestamp()) * 10**9
+    assert format_time(whole + nanoseconds) == text
     assert parse_time(text) == moment

@@ -141,8 +141,8 @@ def test_one_failure_keeps_nobody(
 def test_remains_of_an_interrupted_creation_are_removed(root: Path, bundle: Path, container_id: str) -> None:
     """A process that was killed in the middle of creating leaves a note of its cgroups, and they are removed."""
     script = (
-        "import os, signal, sys; from ocikit import runtime; from ocikit.runtime import creation\n"
-        "creation.state_document = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os, signal, sys; from ocikit import runtime; from ocikit.runtime.state import libcontainer\n"
+        "libcontainer.state_document = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "runtime.create(*sys.argv[1:])\n"
     )
     environment = os.environ | {"PYTHONPATH": ":".join(filter(None, __import__("sys").path))}

@@ -1,27 +1,39 @@
 """Copying images: :func:`image`, what it may be told and what it tells.
 
-* :mod:`.plan`: what is to be copied, verified and allowed before anything is written
-* :mod:`.blobs`: the bytes
-* :mod:`.engine`: the whole of it
-* :mod:`.options`, :mod:`.progress`: choices, results and events, only data
+* :mod:`.reading`: every manifest, verified and allowed
+* :mod:`.decisions`: what becomes of each, and of its layers
+* :mod:`.transfers`: the blobs that this takes, each once
+* :mod:`.referring`: what refers to the image, and goes with it
+* :mod:`.blobs`, :mod:`.recompression`, :mod:`.foreign`: the bytes
+* :mod:`.rewriting`, :mod:`.writing`: the manifests as they are in the end
+* :mod:`.engine`: the whole of it; :mod:`.preview`: the same without copying
+* :mod:`.options`, :mod:`.results`, :mod:`.progress`: choices, results and events, only data
 """
 
 from __future__ import annotations
 
 from ocikit.image.copy.engine import image
-from ocikit.image.copy.options import BlobOutcome, CopiedBlob, CopyOptions, CopyResult, ImageListSelection
+from ocikit.image.copy.options import CompressionVariant, CopyOptions, ImageListSelection, SparseManifestListAction
+from ocikit.image.copy.preview import CopyPlan, PlannedBlob, PlannedManifest, plan
 from ocikit.image.copy.progress import ArtifactDone, ArtifactRead, ArtifactSkipped, NewArtifact, ProgressEvent
+from ocikit.image.copy.results import BlobOutcome, CopiedBlob, CopyResult
 
 __all__ = [
     "ArtifactDone",
     "ArtifactRead",
     "ArtifactSkipped",
     "BlobOutcome",
+    "CompressionVariant",
     "CopiedBlob",
     "CopyOptions",
+    "CopyPlan",
     "CopyResult",
     "ImageListSelection",
     "NewArtifact",
+    "PlannedBlob",
+    "PlannedManifest",
     "ProgressEvent",
+    "SparseManifestListAction",
     "image",
+    "plan",
 ]

@@ -1,11 +1,12 @@
 """The bytes of a copy: each blob once, several at a time where both sides allow it, and every event told.
 
-The destination verifies what it stores (:mod:`ocikit.image.types`), so that nothing is hashed twice. What is
-here counts, tells and stops.
+The destination verifies what it stores (:mod:`ocikit.image.types`), so that nothing is hashed twice; a layer that is
+recompressed on the way is verified before. What is here counts, tells and stops.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import queue
 import threading
@@ -16,79 +17,94 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from ocikit.errors import SizeMismatchError
-from ocikit.image.copy.options import BlobOutcome, CopiedBlob
+from ocikit.image.compression import DETECTION_BYTES, detect
+from ocikit.image.copy.foreign import open_foreign
 from ocikit.image.copy.progress import ArtifactDone, ArtifactRead, ArtifactSkipped, NewArtifact
+from ocikit.image.copy.recompression import DiffIDCheck, Known, Recompressed
+from ocikit.image.copy.results import BlobOutcome
+from ocikit.image.copy.transfers import StoredBlob
 from ocikit.image.types import BlobInfo
-from ocikit.spec import mediatypes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping
     from typing import Self
 
+    from ocikit.image.compression import Compression
     from ocikit.image.copy.options import CopyOptions
-    from ocikit.image.copy.plan import PlannedBlob
     from ocikit.image.copy.progress import ProgressEvent
+    from ocikit.image.copy.transfers import Key, Transfer
     from ocikit.image.types import ByteStream, ImageDestination, ImageSource
-    from ocikit.spec import Descriptor, Digest
 
     _Tell = Callable[[ProgressEvent], object]
 
-__all__ = ["copy_blobs", "unchanged"]
+__all__ = ["copy_blobs", "without_copying"]
 
-# Layers that may not be given away with the image; an image that refers to them says where they are.
-_NONDISTRIBUTABLE: Final = frozenset(
-    {
-        mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE,
-        mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE_GZIP,
-        mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE_ZSTD,
-        mediatypes.DOCKER_FOREIGN_LAYER,
-        mediatypes.DOCKER_FOREIGN_LAYER_GZIP,
-    }
-)
+_known: Final = Known()
 
 
 def copy_blobs(
-    blobs: Iterable[PlannedBlob], source: ImageSource, destination: ImageDestination, options: CopyOptions
-) -> tuple[CopiedBlob, ...]:
+    wanted: tuple[Transfer, ...], source: ImageSource, destination: ImageDestination, options: CopyOptions
+) -> Mapping[Key, StoredBlob]:
     """Copy every blob that the destination lacks, each once.
 
     Args:
-        blobs: The blobs, in the order of the manifests.
+        wanted: The blobs, in the order of the manifests.
         source: Where they are.
         destination: Where they go; verifies them.
         options: Who is told, how often, and how many are copied at a time.
 
     Returns:
-        Every blob once, in the order of the manifests.
+        What became of each.
 
     Raises:
-        VerificationError: A blob is not what its manifest says it is.
+        VerificationError: A blob is not what its manifest, or its configuration, says it is.
         BlobNotFoundError: A blob is not there.
         BaseException: Whatever the progress callable raised.
     """
-    return _Blobs(source, destination, options).copy(_unique(blobs))
+    return _Blobs(source, destination, options).copy(wanted)
 
 
-def unchanged(blobs: Iterable[PlannedBlob]) -> tuple[CopiedBlob, ...]:
-    """Return what a copy says of blobs when the image is at the destination already."""
-    return tuple(_outcome(blob, BlobOutcome.REUSED) for blob in _unique(blobs))
+def without_copying(transfer: Transfer, destination: ImageDestination, *, must_read: bool = False) -> StoredBlob | None:
+    """Say what becomes of a blob that is not copied; None when it is to be copied.
+
+    Args:
+        transfer: The blob.
+        destination: Where it goes.
+        must_read: Whether it has to be read to be verified, wherever it is already.
+
+    Raises:
+        SizeMismatchError: It is at the destination, with another size than the manifest says.
+    """
+    info = transfer.info
+    if transfer.stays_away:
+        return StoredBlob(digest=transfer.digest, size=info.size, outcome=BlobOutcome.SKIPPED)
+    if must_read and transfer.diff_id is not None:
+        return None
+    if transfer.work is not None:
+        return _made_before(transfer, destination)
+    there = destination.try_reusing_blob(info)
+    if there is None:
+        return None
+    if there.size not in {-1, info.size} and info.size >= 0:
+        raise SizeMismatchError(f"blob {transfer.digest}", info.size, there.size)
+    return StoredBlob(
+        digest=transfer.digest, size=there.size if info.size < 0 else info.size, outcome=BlobOutcome.REUSED
+    )
 
 
-def _outcome(blob: PlannedBlob, outcome: BlobOutcome) -> CopiedBlob:
-    descriptor = blob.descriptor
-    return CopiedBlob(digest=descriptor.digest, size=descriptor.size, media_type=descriptor.media_type, outcome=outcome)
-
-
-def _unique(blobs: Iterable[PlannedBlob]) -> list[PlannedBlob]:
-    unique: dict[Digest, PlannedBlob] = {}
-    for blob in blobs:
-        descriptor = blob.descriptor
-        first = unique.setdefault(descriptor.digest, blob).descriptor
-        if first.size != descriptor.size:
-            raise SizeMismatchError(f"two descriptors of {descriptor.digest}", first.size, descriptor.size)
-        if first.data is None and descriptor.data is not None:
-            unique[descriptor.digest] = blob
-    return list(unique.values())
+def _made_before(transfer: Transfer, destination: ImageDestination) -> StoredBlob | None:
+    work = transfer.work
+    known = _known.get(transfer.key)
+    if work is None or (known is None and (work.compression is not None or transfer.diff_id is None)):
+        return None
+    # What a layer is without compression is known without having been seen: its diffID.
+    digest, size = known if known is not None else (transfer.diff_id, -1)
+    there = destination.try_reusing_blob(BlobInfo(digest=digest, size=size))
+    if digest is None or there is None:
+        return None
+    return StoredBlob(
+        digest=digest, size=there.size, outcome=BlobOutcome.REUSED, was_read=True, compression=work.compression
+    )
 
 
 def _nobody(_: ProgressEvent) -> None:
@@ -105,48 +121,38 @@ class _Blobs:
         self._destination = destination
         self._tell: _Tell = options.progress or _nobody
         self._interval = options.progress_interval
+        self._links = options.link_blobs
+        self._verifies = options.verify_diff_ids
+        self._turn = options.concurrent_blob_copies_semaphore or contextlib.nullcontext()
         safe = source.has_thread_safe_get_blob and destination.has_thread_safe_put_blob
         self._workers = options.max_parallel if safe else 1
 
-    def copy(self, blobs: list[PlannedBlob]) -> tuple[CopiedBlob, ...]:
-        outcomes = {blob.descriptor.digest: self._without_copying(blob) for blob in blobs}
-        missing = [blob for blob in blobs if outcomes[blob.descriptor.digest] is BlobOutcome.COPIED]
+    def copy(self, wanted: tuple[Transfer, ...]) -> Mapping[Key, StoredBlob]:
+        stored: dict[Key, StoredBlob] = {}
+        missing: list[Transfer] = []
+        for transfer in wanted:
+            there = without_copying(transfer, self._destination, must_read=self._verifies)
+            if there is None:
+                missing.append(transfer)
+            else:
+                stored[transfer.key] = there
+                self._tell(ArtifactSkipped(artifact=transfer.info))
         if self._workers == 1 or len(missing) <= 1:
-            for blob in missing:
-                self._copy_one(blob, self._tell, threading.Event())
+            for transfer in missing:
+                stored[transfer.key] = self._copy_one(transfer, self._tell, threading.Event())
         else:
-            self._copy_at_once(missing)
-        return tuple(_outcome(blob, outcomes[blob.descriptor.digest]) for blob in blobs)
+            stored |= self._copy_at_once(missing)
+        return stored
 
-    def _without_copying(self, blob: PlannedBlob) -> BlobOutcome:
-        """Say what becomes of a blob; COPIED when it is to be copied."""
-        descriptor, info = blob.descriptor, BlobInfo.from_descriptor(blob.descriptor)
-        outcome = BlobOutcome.COPIED
-        if (
-            descriptor.urls
-            and descriptor.media_type in _NONDISTRIBUTABLE
-            and self._destination.accepts_foreign_layer_urls
-        ):
-            outcome = BlobOutcome.SKIPPED
-        else:
-            there = self._destination.try_reusing_blob(info)
-            if there is not None:
-                if there.size not in {-1, descriptor.size}:
-                    raise SizeMismatchError(f"blob {descriptor.digest}", descriptor.size, there.size)
-                outcome = BlobOutcome.REUSED
-        if outcome is not BlobOutcome.COPIED:
-            self._tell(ArtifactSkipped(artifact=info))
-        return outcome
-
-    def _copy_at_once(self, blobs: list[PlannedBlob]) -> None:
+    def _copy_at_once(self, missing: list[Transfer]) -> Mapping[Key, StoredBlob]:
         """Copy in several threads; events are told in this one, where raising and Ctrl-C end the copy."""
-        happened: queue.SimpleQueue[ProgressEvent | Future[None]] = queue.SimpleQueue()
+        happened: queue.SimpleQueue[ProgressEvent | Future[StoredBlob]] = queue.SimpleQueue()
         stop = threading.Event()
-        with ThreadPoolExecutor(min(self._workers, len(blobs)), "ocikit-copy") as pool:
-            futures: list[Future[None]] = []
+        with ThreadPoolExecutor(min(self._workers, len(missing)), "ocikit-copy") as pool:
+            futures: list[Future[StoredBlob]] = []
             try:
-                for blob in blobs:
-                    futures.append(pool.submit(self._copy_one, blob, happened.put, stop))
+                for transfer in missing:
+                    futures.append(pool.submit(self._copy_one, transfer, happened.put, stop))
                     futures[-1].add_done_callback(happened.put)
                 pending = len(futures)
                 while pending:
@@ -161,24 +167,80 @@ class _Blobs:
                 for future in futures:
                     future.cancel()
                 raise
+        return {transfer.key: future.result() for transfer, future in zip(missing, futures, strict=True)}
 
-    def _copy_one(self, blob: PlannedBlob, tell: _Tell, stop: threading.Event) -> None:
-        descriptor, info = blob.descriptor, BlobInfo.from_descriptor(blob.descriptor)
-        tell(NewArtifact(artifact=info))
-        stream, size = self._open(descriptor, info)
-        with stream:
-            if size not in {-1, descriptor.size}:
-                raise SizeMismatchError(f"blob {descriptor.digest}", descriptor.size, size)
-            observed = _Observed(stream, info, tell, stop, self._interval)
-            stored = self._destination.put_blob(observed, info, is_config=blob.is_config)
-        done = evolve(info, digest=stored.digest, size=stored.size)
-        tell(ArtifactDone(artifact=done, offset=observed.offset, offset_update=observed.untold))
+    def _copy_one(self, transfer: Transfer, tell: _Tell, stop: threading.Event) -> StoredBlob:
+        with self._turn:
+            if stop.is_set():
+                raise _StoppedError
+            tell(NewArtifact(artifact=transfer.info))
+            linked = self._link(transfer) if self._links else None
+            if linked is not None:
+                tell(ArtifactDone(artifact=transfer.info, offset=linked.size, offset_update=linked.size))
+                return linked
+            with contextlib.ExitStack() as stack:
+                stream, size = self._open(transfer)
+                stack.enter_context(stream)
+                if transfer.info.size >= 0 and size not in {-1, transfer.info.size}:
+                    raise SizeMismatchError(f"blob {transfer.digest}", transfer.info.size, size)
+                observed = _Observed(stream, transfer.info, tell, stop, self._interval)
+                stored = self._store(transfer, observed, stack)
+            done = evolve(transfer.info, digest=stored.digest, size=stored.size)
+            tell(ArtifactDone(artifact=done, offset=observed.offset, offset_update=observed.untold))
+            return stored
 
-    def _open(self, descriptor: Descriptor, info: BlobInfo) -> tuple[ByteStream, int]:
-        embedded = descriptor.embedded_content()
-        if embedded is not None:
-            return io.BytesIO(embedded), len(embedded)
-        return self._source.get_blob(info)
+    def _store(self, transfer: Transfer, observed: _Observed, stack: contextlib.ExitStack) -> StoredBlob:
+        if transfer.work is not None:
+            return self._recompress(transfer, transfer.work.compression, observed, stack)
+        stream: ByteStream = observed
+        if transfer.diff_id is not None:
+            stream = stack.enter_context(DiffIDCheck(stream, transfer))
+        put = self._destination.put_blob(stream, transfer.info, is_config=transfer.is_config)
+        return StoredBlob(
+            digest=transfer.digest,
+            size=put.size,
+            outcome=BlobOutcome.COPIED,
+            was_read=True,
+            compression=detect(observed.start),
+        )
+
+    def _recompress(
+        self, transfer: Transfer, compression: Compression | None, observed: _Observed, stack: contextlib.ExitStack
+    ) -> StoredBlob:
+        stream = stack.enter_context(Recompressed(observed, transfer))
+        put = self._destination.put_blob(
+            stream,
+            BlobInfo(digest=transfer.diff_id if compression is None else None, media_type=transfer.info.media_type),
+        )
+        if put.digest is None:
+            raise TypeError(f"{self._destination.reference}: put_blob has not said which digest it stored")
+        _known.put(transfer.key, put.digest, put.size)
+        return StoredBlob(
+            digest=put.digest,
+            size=put.size,
+            outcome=BlobOutcome.CONVERTED,
+            was_read=True,
+            compression=compression,
+        )
+
+    def _link(self, transfer: Transfer) -> StoredBlob | None:
+        if transfer.work is not None or transfer.content is not None or transfer.diff_id is not None:
+            return None
+        file = self._source.local_blob(transfer.info)
+        if file is None:
+            return None
+        with file:
+            linked = self._destination.put_local_blob(file, transfer.info)
+        if linked is None:
+            return None
+        return StoredBlob(digest=transfer.digest, size=linked.size, outcome=BlobOutcome.LINKED)
+
+    def _open(self, transfer: Transfer) -> tuple[ByteStream, int]:
+        if transfer.content is not None:
+            return io.BytesIO(transfer.content), len(transfer.content)
+        if transfer.is_downloaded:
+            return open_foreign(transfer.info)
+        return self._source.get_blob(transfer.info)
 
 
 class _Observed:
@@ -193,14 +255,18 @@ class _Observed:
         self._told_at = time.monotonic()
         self.offset = 0
         self.untold = 0
+        #: The first bytes, by which compression is recognised.
+        self.start = b""
 
     def read(self, size: int = -1, /) -> bytes:
         if self._stop.is_set():
             raise _StoppedError
         chunk = self._stream.read(size)
+        if len(self.start) < DETECTION_BYTES:
+            self.start += chunk[: DETECTION_BYTES - len(self.start)]
         self.offset += len(chunk)
         self.untold += len(chunk)
-        if self.offset > self._info.size:
+        if self.offset > self._info.size >= 0:
             raise SizeMismatchError(f"blob {self._info.digest}", self._info.size, self.offset)
         now = time.monotonic()
         if chunk and now - self._told_at >= self._interval:

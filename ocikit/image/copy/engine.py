@@ -5,20 +5,28 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ocikit.errors import ManifestTypeRejectedError, NotSupportedError
-from ocikit.image.copy.blobs import copy_blobs, unchanged
-from ocikit.image.copy.options import CopyOptions, CopyResult
-from ocikit.image.copy.plan import make_plan
+from attrs import evolve
+
+from ocikit.errors import ImageError, NotSupportedError
+from ocikit.image.copy.blobs import copy_blobs
+from ocikit.image.copy.decisions import as_it_is, decide
+from ocikit.image.copy.options import CopyOptions
+from ocikit.image.copy.reading import SourceImage, read_manifests
+from ocikit.image.copy.referring import find_referrers, put_referrers
+from ocikit.image.copy.results import BlobOutcome, CopyResult
+from ocikit.image.copy.transfers import StoredBlob, transfers
+from ocikit.image.copy.writing import WrittenManifest, copied_blobs, put_manifests, written
 from ocikit.image.policy import policy_context
 from ocikit.image.transports import as_reference
-from ocikit.image.types import LayerCompression
 
 if TYPE_CHECKING:
-    from ocikit.image.copy.options import CopiedBlob
-    from ocikit.image.copy.plan import PlannedManifest
+    from collections.abc import Sequence
+
+    from ocikit.image.copy.reading import AnySource
+    from ocikit.image.copy.results import CopiedBlob
     from ocikit.image.signature.context import PolicyContext
     from ocikit.image.signature.rules import PolicyRules
-    from ocikit.image.types import ImageDestination, ImageReference, SystemContext
+    from ocikit.image.types import ImageReference
 
 __all__ = ["image"]
 
@@ -32,12 +40,15 @@ def image(
     src: str | ImageReference,
     options: CopyOptions | None = None,
 ) -> CopyResult:
-    """Copy an image, unchanged, from one place to another.
+    """Copy an image from one place to another; unchanged, unless the destination or the options want it changed.
 
     Everything is verified on the way: manifests against the digests they are asked for by, blobs against digest
     and size while they stream. The policy is held against every image before it is parsed. What the destination
     has already is not copied. The image becomes visible in one step when all of it is there; a copy that fails
     or is ended leaves nothing visible behind.
+
+    A manifest is converted to another type when the destination does not take its own, layers are recompressed when
+    that is asked for; digests change only then, and what is signed is never changed.
 
     Args:
         policy: Which images may be copied; None for the policy of the system (:meth:`Policy.default`).
@@ -55,84 +66,83 @@ def image(
         ImageNotFoundError: There is no such image, or none for the platform.
         VerificationError: Something is not what it is claimed to be.
         ManifestError: A manifest is malformed or ambiguous.
-        ManifestTypeRejectedError: The destination does not take manifests of this type.
-        NotSupportedError: The copy would have to change the image, or to store signatures that the destination
-            does not store.
+        ManifestTypeRejectedError: The destination takes no type of manifest that the image can have.
+        DigestChangeError: The image would have to change and must not; the message says what and why.
+        NotSupportedError: The destination does not store the signatures, or a layer cannot be compressed as asked.
         LimitExceededError: A manifest is too large, or there are too many.
         OSError: A file could not be read or written.
         BaseException: Whatever ``options.progress`` raised.
     """
     options = options or CopyOptions()
     source_reference, destination_reference = as_reference(src), as_reference(dest)
-    _check_compression(options.destination_ctx)
     with (
         policy_context(policy, options.source_ctx) as context,
         source_reference.new_image_source(options.source_ctx) as source,
     ):
-        plan = make_plan(source, context, options)
-        if source_reference == destination_reference and _is_there(plan, options):
-            return _result(destination_reference, plan, unchanged(blob for manifest in plan for blob in manifest.blobs))
+        manifests = read_manifests(source, context, options)
+        if _is_there(manifests, source_reference, destination_reference, options):
+            return _result(destination_reference, *_unchanged(manifests))
         with destination_reference.new_image_destination(options.destination_ctx) as destination:
-            for manifest in plan:
-                _check_acceptable(manifest, destination)
-            blobs = copy_blobs((blob for manifest in plan for blob in manifest.blobs), source, destination, options)
-            _put_manifests(plan, destination)
+            decisions = decide(manifests, source, destination, options)
+            referrers = find_referrers(decisions, source, destination, options)
+            wanted = transfers(decisions, (transfer for one in referrers for transfer in one.transfers))
+            stored = copy_blobs(wanted, source, destination, options)
+            new = written(decisions, stored, options)
+            put_manifests(new, destination)
+            put_referrers(referrers, destination)
             destination.commit()
-    _log.debug("%s copied to %s: %s, %d blobs", source_reference, destination_reference, plan[-1].digest, len(blobs))
-    return _result(destination_reference, plan, blobs)
+    _log.debug("%s copied to %s: %s, %d blobs", source_reference, destination_reference, new[-1].digest, len(stored))
+    result = _result(destination_reference, new, copied_blobs(wanted, stored, new))
+    return evolve(result, referrers=tuple(one.digest for one in referrers if not one.is_listed))
 
 
-def _result(reference: ImageReference, plan: tuple[PlannedManifest, ...], blobs: tuple[CopiedBlob, ...]) -> CopyResult:
-    top = plan[-1]
+def _result(
+    reference: ImageReference, manifests: Sequence[WrittenManifest], blobs: tuple[CopiedBlob, ...]
+) -> CopyResult:
+    top = manifests[-1]
     return CopyResult(
         reference=reference,
         manifest=top.data,
         media_type=top.media_type,
         digest=top.digest,
-        instances=tuple(manifest.instance for manifest in plan if manifest.instance is not None),
+        instances=tuple(manifest.digest for manifest in manifests if manifest.is_listed),
         blobs=blobs,
+        lost=tuple(dict.fromkeys(text for manifest in manifests for text in manifest.lost)),
     )
 
 
-def _is_there(plan: tuple[PlannedManifest, ...], options: CopyOptions) -> bool:
-    """Say whether a copy of an image onto itself would change nothing."""
-    same_place = options.source_ctx == options.destination_ctx
-    return same_place and not options.remove_signatures and not plan[-1].is_chosen
+def _is_there(
+    manifests: tuple[AnySource, ...],
+    source: ImageReference,
+    destination: ImageReference,
+    options: CopyOptions,
+) -> bool:
+    """Say whether the copy would change nothing: of an image onto itself, or, on request, onto the very same image."""
+    top = manifests[-1]
+    same_context = options.source_ctx == options.destination_ctx
+    if source == destination and same_context:
+        return not options.remove_signatures and not (isinstance(top, SourceImage) and top.is_chosen)
+    return options.optimize_destination_image_already_exists and _has(destination, manifests, options)
 
 
-def _check_compression(sys: SystemContext | None) -> None:
-    if sys is not None and (sys.compression_format is not None or sys.compression_level is not None):
-        raise NotSupportedError(
-            "destination_ctx.compression_format: layers are copied as they are in this version; leave it out"
-        )
+def _has(destination: ImageReference, manifests: tuple[AnySource, ...], options: CopyOptions) -> bool:
+    """Say whether the destination has these very manifests. One that cannot be read is written anew."""
+    sys = options.destination_ctx
+    if options.force_manifest_mime_type is not None or (sys is not None and sys.compression_format is not None):
+        return False
+    try:
+        with destination.new_image_source(sys) as there:
+            return all(there.get_manifest(manifest.instance)[0] == manifest.data for manifest in manifests)
+    except (ImageError, OSError, NotSupportedError):
+        return False
 
 
-def _check_acceptable(manifest: PlannedManifest, destination: ImageDestination) -> None:
-    """Refuse before the first blob what the destination would refuse after the last."""
-    accepted = destination.supported_manifest_mime_types
-    if accepted and manifest.media_type not in accepted:
-        raise ManifestTypeRejectedError(
-            f"{destination.reference}: takes {', '.join(accepted)}; the image has a manifest of type "
-            f"{manifest.media_type}, and manifests are only copied unchanged in this version. "
-            "A dir: destination takes every type"
-        )
-    if manifest.blobs and destination.desired_layer_compression is not LayerCompression.PRESERVE:
-        raise NotSupportedError(
-            f"{destination.reference}: wants layers recompressed; they are copied as they are in this version"
-        )
-    if manifest.signatures and not destination.supports_signatures:
-        raise NotSupportedError(
-            f"{destination.reference}: stores no signatures, and the image has {len(manifest.signatures)}; "
-            "copy with remove_signatures=True, or to a place that stores them"
-        )
-    named = destination.reference.docker_reference
-    if named is not None and named.digest is not None and manifest.instance is None:
-        named.digest.verify(manifest.data, what=f"manifest for {destination.reference}")
-
-
-def _put_manifests(plan: tuple[PlannedManifest, ...], destination: ImageDestination) -> None:
-    for manifest in plan:
-        destination.put_manifest(manifest.data, manifest.instance)
-    for manifest in plan:
-        if manifest.signatures:
-            destination.put_signatures(manifest.signatures, manifest.instance)
+def _unchanged(
+    manifests: tuple[AnySource, ...],
+) -> tuple[tuple[WrittenManifest, ...], tuple[CopiedBlob, ...]]:
+    """Return what a copy says of manifests and blobs that are at the destination already."""
+    decisions = [as_it_is(manifest) for manifest in manifests]
+    wanted = transfers(decisions)
+    stored = {one.key: StoredBlob(digest=one.digest, size=one.info.size, outcome=BlobOutcome.REUSED) for one in wanted}
+    new = written(decisions, stored, CopyOptions())
+    return new, copied_blobs(wanted, stored, new)

@@ -1,22 +1,31 @@
-"""What a copy may be told, and what it tells back: choices and results, only data."""
+"""What a copy may be told: choices, and which of them exclude each other. Only data."""
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
+from ocikit.spec import mediatypes
+
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from attrs import Attribute
 
     from ocikit.image.copy.progress import ProgressEvent
-    from ocikit.image.types import ImageReference, SystemContext
-    from ocikit.spec import Digest
+    from ocikit.image.types import SystemContext
+    from ocikit.spec import Digest, Platform
 
-__all__ = ["BlobOutcome", "CopiedBlob", "CopyOptions", "CopyResult", "ImageListSelection"]
+__all__ = ["CompressionVariant", "CopyOptions", "ImageListSelection", "SparseManifestListAction"]
+
+#: The types of manifests that an image can be converted to, each with the type of the index for it.
+FORCIBLE: Final = {
+    mediatypes.IMAGE_MANIFEST: mediatypes.IMAGE_INDEX,
+    mediatypes.DOCKER_MANIFEST: mediatypes.DOCKER_MANIFEST_LIST,
+}
 
 
 class ImageListSelection(enum.Enum):
@@ -26,9 +35,30 @@ class ImageListSelection(enum.Enum):
     SYSTEM = "system"
     #: The index and everything it lists, indexes within it included.
     ALL = "all"
-    #: The index, and of what it lists only ``instances``. The index stays as it is: it lists manifests that are
-    #: not there.
+    #: The index, and of what it lists only ``instances`` and what is for ``instance_platforms``.
     SPECIFIC = "specific"
+
+
+class SparseManifestListAction(enum.Enum):
+    """What becomes of an index of which not everything is copied."""
+
+    #: It stays as it is, digest and all, and lists manifests that are not there.
+    KEEP_SPARSE = "keep"
+    #: It lists only what was copied, and has another digest.
+    STRIP_SPARSE = "strip"
+
+
+@frozen(kw_only=True)
+class CompressionVariant:
+    """A compression in which every platform of an index is to be there.
+
+    Attributes:
+        compression: The format: ``gzip`` or ``zstd``.
+        level: The level for it; None for the format's default.
+    """
+
+    compression: str
+    level: int | None = None
 
 
 def _at_least_one(_: object, attribute: Attribute[int], value: int) -> None:
@@ -36,114 +66,129 @@ def _at_least_one(_: object, attribute: Attribute[int], value: int) -> None:
         raise ValueError(f"CopyOptions.{attribute.name} must be at least 1, not {value}")
 
 
-def _selection(_: object, attribute: Attribute[ImageListSelection], value: object) -> None:
-    # Anything else would select nothing: the copy would be an index without any of its images.
-    if value not in tuple(ImageListSelection):
-        known = ", ".join(map(str, ImageListSelection))
-        raise ValueError(f"CopyOptions.{attribute.name}: expected one of {known}, found {value!r}")
+def _member_of(kind: type[enum.Enum]) -> Callable[[object, Attribute[Any], object], None]:
+    # Anything else would be taken for none of them: the copy would be an index without any of its images.
+    def check(_: object, attribute: Attribute[Any], value: object) -> None:
+        if value not in tuple(kind):
+            known = ", ".join(map(str, kind))
+            raise ValueError(f"CopyOptions.{attribute.name}: expected one of {known}, found {value!r}")
+
+    return check
+
+
+def _forcible(_: object, attribute: Attribute[str | None], value: str | None) -> None:
+    if value is not None and value not in FORCIBLE:
+        known = " or ".join(FORCIBLE)
+        raise ValueError(f"CopyOptions.{attribute.name}: expected {known}, found {value!r}")
 
 
 @frozen(kw_only=True)
 class CopyOptions:
-    """How to copy an image.
+    """How to copy an image (copy.Options of containers/image).
 
     Attributes:
         image_list_selection: What to copy of an index.
         instances: The digests of the manifests to copy with :attr:`ImageListSelection.SPECIFIC`.
+        instance_platforms: The platforms to copy with :attr:`ImageListSelection.SPECIFIC`: every entry with this
+            operating system and architecture, and with this variant when there is one.
+        sparse_manifest_list_action: What becomes of the index when not everything in it is copied.
+        prefer_gzip_instances: Where an index has the same image compressed by gzip and by zstd, take the former with
+            :attr:`ImageListSelection.SYSTEM`.
         source_ctx: The circumstances at the source; chooses the platform, and names the policy file when no policy is
             given.
-        destination_ctx: The circumstances at the destination.
-        preserve_digests: Fail rather than change a byte of a manifest. Manifests are never changed in this version, so
-            it always holds.
+        destination_ctx: The circumstances at the destination; its ``compression_format`` and ``compression_level`` say
+            how layers are to be compressed there.
+        preserve_digests: Fail rather than change a byte of a manifest.
+        force_manifest_mime_type: The type of manifest to write, Docker's schema 2 or that of the image specification;
+            None for that of the source, or one that the destination takes. An index becomes one of the same family.
+        force_compression_format: Insist that ``destination_ctx.compression_format`` is given. A layer that is at the
+            destination in another compression is never taken for one in the format that was asked for, with or
+            without this.
+        ensure_compression_variants_exist: Compressions in which each platform of an index is to be there; those that
+            are missing are made. With :attr:`ImageListSelection.ALL` only.
+        download_foreign_layers: Fetch nondistributable layers from their URLs, and make ordinary layers of them.
+        verify_diff_ids: Decompress every layer and hold it against the diffID that the configuration states. Layers
+            whose compression changes are held against it in any case.
+        link_blobs: Give files of blobs a second name instead of copying them, where both sides are layouts on one file
+            system. A blob is verified the first time and believed as long as its file is untouched. The two layouts
+            share files then: who overwrites one in place damages both.
+        optimize_destination_image_already_exists: Look first whether the destination has the very same manifest, and
+            then copy nothing.
+        referrers: Copy what refers to the copied images too: signatures, SBOMs, attestations, and what refers to them.
+            True for all, or the types of artifacts.
         remove_signatures: Leave the signatures of the source behind.
+        remove_list_signatures: Leave the signatures of the index behind, and keep those of the images in it.
         progress: Called with every event of the copy, in the thread that copies. What it raises ends the copy, with
             nothing visible at the destination, and reaches the caller unchanged.
         progress_interval: The least time between two events about the reading of one blob, in seconds; 0 for one with
             every chunk.
         max_parallel: How many blobs are copied at the same time, where source and destination allow that; else one
             after another.
+        concurrent_blob_copies_semaphore: Bounds the blobs that several copies copy at the same time, beside
+            ``max_parallel``.
     """
 
-    image_list_selection: ImageListSelection = field(default=ImageListSelection.SYSTEM, validator=_selection)
+    image_list_selection: ImageListSelection = field(
+        default=ImageListSelection.SYSTEM, validator=_member_of(ImageListSelection)
+    )
     instances: tuple[Digest, ...] = ()
+    instance_platforms: tuple[Platform, ...] = ()
+    sparse_manifest_list_action: SparseManifestListAction = field(
+        default=SparseManifestListAction.KEEP_SPARSE, validator=_member_of(SparseManifestListAction)
+    )
+    prefer_gzip_instances: bool = False
     source_ctx: SystemContext | None = None
     destination_ctx: SystemContext | None = None
     preserve_digests: bool = False
+    force_manifest_mime_type: str | None = field(default=None, validator=_forcible)
+    force_compression_format: bool = False
+    ensure_compression_variants_exist: tuple[CompressionVariant, ...] = ()
+    download_foreign_layers: bool = False
+    verify_diff_ids: bool = False
+    link_blobs: bool = False
+    optimize_destination_image_already_exists: bool = False
+    referrers: bool | tuple[str, ...] = False
     remove_signatures: bool = False
+    remove_list_signatures: bool = False
     progress: Callable[[ProgressEvent], object] | None = None
     progress_interval: float = 0.1
     max_parallel: int = field(default=6, validator=_at_least_one)
+    concurrent_blob_copies_semaphore: threading.Semaphore | None = None
 
     def __attrs_post_init__(self) -> None:
-        specific = self.image_list_selection is ImageListSelection.SPECIFIC
-        if specific and not self.instances:
-            raise ValueError("ImageListSelection.SPECIFIC needs instances: the digests of the manifests to copy")
-        if self.instances and not specific:
-            raise ValueError("instances are only for ImageListSelection.SPECIFIC")
+        for is_wrong, message in _CONTRADICTIONS:
+            if is_wrong(self):
+                raise ValueError(message)
 
 
-class BlobOutcome(enum.Enum):
-    """What became of a blob."""
+_SPECIFIC: Final = ImageListSelection.SPECIFIC
 
-    #: It was copied.
-    COPIED = "copied"
-    #: It was at the destination already.
-    REUSED = "reused"
-    #: It stays where its URLs say (nondistributable layers).
-    SKIPPED = "skipped"
-
-
-@frozen(kw_only=True)
-class CopiedBlob:
-    """A blob of the image and what became of it.
-
-    Attributes:
-        digest: Its digest.
-        size: Its size in bytes.
-        media_type: Its media type as the manifest states it.
-        outcome: What became of it.
-    """
-
-    digest: Digest
-    size: int
-    media_type: str
-    outcome: BlobOutcome
-
-
-@frozen(kw_only=True)
-class CopyResult:
-    """What a copy did.
-
-    Attributes:
-        reference: Where the image is now.
-        manifest: The manifest (or index) exactly as it was written.
-        media_type: The media type of that manifest.
-        digest: The digest of that manifest.
-        instances: The digests of the manifests that were written below an index, in the order of the index.
-        blobs: Every blob once, in the order of the manifests.
-    """
-
-    reference: ImageReference
-    manifest: bytes = field(repr=False)
-    media_type: str
-    digest: Digest
-    instances: tuple[Digest, ...] = ()
-    blobs: tuple[CopiedBlob, ...] = ()
-
-    @property
-    def copied(self) -> tuple[CopiedBlob, ...]:
-        """The blobs that were copied."""
-        return self._with(BlobOutcome.COPIED)
-
-    @property
-    def reused(self) -> tuple[CopiedBlob, ...]:
-        """The blobs that were at the destination already."""
-        return self._with(BlobOutcome.REUSED)
-
-    @property
-    def skipped(self) -> tuple[CopiedBlob, ...]:
-        """The blobs that stay where their URLs say."""
-        return self._with(BlobOutcome.SKIPPED)
-
-    def _with(self, outcome: BlobOutcome) -> tuple[CopiedBlob, ...]:
-        return tuple(blob for blob in self.blobs if blob.outcome is outcome)
+# Each combination that would do something else than it says, and what to tell whoever asked for it.
+_CONTRADICTIONS: Final[tuple[tuple[Callable[[CopyOptions], bool], str], ...]] = (
+    (
+        lambda o: o.image_list_selection is _SPECIFIC and not (o.instances or o.instance_platforms),
+        "ImageListSelection.SPECIFIC needs instances, the digests of the manifests to copy, or instance_platforms",
+    ),
+    (
+        lambda o: o.image_list_selection is not _SPECIFIC and bool(o.instances or o.instance_platforms),
+        "instances and instance_platforms are only for ImageListSelection.SPECIFIC",
+    ),
+    (
+        lambda o: o.sparse_manifest_list_action is SparseManifestListAction.STRIP_SPARSE and o.preserve_digests,
+        "STRIP_SPARSE changes the index, which preserve_digests forbids",
+    ),
+    (
+        lambda o: (
+            o.force_compression_format and (o.destination_ctx is None or not o.destination_ctx.compression_format)
+        ),
+        "force_compression_format needs destination_ctx.compression_format",
+    ),
+    (
+        lambda o: bool(o.ensure_compression_variants_exist) and o.image_list_selection is not ImageListSelection.ALL,
+        "ensure_compression_variants_exist needs ImageListSelection.ALL: it adds to what the whole index lists",
+    ),
+    (
+        lambda o: bool(o.ensure_compression_variants_exist) and o.preserve_digests,
+        "ensure_compression_variants_exist adds to the index, which preserve_digests forbids",
+    ),
+)

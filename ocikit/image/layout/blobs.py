@@ -12,18 +12,22 @@ import io
 import os
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
 from ocikit._fs import DIRECTORY, Descriptor, fsync_directory
 from ocikit.errors import BlobNotFoundError, DigestMismatchError, LayoutError, LimitExceededError, SizeMismatchError
+from ocikit.image.layout.linking import give_name, verify_file
 from ocikit.image.layout.temporary import TemporaryFile
 from ocikit.image.manifest import LIMIT
 from ocikit.spec import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
+    from typing import BinaryIO, Self
 
     from ocikit.image.types import BlobInfo, ByteStream
 
@@ -31,6 +35,8 @@ __all__ = ["BlobDirectory", "blob_name", "open_regular", "read_document", "recei
 
 # Large enough that hashing and writing let other threads run for a while.
 _CHUNK: Final = 1 << 20
+# What is hashed by the thread that writes it: less than it takes to start another.
+_ALONE: Final = 8 << 20
 _ALGORITHM: Final = "sha256"
 # What open(2) says when a name cannot be there, or is something that is not opened here.
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENAMETOOLONG})
@@ -56,18 +62,47 @@ def receive(stream: ByteStream, info: BlobInfo, write: Callable[[bytes], object]
     """
     hasher = info.digest.hasher() if info.digest is not None else Digest.from_bytes(b"", _ALGORITHM).hasher()
     size = 0
-    while data := stream.read(_CHUNK):
-        size += len(data)
-        if 0 <= info.size < size:
-            raise SizeMismatchError(what, info.size, size)
-        hasher.update(data)
-        write(data)
+    with _Hashing(hasher.update) as hashing:
+        while data := stream.read(_CHUNK):
+            size += len(data)
+            if 0 <= info.size < size:
+                raise SizeMismatchError(what, info.size, size)
+            hashing.update(data)
+            write(data)
     if 0 <= info.size != size:
         raise SizeMismatchError(what, info.size, size)
     digest = Digest.from_hasher(hasher)
     if info.digest is not None and digest != info.digest:
         raise DigestMismatchError(what, info.digest, digest)
     return digest, size
+
+
+class _Hashing:
+    """A hash that is computed while what it is of is written, once that is more than a little."""
+
+    def __init__(self, update: Callable[[bytes], object]) -> None:
+        self._update = update
+        self._left = _ALONE
+        self._pool: ThreadPoolExecutor | None = None
+        self._pending: Future[object] | None = None
+
+    def update(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left > 0:
+            self._update(data)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "ocikit-hash")
+        if self._pending is not None:
+            self._pending.result()
+        self._pending = self._pool.submit(self._update, data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
 
 
 def blob_name(info: BlobInfo, place: str) -> str:
@@ -190,6 +225,38 @@ class BlobDirectory:
         with self._lock:
             self._written.add(digest.algorithm)
         return evolve(info, digest=digest, size=size)
+
+    def link(self, file: BinaryIO, info: BlobInfo) -> BlobInfo | None:
+        """Store a blob by giving its file a second name here, verified.
+
+        Args:
+            file: The file; not closed.
+            info: What is known of it; its digest is given.
+
+        Returns:
+            ``info`` with the size filled in; None when the file cannot have a second name here.
+
+        Raises:
+            VerificationError: The file is not what ``info`` says.
+            OSError: As the system calls give it.
+        """
+        if info.digest is None:
+            return None
+        fd = file.fileno()
+        verify_file(fd, info, blob_name(info, self._where))
+        os.fsync(fd)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(info.digest.algorithm, 0o755, dir_fd=self._directory.fd)
+        try:
+            with self._algorithm(info.digest.algorithm) as directory:
+                if not give_name(fd, info.digest.hex, directory.fd):
+                    return None
+        except FileExistsError:
+            # What is there may be damaged; only a copy takes its place in one step.
+            return None
+        with self._lock:
+            self._written.add(info.digest.algorithm)
+        return evolve(info, size=os.fstat(fd).st_size)
 
     def remove(self, digest: Digest) -> None:
         """Remove a blob; one that is not there is removed already."""

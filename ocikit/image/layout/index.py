@@ -6,21 +6,33 @@ back as they were: other tools keep things there. No I/O.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ocikit.errors import AmbiguousImageError, ImageNotFoundError, LayoutError, ParseError
-from ocikit.spec import Descriptor, mediatypes
+from ocikit.spec import Descriptor, Digest, mediatypes
 from ocikit.spec._json import dumps, loads
 from ocikit.spec.annotation_keys import REF_NAME
 
 if TYPE_CHECKING:
-    from ocikit.spec import Digest
+    from collections.abc import Container
 
-__all__ = ["LayoutIndex"]
+__all__ = ["LayoutIndex", "fallback_subject"]
 
 # Entries of other types (bare configs, foreign things) carry names that are not names of images.
 _IMAGES: Final = mediatypes.MANIFESTS
 _NAMES_SHOWN: Final = 10
+_FALLBACK: Final = re.compile("(sha256)-([0-9a-f]{64})")
+
+
+def fallback_subject(name: str) -> Digest | None:
+    """Return the digest that a name in index.json stands for, when it is that of a list of referrers.
+
+    Args:
+        name: The name, such as ``sha256-<hex>`` (distribution specification, "referrers tag schema").
+    """
+    found = _FALLBACK.fullmatch(name)
+    return Digest(f"{found[1]}:{found[2]}") if found is not None else None
 
 
 class LayoutIndex:
@@ -116,14 +128,25 @@ class LayoutIndex:
             return position
         if name is not None:
             return self._find_name(name)
-        if len(self) == 1:
-            return 0
         if not len(self):
             raise ImageNotFoundError(f"{self._where}: there are no images in it")
+        only = self.only()
+        if only is not None:
+            return only
         raise AmbiguousImageError(
             f"{self._where}: there are {len(self)} images in it, choose one by its name or as @0 to @{len(self) - 1}; "
             f"names are {self._known()}"
         )
+
+    def only(self) -> int | None:
+        """Return the position of what somebody asks for who gives no name; None when that could be several.
+
+        What is only listed for what it says about an image is not asked for, unless there is nothing else.
+        """
+        alone = [number for number, entry in enumerate(self._entries) if not _is_attached(entry)]
+        if len(alone) == 1:
+            return alone[0]
+        return 0 if len(self) == 1 else None
 
     def _find_name(self, name: str) -> int:
         found = [number for number, entry in enumerate(self._entries) if _is_image(entry) and _name(entry) == name]
@@ -168,9 +191,29 @@ class LayoutIndex:
             noted = entry.get("annotations")
             entry["annotations"] = {**(noted if isinstance(noted, dict) else {}), REF_NAME: name}
 
+    def put_referrer(self, descriptor: Descriptor) -> None:
+        """Add a manifest that says something about another one, without a name; one that is there stays as it is.
+
+        Args:
+            descriptor: The manifest; its type, digest, size and artifact type are written. Its annotations are not: one
+                of them could be a name.
+        """
+        if all(entry.get("digest") != descriptor.digest for entry in self._entries):
+            entry = {"mediaType": descriptor.media_type, "digest": str(descriptor.digest), "size": descriptor.size}
+            self._entries.append(entry | ({"artifactType": kind} if (kind := descriptor.artifact_type) else {}))
+
     def remove(self, position: int) -> None:
         """Remove the entry at a position."""
         del self._entries[position]
+
+    def drop(self, digests: Container[str]) -> None:
+        """Remove every entry of some manifests, by whatever name."""
+        self._document["manifests"] = self.without(digests)._entries  # noqa: SLF001 - of this class
+
+    def without(self, digests: Container[str]) -> LayoutIndex:
+        """Return what the index would be without the entries of some manifests."""
+        left = [entry for entry in self._entries if str(entry.get("digest")) not in digests]
+        return LayoutIndex({**self._document, "manifests": left}, self._where)
 
     def digests(self) -> set[Digest]:
         """Return the digests of all entries that have one, whatever they are."""
@@ -185,6 +228,11 @@ class LayoutIndex:
 
 def _is_image(entry: dict[str, Any]) -> bool:
     return entry.get("mediaType") in _IMAGES
+
+
+def _is_attached(entry: dict[str, Any]) -> bool:
+    name = _name(entry)
+    return bool(entry.get("artifactType")) if name is None else fallback_subject(name) is not None
 
 
 def _name(entry: dict[str, Any]) -> str | None:

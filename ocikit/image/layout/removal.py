@@ -1,5 +1,9 @@
 """Which blobs go with an image that is deleted: those that nothing else in the layout refers to.
 
+What was attached to the image (manifests without a name that have it as their subject, and the index of them that is
+named after its digest) goes with it, unless the image is still there by another name. Otherwise it would keep the
+blobs of the image, and nobody could ask for it any more.
+
 Two walks over the same graph with opposite doubts. What the image owns is followed only through verified
 documents and known fields. What the others need is followed through everything that might be a reference.
 A doubt thus leaves a blob behind; it never takes one that is needed.
@@ -9,18 +13,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import re
 from typing import TYPE_CHECKING, Final
 
-from ocikit.errors import ImageError, InvalidDigestError, LimitExceededError, NotSupportedError, ParseError
+from ocikit.errors import ImageError, InvalidDigestError, LayoutError, LimitExceededError, NotSupportedError, ParseError
 from ocikit.image.layout.blobs import read_document
+from ocikit.image.layout.index import fallback_subject
 from ocikit.image.manifest import LIMIT
 from ocikit.spec import Digest
 from ocikit.spec._json import loads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Container, Iterable
 
+    from ocikit.image.layout.index import LayoutIndex
     from ocikit.image.layout.store import Layout
 
 __all__ = ["delete_image"]
@@ -28,6 +35,7 @@ __all__ = ["delete_image"]
 # The fields of a manifest that hold what belongs to it. A subject does not: it is what the manifest belongs to.
 _LEAVES: Final = ("config", "layers")
 _BRANCHES: Final = ("manifests",)
+_SUBJECT: Final = ("subject",)
 # What might be a digest, and what might be a document within a document, in any JSON text.
 _DIGEST: Final = re.compile(rb"[a-z0-9+._-]{1,32}:[a-zA-Z0-9=_-]{32,}")
 _ESCAPE: Final = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
@@ -37,7 +45,8 @@ _EMBEDDED: Final = re.compile(rb'"data"\s*:\s*"([A-Za-z0-9+/=]+)"')
 def delete_image(layout: Layout, name: str | None, position: int | None) -> None:
     """Delete an image from a layout that was opened to remove.
 
-    The image leaves index.json first: a crash leaves blobs that nothing refers to, never an image without some.
+    The image leaves index.json first, with what was attached to it: a crash leaves blobs that nothing refers to, never
+    an image without some.
 
     Args:
         layout: The layout.
@@ -52,21 +61,75 @@ def delete_image(layout: Layout, name: str | None, position: int | None) -> None
     """
     with layout.changing_index() as index:
         number = index.find(name, position)
-        digest = index.descriptor(number).digest
+        owned = _owned(layout, index.descriptor(number).digest)
         index.remove(number)
+        owned = _remove_attached(layout, index, owned)
     if layout.has_shared_blobs:
         return
-    for blob in _owned(layout, digest) - _needed(layout, index.to_bytes()):
+    for blob in owned - _needed(layout, index.to_bytes()):
         layout.blobs.remove(blob)
 
 
-def _needed(layout: Layout, index: bytes) -> set[Digest]:
-    """Return everything that can be reached from an index.json."""
+def _remove_attached(layout: Layout, index: LayoutIndex, gone: set[Digest]) -> set[Digest]:
+    """Remove the entries that only say something about what is gone; return that with what they consist of."""
+    loose = _attached(layout, index)
+    if not loose:
+        return gone
+    # What is about something that is kept is kept, with all that it needs; what is about something gone is gone.
+    kept = _needed(layout, index.without(loose).to_bytes())
+    staying = _followers(loose, kept, lambda digest: _needed(layout, digest.encode(), kept))
+    leaving = {digest: subject for digest, subject in loose.items() if digest not in staying}
+    gone = set(gone)
+    index.drop(_followers(leaving, gone, lambda digest: _owned(layout, digest)))
+    return gone
+
+
+def _followers(loose: dict[Digest, Digest], known: set[Digest], brings: Callable[[Digest], set[Digest]]) -> set[Digest]:
+    """Return the entries that are about something known, or about what such an entry brings along, and so on.
+
+    What they bring becomes known, too, so that nothing is looked at twice.
+    """
+    about: dict[Digest, list[Digest]] = {}
+    for digest, subject in loose.items():
+        about.setdefault(subject, []).append(digest)
+    found: set[Digest] = set()
+    pending = [digest for subject in about.keys() & known for digest in about[subject]]
+    while pending:
+        digest = pending.pop()
+        if digest not in found:
+            found.add(digest)
+            brought = brings(digest)
+            known |= brought
+            pending += [one for subject in about.keys() & brought for one in about[subject]]
+    return found
+
+
+def _attached(layout: Layout, index: LayoutIndex) -> dict[Digest, Digest]:
+    """Return the entries that nobody asks for by a name of their own, each with what it is about."""
+    loose: dict[Digest, Digest] = {}
+    named = set()
+    for position in range(len(index)):
+        with contextlib.suppress(LayoutError):
+            digest, name = index.descriptor(position).digest, index.name(position)
+            subject = _subject(layout, digest) if name is None else fallback_subject(name)
+            if subject is not None:
+                loose[digest] = subject
+            elif name is not None:
+                named.add(digest)
+    return {digest: subject for digest, subject in loose.items() if digest not in named}
+
+
+def _subject(layout: Layout, digest: Digest) -> Digest | None:
+    return next(iter(_listed(_verified(layout, digest), _SUBJECT)), None)
+
+
+def _needed(layout: Layout, index: bytes, known: Container[Digest] = ()) -> set[Digest]:
+    """Return everything that can be reached from an index.json, or else mentions digests, and is not known already."""
     found: set[Digest] = set()
     pending = _mentioned(index)
     while pending:
         digest = pending.pop()
-        if digest not in found:
+        if digest not in found and digest not in known:
             found.add(digest)
             pending |= _mentioned(_document(layout, digest))
     return found

@@ -28,7 +28,7 @@ from ocikit.image.manifest import LIMIT
 from ocikit.spec import IMAGE_BLOBS_DIR, IMAGE_INDEX_FILE, IMAGE_LAYOUT_FILE, IMAGE_LAYOUT_VERSION, ImageLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Self
 
     from ocikit.image.types import ByteStream
@@ -129,12 +129,18 @@ class Layout:
         """Open a blob; see :meth:`BlobDirectory.open`."""
         return self.blobs.open(digest)
 
-    def add(self, descriptor: ContentDescriptor, name: str | None) -> None:
-        """Add an image whose blobs are all there to index.json; durable when this returns.
+    def add(
+        self,
+        descriptor: ContentDescriptor | None,
+        name: str | None,
+        referrers: Iterable[ContentDescriptor] = (),
+    ) -> None:
+        """Add an image whose blobs are all there, and what refers to it, to index.json; durable when this returns.
 
         Args:
-            descriptor: Its manifest.
+            descriptor: Its manifest; None to add referrers only.
             name: The name it gets, which an older image loses; None for none.
+            referrers: Manifests that have others as their subject; they get no names.
 
         Raises:
             LayoutError: index.json is damaged.
@@ -143,7 +149,10 @@ class Layout:
         """
         self.blobs.sync()
         with self.changing_index() as index:
-            index.put(descriptor, name)
+            if descriptor is not None:
+                index.put(descriptor, name)
+            for referrer in referrers:
+                index.put_referrer(referrer)
 
     @contextlib.contextmanager
     def changing_index(self) -> Iterator[LayoutIndex]:

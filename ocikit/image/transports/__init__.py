@@ -1,44 +1,106 @@
 """The table of transports: which kinds of place there are for images, and how a name leads to one.
 
 An image name is ``transport:reference``; what the reference looks like is for the transport to say.
-A transport is imported when it is first asked for.
+A transport is imported when it is first asked for. Further ones can be registered.
 """
 
 from __future__ import annotations
 
+import re
+import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from ocikit.errors import InvalidReferenceError
+from ocikit.errors import InvalidReferenceError, TransportError
 from ocikit.image.types import ImageReference
 
 if TYPE_CHECKING:
     from ocikit.image.types import ImageTransport, SystemContext
 
-__all__ = ["delete", "get", "image_name", "list_names", "parse_image_name"]
+__all__ = ["delete", "get", "image_name", "list_names", "parse_image_name", "register", "unregister"]
 
 # Each transport and the module of this room whose TRANSPORT it is.
 _HOMES: Final = {
+    "containers-storage": "containers_storage",
     "dir": "directory",
     "oci": "oci",
     "oci-archive": "oci_archive",
+    "tarball": "tarball",
 }
 # Transports that other tools have: a reason is a better answer than "unknown".
 _ELSEWHERE: Final = {
     "atomic": "it is deprecated everywhere",
-    "containers-storage": "copy the image to an oci: layout with the tool that owns the storage",
     "docker": "registries are not reached yet; copy the image to an oci: layout or oci-archive: file first",
     "docker-archive": "copy the image to an oci: layout or oci-archive: file first",
     "docker-daemon": "there is no daemon behind this; save the image and copy it to an oci: layout first",
     "ostree": "it is gone everywhere",
     "sif": "copy the image to an oci: layout first",
-    "tarball": "make an oci: layout of it first",
 }
+_NAME: Final = re.compile(r"[a-z0-9]+(?:[-+.][a-z0-9]+)*")
+_METHODS: Final = ("parse_reference", "validate_policy_configuration_scope")
+
+# Those that were registered. The table is replaced and never changed, so that whoever reads it needs no lock.
+_registered: dict[str, ImageTransport] = {}
+_writing = threading.Lock()
+
+
+def register(transport: ImageTransport, *, replace: bool = False) -> None:
+    """Add a transport to those that image names, policies and copies know.
+
+    Args:
+        transport: An :class:`~ocikit.image.ImageTransport`, or any object with its interface. The references, sources
+            and destinations that it leads to are of the classes of :mod:`ocikit.image.types`.
+        replace: Take the place of a transport that has this name already. One of ocikit's own is back after
+            :func:`unregister`.
+
+    Raises:
+        TransportError: The object has not the interface of a transport, or the name is taken.
+    """
+    global _registered  # noqa: PLW0603 (see there)
+    name = _checked(transport)
+    with _writing:
+        if not replace and (name in _registered or name in _HOMES):
+            whose = "registered already" if name in _registered else "one of ocikit's own"
+            raise TransportError(f"the transport {name!r} is {whose}; take another name, or pass replace=True")
+        _registered = _registered | {name: transport}
+
+
+def unregister(name: str) -> None:
+    """Take away a transport that was registered; references that it has parsed stay as they are.
+
+    Args:
+        name: Its name.
+
+    Raises:
+        TransportError: None of this name was registered. Those that ocikit brings along stay.
+    """
+    global _registered  # noqa: PLW0603 (see there)
+    with _writing:
+        if name not in _registered:
+            there = ", ".join(sorted(_registered)) or "none"
+            raise TransportError(f"no transport {name!r} was registered; registered are: {there}")
+        _registered = {other: transport for other, transport in _registered.items() if other != name}
+
+
+def _checked(transport: ImageTransport) -> str:
+    """Return the name of what is to be registered, once it is known to be a transport."""
+    kind = type(transport).__name__
+    name = getattr(transport, "name", None)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise TransportError(
+            f"{kind}.name: expected the name of a transport, runs of a-z 0-9 with one of - + . between, found {name!r}"
+        )
+    for method in _METHODS:
+        if isinstance(transport, type) or not callable(getattr(transport, method, None)):
+            raise TransportError(
+                f"{kind}: expected an object with the interface of ImageTransport, which has no method {method}"
+            )
+    return name
 
 
 def list_names() -> tuple[str, ...]:
     """Return the names of all transports, sorted."""
-    return tuple(sorted(_HOMES))
+    return tuple(sorted({*_HOMES, *_registered}))
 
 
 def get(name: str) -> ImageTransport:
@@ -47,6 +109,9 @@ def get(name: str) -> ImageTransport:
     Raises:
         InvalidReferenceError: There is none.
     """
+    registered = _registered.get(name)
+    if registered is not None:
+        return registered
     home = _HOMES.get(name)
     if home is None:
         reason = _ELSEWHERE.get(name)
@@ -68,11 +133,17 @@ def parse_image_name(name: str) -> ImageReference:
 
     Raises:
         InvalidReferenceError: There is no transport of this name, or the rest is not in its grammar.
+        TransportError: A transport that was registered gives something else than a reference.
     """
     transport, colon, reference = name.partition(":")
     if not colon:
         raise InvalidReferenceError(f"{name!r}: expected transport:reference, with one of {_known()}")
-    return get(transport).parse_reference(reference)
+    parsed = get(transport).parse_reference(reference)
+    if not isinstance(parsed, ImageReference):
+        raise TransportError(
+            f"{name!r}: the transport {transport} made a {type(parsed).__name__} of this, expected an ImageReference"
+        )
+    return parsed
 
 
 def as_reference(image: str | ImageReference) -> ImageReference:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ocikit.errors import InvalidReferenceError, LayoutError, ManifestTypeRejectedError
+from ocikit.errors import BlobNotFoundError, InvalidReferenceError, LayoutError, ManifestTypeRejectedError
 from ocikit.image.layout.blobs import read_document
+from ocikit.image.layout.referrers import find_referrers
 from ocikit.image.manifest import check_size, guess_media_type
+from ocikit.image.subject import require_referrer
 from ocikit.image.types import BlobInfo, ImageDestination, ImageSource, LayerCompression
 from ocikit.spec import Descriptor, Digest, mediatypes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import BinaryIO
+
     from ocikit.image.layout.index import LayoutIndex
+    from ocikit.image.subject import SubjectTable
     from ocikit.image.types import ByteStream, ImageReference, SystemContext
 
 __all__ = ["LayoutDestination", "LayoutReader", "LayoutSource", "split_reference"]
@@ -76,9 +83,10 @@ class LayoutSource(ImageSource):
     def __init__(self, reference: ImageReference, layout: LayoutReader, name: str | None, position: int | None) -> None:
         self._reference = reference
         self._layout = layout
+        self._subjects: SubjectTable | None = None
         try:
-            index = layout.index()
-            self._descriptor = index.descriptor(index.find(name, position))
+            self._index = layout.index()
+            self._descriptor = self._index.descriptor(self._index.find(name, position))
         except BaseException:
             layout.close()
             raise
@@ -117,6 +125,26 @@ class LayoutSource(ImageSource):
             raise LayoutError(f"{self._reference}: a blob of a layout is found by its digest, and none was given")
         return self._layout.open_blob(info.digest)
 
+    def local_blob(self, info: BlobInfo) -> BinaryIO | None:
+        """See :class:`ImageSource`."""
+        with contextlib.suppress(BlobNotFoundError):
+            stream, _ = self.get_blob(info)
+            if isinstance(stream, io.FileIO):
+                return stream
+            stream.close()
+        return None
+
+    def get_referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
+        """See :class:`ImageSource`. All of the layout is looked through, once.
+
+        Raises:
+            VerificationError: A manifest of the layout is not what it is listed as.
+            LimitExceededError: There are too many to look through.
+        """
+        if self._subjects is None:
+            self._subjects = find_referrers(self._layout, self._index, str(self._reference))
+        return self._subjects.of(subject)
+
     def close(self) -> None:
         """See :class:`ImageSource`."""
         self._layout.close()
@@ -141,6 +169,7 @@ class LayoutDestination(ImageDestination):
         self._name = name
         self._compress = sys is not None and sys.compression_format is not None
         self._descriptor: Descriptor | None = None
+        self._referrers: list[Descriptor] = []
 
     @property
     def reference(self) -> ImageReference:
@@ -187,16 +216,29 @@ class LayoutDestination(ImageDestination):
         if instance is None:
             self._descriptor = Descriptor(media_type=media_type, digest=digest, size=len(manifest))
 
+    @property
+    def supports_referrers(self) -> bool:
+        """Manifests need no name in a layout."""
+        return True
+
+    def put_referrer(self, manifest: bytes) -> None:
+        """See :class:`ImageDestination`."""
+        what = f"manifest for {self._reference}"
+        check_size(manifest, what)
+        _, descriptor = require_referrer(manifest, what)
+        self._store(io.BytesIO(manifest), BlobInfo(digest=descriptor.digest, size=descriptor.size))
+        self._referrers.append(descriptor)
+
     def commit(self) -> None:
         """See :class:`ImageDestination`."""
-        if self._descriptor is None:
+        if self._descriptor is None and not self._referrers:
             raise LayoutError(f"{self._reference}: nothing to commit: no manifest was put")
-        self._publish(self._descriptor, self._name)
+        self._publish(self._descriptor, self._name, self._referrers)
 
     @abstractmethod
     def _store(self, stream: ByteStream, info: BlobInfo) -> BlobInfo:
         """Store a blob, verified."""
 
     @abstractmethod
-    def _publish(self, descriptor: Descriptor, name: str | None) -> None:
-        """Make the image visible."""
+    def _publish(self, descriptor: Descriptor | None, name: str | None, referrers: Sequence[Descriptor]) -> None:
+        """Make the image visible, if there is one, and what refers to it."""

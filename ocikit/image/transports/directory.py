@@ -1,8 +1,9 @@
 """Transport ``dir``: one image in a directory, as files; ``dir:path``.
 
 All that follows the colon is the path. The files are ``version``, ``manifest.json``, ``HEX.manifest.json`` for
-each instance of an index, ``HEX`` for each blob, ``signature-N`` and ``HEX.signature-N``; a digest that is not
-sha256 is ``ALGORITHM-HEX`` (version 1.2). Such a directory is there to be looked into, and keeps signatures.
+each instance of an index and each manifest that refers to the image, ``HEX`` for each blob, ``signature-N`` and
+``HEX.signature-N``; a digest that is not sha256 is ``ALGORITHM-HEX`` (version 1.2). Such a directory is there to be
+looked into, and keeps signatures.
 
 A directory that holds an image is overwritten: files of the new image are put beside those of the old one, then
 its manifest takes the place of the old one, then what is left of the old one goes. At every moment one of them is
@@ -20,11 +21,20 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve, frozen
 
 from ocikit._fs import DIRECTORY, TEMPORARY_PREFIX, Descriptor, atomic_write, fsync_directory
-from ocikit.errors import BlobNotFoundError, LayoutError, LimitExceededError, NotSupportedError
+from ocikit.errors import (
+    BlobNotFoundError,
+    InvalidDigestError,
+    LayoutError,
+    LimitExceededError,
+    ManifestError,
+    NotSupportedError,
+)
+from ocikit.image.context import SystemContext
 from ocikit.image.layout.blobs import blob_name, open_regular, read_document, receive
 from ocikit.image.layout.locks import hold
 from ocikit.image.layout.temporary import TemporaryFile, remove_stale
-from ocikit.image.manifest import check_size
+from ocikit.image.manifest import check_size, guess_media_type
+from ocikit.image.subject import MAX_REFERRERS, SubjectTable, require_referrer
 from ocikit.image.transports._paths import PathReference, resolve, validate_scope
 from ocikit.image.types import (
     BlobInfo,
@@ -34,12 +44,13 @@ from ocikit.image.types import (
     ImageTransport,
     LayerCompression,
 )
+from ocikit.spec import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ocikit.image.types import ByteStream, SystemContext
-    from ocikit.spec import Digest
+    from ocikit.image.types import ByteStream
+    from ocikit.spec import Descriptor as ContentDescriptor
 
 __all__ = ["TRANSPORT", "DirectoryReference"]
 
@@ -118,6 +129,17 @@ def _manifest_file(instance: Digest | None) -> str:
     return _MANIFEST_FILE if instance is None else f"{_blob_file(instance)}.{_MANIFEST_FILE}"
 
 
+def _instance_of(name: str) -> Digest | None:
+    """Return the digest of the manifest that a file is, when its name says so."""
+    if not name.endswith(f".{_MANIFEST_FILE}"):
+        return None
+    algorithm, _, encoded = name.removesuffix(f".{_MANIFEST_FILE}").rpartition("-")
+    try:
+        return Digest(f"{algorithm or _CANONICAL}:{encoded}")
+    except InvalidDigestError:
+        return None
+
+
 def _signature_file(number: int, instance: Digest | None) -> str:
     return f"signature-{number}" if instance is None else f"{_blob_file(instance)}.signature-{number}"
 
@@ -137,10 +159,20 @@ def _check_version(directory_fd: int, where: str) -> None:
         )
 
 
+def _desired(sys: SystemContext) -> LayerCompression:
+    if sys.dir_force_compress and sys.dir_force_decompress:
+        raise ValueError("SystemContext: dir_force_compress and dir_force_decompress exclude each other")
+    if sys.dir_force_decompress:
+        return LayerCompression.DECOMPRESS
+    compress = sys.dir_force_compress or sys.compression_format is not None
+    return LayerCompression.COMPRESS if compress else LayerCompression.PRESERVE
+
+
 class _Source(ImageSource):
     def __init__(self, reference: DirectoryReference) -> None:
         self._reference = reference
         self._path = reference.resolved
+        self._subjects: SubjectTable | None = None
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(hold(self._path, exclusive=False, where=str(reference), required=False))
@@ -184,6 +216,30 @@ class _Source(ImageSource):
                 return tuple(found)
         raise LimitExceededError(f"signatures in {self._reference}", _MOST_SIGNATURES - 1)
 
+    def get_referrers(self, subject: Digest) -> tuple[ContentDescriptor, ...]:
+        if self._subjects is None:
+            self._subjects = self._find_referrers()
+        return self._subjects.of(subject)
+
+    def _find_referrers(self) -> SubjectTable:
+        """Look at every manifest that is there by its digest; the image itself is asked for by no other."""
+        table = SubjectTable(str(self._reference))
+        for name in sorted(os.listdir(self._directory.fd)):
+            digest = _instance_of(name)
+            found = self._instance(name, digest) if digest is not None else None
+            if digest is not None and found is not None:
+                table.add(*found, digest)
+        return table
+
+    def _instance(self, name: str, digest: Digest) -> tuple[bytes, str] | None:
+        """Return a manifest, verified, and its type; None when it is nothing that could refer to others."""
+        try:
+            data = _read(self._directory.fd, name, self._path)
+            digest.verify(data, what=f"{self._path}/{name}")
+            return data, guess_media_type(data)
+        except (ManifestError, LimitExceededError, NotSupportedError):
+            return None
+
     def close(self) -> None:
         self._stack.close()
 
@@ -192,9 +248,10 @@ class _Destination(ImageDestination):
     def __init__(self, reference: DirectoryReference, sys: SystemContext | None) -> None:
         self._reference = reference
         self._path = reference.resolved
-        self._compress = sys is not None and sys.compression_format is not None
+        self._desired = _desired(sys or SystemContext())
         self._manifest: bytes | None = None
         self._signatures: dict[str, bytes] = {}
+        self._referrers: dict[str, bytes] = {}
         self._kept: set[str] = set()  # the names of the files of this image
         self._added: set[str] = set()  # those of them that were not there before
         with contextlib.ExitStack() as stack:
@@ -221,7 +278,7 @@ class _Destination(ImageDestination):
 
     @property
     def desired_layer_compression(self) -> LayerCompression:
-        return LayerCompression.COMPRESS if self._compress else LayerCompression.PRESERVE
+        return self._desired
 
     @property
     def accepts_foreign_layer_urls(self) -> bool:
@@ -270,24 +327,52 @@ class _Destination(ImageDestination):
         for number, signature in enumerate(signatures, 1):
             self._signatures[_signature_file(number, instance)] = signature
 
+    @property
+    def supports_referrers(self) -> bool:
+        return True
+
+    def put_referrer(self, manifest: bytes) -> None:
+        what = f"manifest for {self._reference}"
+        check_size(manifest, what)
+        _, descriptor = require_referrer(manifest, what)
+        # Its file would be found at once, and is only written with the image.
+        self._referrers[_manifest_file(descriptor.digest)] = manifest
+        if len(self._referrers) > MAX_REFERRERS:
+            raise LimitExceededError(f"referrers for {self._reference}", MAX_REFERRERS)
+
     def commit(self) -> None:
-        if self._manifest is None:
-            raise LayoutError(f"{self._reference}: nothing to commit: no manifest was put")
         directory = self._directory.fd
         fsync_directory(directory)
+        if self._manifest is None:
+            self._commit_referrers()
+        else:
+            self._commit_image(self._manifest)
+        fsync_directory(directory)
+        self._added.clear()
+        self._made = False
+
+    def _commit_referrers(self) -> None:
+        """Add what refers to an image that is there, and touch nothing else."""
+        if not self._referrers or _MANIFEST_FILE not in os.listdir(self._directory.fd):
+            missing = "no image is there that could be referred to" if self._referrers else "no manifest was put"
+            raise LayoutError(f"{self._reference}: nothing to commit: {missing}")
+        for name, manifest in self._referrers.items():
+            atomic_write(self._directory.fd, name, manifest)
+
+    def _commit_image(self, manifest: bytes) -> None:
+        directory = self._directory.fd
         # A signature must never be seen with a manifest that it is not for.
         self._remove(name for name in os.listdir(directory) if "signature-" in name)
         # A digest of another algorithm stands behind its name and a dash.
         version = "1.2" if any("-" in name for name in self._kept) else "1.1"
         atomic_write(directory, _VERSION_FILE, _VERSION.format(version).encode())
-        atomic_write(directory, _MANIFEST_FILE, self._manifest)
+        for name, referrer in self._referrers.items():
+            atomic_write(directory, name, referrer)
+        atomic_write(directory, _MANIFEST_FILE, manifest)
         for name, signature in self._signatures.items():
             atomic_write(directory, name, signature)
-        kept = self._kept | self._signatures.keys() | {_VERSION_FILE, _MANIFEST_FILE}
+        kept = self._kept | self._signatures.keys() | self._referrers.keys() | {_VERSION_FILE, _MANIFEST_FILE}
         self._remove(name for name in os.listdir(directory) if name not in kept)
-        fsync_directory(directory)
-        self._added.clear()
-        self._made = False
 
     def close(self) -> None:
         added, self._added = self._added, set()

@@ -7,6 +7,8 @@ layout must hold exactly one image, or a new one gets no name.
 
 from __future__ import annotations
 
+import os
+import threading
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
@@ -19,6 +21,9 @@ from ocikit.image.transports._paths import PathReference, resolve, validate_scop
 from ocikit.image.types import BlobInfo, ImageTransport
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import BinaryIO
+
     from ocikit.image.types import ByteStream, SystemContext
     from ocikit.spec import Descriptor
 
@@ -92,7 +97,7 @@ class LayoutReference(PathReference):
             raise InvalidReferenceError(
                 f"{self}: a position names an image that is there; a new one gets a name or none"
             )
-        return _Destination(self, Layout(self.resolved, Access.WRITE, shared_blobs=_shared(sys)), sys)
+        return _Destination(self, sys)
 
     def delete_image(self, sys: SystemContext | None = None) -> None:
         """See :class:`ImageReference`. Waits until nobody else has the layout open."""
@@ -105,22 +110,50 @@ def _shared(sys: SystemContext | None) -> str | None:
 
 
 class _Destination(LayoutDestination):
-    def __init__(self, reference: LayoutReference, layout: Layout, sys: SystemContext | None) -> None:
+    def __init__(self, reference: LayoutReference, sys: SystemContext | None) -> None:
         super().__init__(reference, reference.name, sys)
-        self._layout = layout
+        self._path = reference.resolved
+        self._shared_blobs = _shared(sys)
+        self._lock = threading.Lock()
+        self._layout: Layout | None = None
+        # A layout that is not there yet is made when there is something to put into it.
+        if self._is_there():
+            self._open()
+
+    def _is_there(self) -> bool:
+        if self._shared_blobs is not None:
+            return True
+        try:
+            return bool(os.listdir(self._path))
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # and what is wrong with it is told when it is opened
+
+    def _open(self) -> Layout:
+        with self._lock:
+            if self._layout is None:
+                self._layout = Layout(self._path, Access.WRITE, shared_blobs=self._shared_blobs)
+            return self._layout
 
     def try_reusing_blob(self, info: BlobInfo, *, can_substitute: bool = False) -> BlobInfo | None:
         del can_substitute  # which other blob has the same content is not recorded in a layout
-        size = self._layout.blobs.size(info.digest) if info.digest is not None else None
+        if self._layout is None or info.digest is None:
+            return None
+        size = self._layout.blobs.size(info.digest)
         if size is None or 0 <= info.size != size:
             return None
         return evolve(info, size=size)
 
+    def put_local_blob(self, file: BinaryIO, info: BlobInfo) -> BlobInfo | None:
+        return self._open().blobs.link(file, info)
+
     def close(self) -> None:
-        self._layout.close()
+        if self._layout is not None:
+            self._layout.close()
 
     def _store(self, stream: ByteStream, info: BlobInfo) -> BlobInfo:
-        return self._layout.blobs.put(stream, info)
+        return self._open().blobs.put(stream, info)
 
-    def _publish(self, descriptor: Descriptor, name: str | None) -> None:
-        self._layout.add(descriptor, name)
+    def _publish(self, descriptor: Descriptor | None, name: str | None, referrers: Sequence[Descriptor]) -> None:
+        self._open().add(descriptor, name, referrers)

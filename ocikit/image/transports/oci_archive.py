@@ -23,6 +23,8 @@ from ocikit.image.types import BlobInfo, ImageTransport
 from ocikit.spec import IMAGE_INDEX_FILE, IMAGE_LAYOUT_FILE, IMAGE_LAYOUT_VERSION, Digest, ImageLayout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ocikit.image.types import ByteStream, SystemContext
     from ocikit.spec import Descriptor
 
@@ -123,9 +125,16 @@ class _Destination(LayoutDestination):
             self._blobs[digest] = region
         return evolve(info, digest=digest, size=region.size)
 
-    def _publish(self, descriptor: Descriptor, name: str | None) -> None:
+    def _publish(self, descriptor: Descriptor | None, name: str | None, referrers: Sequence[Descriptor]) -> None:
+        if descriptor is None:
+            raise NotSupportedError(
+                f"{self._reference}: nothing is added to an archive that is there; copy the image to an oci: layout, "
+                "add to it there, and copy it with its referrers to a new archive"
+            )
         index = LayoutIndex.empty(self._path)
         index.put(descriptor, name)
+        for referrer in referrers:
+            index.put_referrer(referrer)
         documents = {
             IMAGE_LAYOUT_FILE: ImageLayout(image_layout_version=IMAGE_LAYOUT_VERSION).to_json(),
             IMAGE_INDEX_FILE: index.to_bytes(),

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 from ocikit import _sys
 from ocikit._fs import Descriptor
 from ocikit.errors import CgroupError
-from ocikit.runtime.cgroups.device_filter import device_program
 from ocikit.runtime.cgroups.files import read_file, read_number, write_file
 from ocikit.runtime.cgroups.hierarchies import UNIFIED
 from ocikit.runtime.late_log import log as _log
@@ -175,6 +174,8 @@ def limit_devices(paths: Mapping[str, str], rules: Sequence[DeviceRule]) -> None
     if "devices" in paths:
         _write_rules(paths["devices"], device_writes(rules))
     elif UNIFIED in paths:
+        from ocikit.runtime.cgroups.device_filter import device_program  # noqa: PLC0415 - v1 has no use for it
+
         try:
             with Descriptor(os.open(paths[UNIFIED], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as cgroup:
                 _sys.attach_device_filter(cgroup.fd, device_program(rules))

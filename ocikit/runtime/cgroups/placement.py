@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ocikit._tuples import NamedTuple
 from ocikit.errors import OCIKitError
-from ocikit.runtime.cgroups import delegation, rdt
 from ocikit.runtime.cgroups import hierarchies as cgroups
 from ocikit.runtime.cgroups import limiting as cgroup_limits
 from ocikit.runtime.cgroups import setup as cgroup_setup
@@ -22,11 +21,12 @@ if TYPE_CHECKING:
 
     from ocikit.runtime.cgroups.device_rules import DeviceRule
     from ocikit.runtime.cgroups.hierarchies import Hierarchies
+    from ocikit.runtime.cgroups.rdt import Group
     from ocikit.runtime.limits import Write
     from ocikit.runtime.plan.compiler import CgroupMount
     from ocikit.runtime.systemd.bus import Variant
     from ocikit.runtime.systemd.names import Unit
-    from ocikit.spec import LinuxResources, Spec
+    from ocikit.spec import LinuxIntelRdt, LinuxResources, Spec
 
 __all__ = ["Placement", "find_place"]
 
@@ -46,7 +46,7 @@ class Placement(NamedTuple):
     #: The unit of systemd that they belong to; None when we make them ourselves.
     unit: Unit | None = None
     #: The group for caches and bandwidth of memory; None when the configuration does not ask for one.
-    rdt: rdt.Group | None = None
+    rdt: Group | None = None
     #: Directories of it that are to be removed with the container.
     rdt_own: tuple[str, ...] = ()
 
@@ -93,6 +93,8 @@ class Placement(NamedTuple):
         if self.rules:
             cgroup_limits.limit_devices(self.paths, self.rules)
         if self.rdt is not None:
+            from ocikit.runtime.cgroups import rdt  # noqa: PLC0415 - few hosts have it
+
             rdt.make(self.rdt)
 
     def start_unit(self, made: list[str], container_id: str, pid: int, extra: dict[str, Variant]) -> None:
@@ -131,6 +133,8 @@ class Placement(NamedTuple):
             except OCIKitError as error:
                 _log.warning("unit %s was not stopped: %s", self.unit.full_name, error)
         if self.rdt is not None:
+            from ocikit.runtime.cgroups import rdt  # noqa: PLC0415 - as above
+
             rdt.remove(self.rdt_own, self.rdt.id)
         cgroup_tree.remove(reversed(made))
 
@@ -165,10 +169,12 @@ def find_place(spec: Spec, container_id: str, *, systemd: bool, rootless: bool =
     resources = linux.resources if linux is not None else None
     writes = limits(resources, hierarchies)
     if rootless and not systemd:
+        from ocikit.runtime.cgroups import delegation  # noqa: PLC0415 - root has all of them
+
         planned, uid = paths, os.geteuid()
         paths = delegation.delegated(planned, hierarchies, container_id=container_id, wanted=wanted, uid=uid)
         delegation.check_limits(writes, paths, planned, uid)
-    group = rdt.find_group(linux.intel_rdt if linux is not None else None, container_id)
+    group = _rdt_group(linux.intel_rdt if linux is not None else None, container_id)
     return Placement(
         hierarchies,
         paths,
@@ -180,6 +186,14 @@ def find_place(spec: Spec, container_id: str, *, systemd: bool, rootless: bool =
         group,
         group.to_make() if group is not None else (),
     )
+
+
+def _rdt_group(rdt: LinuxIntelRdt | None, container_id: str) -> Group | None:
+    if rdt is None:
+        return None
+    from ocikit.runtime.cgroups.rdt import find_group  # noqa: PLC0415 - as above
+
+    return find_group(rdt, container_id)
 
 
 def _of_systemd(hierarchies: Hierarchies, wanted: str, container_id: str) -> tuple[Unit, dict[str, str]]:

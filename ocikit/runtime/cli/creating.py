@@ -9,8 +9,8 @@ from ocikit.runtime import creation
 from ocikit.runtime.cli import handover
 from ocikit.runtime.cli.dispatch import CommandError
 from ocikit.runtime.cli.starting import start_notified
-from ocikit.runtime.listing import root_path
 from ocikit.runtime.options import CreateOptions
+from ocikit.runtime.state.root import root_path
 
 if TYPE_CHECKING:
     from ocikit.runtime.cli.arguments import Options

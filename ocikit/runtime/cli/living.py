@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ocikit.errors import NotExistError, NotRunningError, StateError
 from ocikit.runtime.cli.dispatch import CommandError
 from ocikit.runtime.cli.starting import start_notified
-from ocikit.runtime.listing import load, root_path
+from ocikit.runtime.listing import load
+from ocikit.runtime.state.root import root_path
 
 if TYPE_CHECKING:
     from ocikit.runtime.cli.dispatch import Call

@@ -11,21 +11,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ocikit.runtime.cgroups.hierarchies import UNIFIED
-from ocikit.runtime.limits.blkio import blkio_v1, blkio_v2
-from ocikit.runtime.limits.cpu import cpu_v1, cpu_v2, cpuset
-from ocikit.runtime.limits.hugetlb import hugetlb
-from ocikit.runtime.limits.memory import memory_v1, memory_v2
-from ocikit.runtime.limits.network import network_v1, network_v2
-from ocikit.runtime.limits.rdma import rdma
-from ocikit.runtime.limits.unified import unified_v1, unified_v2
 from ocikit.runtime.limits.write import PATH, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ocikit.runtime.cgroups.device_rules import DeviceRule
     from ocikit.runtime.cgroups.hierarchies import Hierarchies
-    from ocikit.spec import LinuxCPU, LinuxNetwork, LinuxPids, LinuxResources
+    from ocikit.spec import (
+        LinuxBlockIO,
+        LinuxCPU,
+        LinuxHugepageLimit,
+        LinuxMemory,
+        LinuxNetwork,
+        LinuxPids,
+        LinuxRdma,
+        LinuxResources,
+    )
 
 __all__ = ["device_writes", "ignored", "limits"]
 
@@ -51,24 +53,62 @@ def limits(resources: LinuxResources | None, hierarchies: Hierarchies) -> tuple[
 def _writes(resources: LinuxResources, hierarchies: Hierarchies) -> Iterator[Write]:
     key_of = hierarchies.key_of
     if resources.memory is not None:
-        yield from (memory_v2 if key_of("memory") == UNIFIED else memory_v1)(resources.memory)
+        yield from _memory(resources.memory, key_of("memory"))
     if resources.cpu is not None:
         yield from _cpu(resources.cpu, hierarchies)
     if resources.pids is not None:
         yield from _pids(resources.pids, key_of("pids"))
     if resources.block_io is not None:
-        yield from (blkio_v2 if key_of("blkio", "io") == UNIFIED else blkio_v1)(resources.block_io)
-    yield from hugetlb(resources.hugepage_limits, key_of("hugetlb"))
-    yield from rdma(resources.rdma, key_of("rdma"))
+        yield from _block_io(resources.block_io, key_of("blkio", "io"))
+    if resources.hugepage_limits:
+        yield from _hugetlb(resources.hugepage_limits, key_of("hugetlb"))
+    if resources.rdma:
+        yield from _rdma(resources.rdma, key_of("rdma"))
     if resources.network is not None:
         yield from _network(resources.network, hierarchies)
-    if hierarchies.v2_only:
-        yield from unified_v2(resources.unified)
+    if resources.unified:
+        yield from _unified(resources.unified, v2_only=hierarchies.v2_only)
+
+
+# Each section is loaded when there is something in it: most containers have none of most of them.
+
+
+def _memory(memory: LinuxMemory, key: str) -> Iterator[Write]:
+    from ocikit.runtime.limits.memory import memory_v1, memory_v2  # noqa: PLC0415 - see above
+
+    yield from (memory_v2 if key == UNIFIED else memory_v1)(memory)
+
+
+def _block_io(block_io: LinuxBlockIO, key: str) -> Iterator[Write]:
+    from ocikit.runtime.limits.blkio import blkio_v1, blkio_v2  # noqa: PLC0415 - see above
+
+    yield from (blkio_v2 if key == UNIFIED else blkio_v1)(block_io)
+
+
+def _hugetlb(limited: Sequence[LinuxHugepageLimit], key: str) -> Iterator[Write]:
+    from ocikit.runtime.limits.hugetlb import hugetlb  # noqa: PLC0415 - see above
+
+    yield from hugetlb(limited, key)
+
+
+def _rdma(limited: Mapping[str, LinuxRdma], key: str) -> Iterator[Write]:
+    from ocikit.runtime.limits.rdma import rdma  # noqa: PLC0415 - see above
+
+    yield from rdma(limited, key)
+
+
+def _unified(values: Mapping[str, str], *, v2_only: bool) -> Iterator[Write]:
+    from ocikit.runtime.limits.unified import unified_v1, unified_v2  # noqa: PLC0415 - see above
+
+    if v2_only:
+        yield from unified_v2(values)
     else:
-        unified_v1(resources.unified)
+        unified_v1(values)
 
 
 def _cpu(cpu: LinuxCPU, hierarchies: Hierarchies) -> Iterator[Write]:
+    from ocikit.runtime.limits.cpu import cpu_v1, cpu_v2, cpuset  # noqa: PLC0415 - see above
+
     yield from cpuset(cpu, hierarchies.key_of("cpuset"))
     yield from (cpu_v2 if hierarchies.key_of("cpu") == UNIFIED else cpu_v1)(cpu)
 
@@ -81,6 +121,8 @@ def _pids(pids: LinuxPids, key: str) -> Iterator[Write]:
 
 
 def _network(network: LinuxNetwork, hierarchies: Hierarchies) -> Iterator[Write]:
+    from ocikit.runtime.limits.network import network_v1, network_v2  # noqa: PLC0415 - see above
+
     if hierarchies.v2_only:
         network_v2(network)
     else:

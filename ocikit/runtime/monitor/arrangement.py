@@ -111,13 +111,15 @@ class Arrangement(NamedTuple):
 
         return self.noted._replace(pid=launch.attendant, start_time=start_time(launch.attendant) or 0)
 
-    def introduce(self, launch: Launch, reception: Reception) -> None:
+    def introduce(self, launch: Launch, reception: Reception | None) -> None:
         """Tell the monitor of the container, and hand over its terminal.
 
         Raises:
             SetupError: The monitor is gone.
         """
-        console, reception.console = reception.console, None
+        console = None
+        if reception is not None:
+            console, reception.console = reception.console, None
         self.keeper.introduce(launch.pid, console.fileno() if console is not None else None)
         if console is not None:
             console.close()

@@ -13,11 +13,10 @@ from ocikit.errors import LimitExceededError, UnsupportedFieldError, ValidationE
 from ocikit.runtime.late_log import log as _log
 from ocikit.runtime.once import Once
 from ocikit.runtime.seccomp import codes
+from ocikit.runtime.seccomp.beginning import INSTRUCTION, allowed_names, allowing, enosys_stub
 from ocikit.runtime.seccomp.kernel import supports
 from ocikit.runtime.seccomp.library import library
 from ocikit.runtime.seccomp.profile import PATH, HandOver, canonical, check_listener, flags_of, flatten, hand_over
-from ocikit.runtime.seccomp.shorten import shorten
-from ocikit.runtime.seccomp.stub import INSTRUCTION, MODES, enosys_stub
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,18 +140,21 @@ def _compile(profile: Profile, used: Library, *, stub: bool) -> bytes:
     if conditional > _MAX_CONDITIONAL:
         raise LimitExceededError(f"{PATH}.syscalls: calls with conditions", _MAX_CONDITIONAL, conditional)
     with used.filter(profile.default) as made:
-        architectures = _add_architectures(made, profile, used)
-        rules = 0
-        for rule in profile.rules:
-            rules += _add_rule(made, rule, profile.default, used)
+        numbers = _numbers(profile.rules, _add_architectures(made, profile, used), used)
+        allowed = allowed_names(profile, numbers)
+        native = numbers[used.native]
+        # What happens anyway is no rule: libseccomp refuses it.
+        left = [rule for rule in profile.rules if rule.name not in allowed and rule.action != profile.default]
+        rules = sum(_add_rule(made, rule, native.get(rule.name), used) for rule in left)
         try:
             program = made.program(rules)
         except OSError as error:
             reason = f"libseccomp {used.version} cannot compile it: {error.strerror}"
             raise UnsupportedFieldError(PATH, reason) from error
+    if allowed:
+        program = allowing({token: [known[name] for name in allowed] for token, known in numbers.items()}) + program
     if stub:
-        program = enosys_stub(_known(profile.rules, architectures, used)) + program
-    program = shorten(program)
+        program = enosys_stub({token: known.values() for token, known in numbers.items()}) + program
     length = len(program) // INSTRUCTION.size
     if length > _MAX_INSTRUCTIONS:
         raise LimitExceededError(f"{PATH}: instructions of the filter", _MAX_INSTRUCTIONS, length)
@@ -184,12 +186,8 @@ def _add_architectures(made: LibraryFilter, profile: Profile, used: Library) -> 
     return found
 
 
-def _add_rule(made: LibraryFilter, rule: Rule, default: int, used: Library) -> int:
-    """Add a rule; return how many were."""
-    # What happens anyway is no rule: libseccomp refuses it.
-    if rule.action == default:
-        return 0
-    number = used.resolve(rule.name)
+def _add_rule(made: LibraryFilter, rule: Rule, number: int | None, used: Library) -> int:
+    """Add a rule about the native number of a system call; return how many were."""
     if number is None:
         # Profiles name the system calls of all kernels. What has no number cannot be called by programs that use
         # libseccomp's table, and falls to the default action.
@@ -204,12 +202,7 @@ def _add_rule(made: LibraryFilter, rule: Rule, default: int, used: Library) -> i
     return 1
 
 
-def _known(rules: Sequence[Rule], architectures: Sequence[int], used: Library) -> dict[int, list[int]]:
+def _numbers(rules: Sequence[Rule], architectures: Sequence[int], used: Library) -> dict[int, dict[str, int]]:
     """Return the numbers of the system calls that a profile names, by architecture."""
     names = {rule.name for rule in rules}
-    found = {}
-    for token in architectures:
-        if token in MODES:
-            numbers = (used.resolve(name, token) for name in names)
-            found[token] = [number for number in numbers if number is not None]
-    return found
+    return {token: used.resolve(names, token) for token in architectures}

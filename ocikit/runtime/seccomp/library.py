@@ -24,6 +24,7 @@ __all__ = ["Library", "LibraryFilter", "Version", "library"]
 _NAME: Final = "libseccomp.so.2"
 _OPTIMIZE: Final = 8  # SCMP_FLTATR_CTL_OPTIMIZE
 _BINARY_TREE: Final = 2
+_UNKNOWN: Final = -1  # __NR_SCMP_ERROR
 
 #: With fewer rules a tree is not shorter than a list, and with none at all libseccomp up to 2.5.4 makes a wrong one.
 _RULES_FOR_A_TREE: Final = 32
@@ -105,23 +106,22 @@ class Library:
         """Return the number of an architecture by libseccomp's name for it; 0 when it knows none of that name."""
         return int(self._calls.seccomp_arch_resolve_name(name.encode()))
 
-    def resolve(self, name: str, architecture: int | None = None) -> int | None:
-        """Return the number of a system call.
+    def resolve(self, names: Iterable[str], architecture: int) -> dict[str, int]:
+        """Return the numbers of system calls.
 
         Args:
-            name: Its name.
-            architecture: libseccomp's number of the architecture; None is the native one.
+            names: Their names.
+            architecture: libseccomp's number of the architecture.
 
         Returns:
-            None when libseccomp knows no such name. A negative number stands for a system call that only other
+            Those of which libseccomp knows the name. A negative number stands for a system call that only other
             architectures have.
         """
+        call = self._calls.seccomp_syscall_resolve_name_arch
         # A name that C would see end early is another name.
-        if "\0" in name:
-            return None
-        token = self.native if architecture is None else architecture
-        number = int(self._calls.seccomp_syscall_resolve_name_arch(token, name.encode("utf-8", "surrogateescape")))
-        return None if number == -1 else number
+        spelt = ((name, name.encode("utf-8", "surrogateescape")) for name in names if "\0" not in name)
+        found = ((name, int(call(architecture, text))) for name, text in spelt)
+        return {name: number for name, number in found if number != _UNKNOWN}
 
     def filter(self, default: int) -> LibraryFilter:
         """Begin a filter.

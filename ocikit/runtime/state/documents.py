@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from ocikit._tuples import NamedTuple
 from ocikit.errors import InvalidIDError, StateError
-from ocikit.runtime.status import ExitStatus
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
+
+    from ocikit.runtime.status import ExitStatus
 
 __all__ = [
     "ATTACH_FILE",
@@ -228,6 +230,8 @@ def parse_exit(data: bytes, container_id: str) -> ExitStatus:
     Raises:
         StateError: It cannot be read.
     """
+    from ocikit.runtime.status import ExitStatus  # noqa: PLC0415 - nobody has ended while a container is made
+
     document = parse_object(data, f"{EXIT_FILE} of container {container_id}")
     code, signal = document.get("exit_code"), document.get("signal")
     finished = parse_time(_typed(document.get("finished"), str, ""))
@@ -247,10 +251,11 @@ def parse_exit(data: bytes, container_id: str) -> ExitStatus:
     return known
 
 
-def format_time(moment: dt.datetime) -> str:
-    """Write a time in UTC as runc does, RFC 3339 without zeros at the end, so that both show the same."""
-    text = moment.isoformat().removesuffix("+00:00")
-    return f"{text.rstrip('0') if '.' in text else text}Z"
+def format_time(nanoseconds: int) -> str:
+    """Write a time, in nanoseconds since 1970, as runc does: RFC 3339, in UTC, without zeros at the end."""
+    seconds, fraction = divmod(nanoseconds, 10**9)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{text}{f'.{fraction:09}'.rstrip('0').rstrip('.')}Z"
 
 
 def parse_time(text: str) -> dt.datetime | None:

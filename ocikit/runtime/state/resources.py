@@ -14,7 +14,6 @@ import attrs
 
 from ocikit import spec
 from ocikit.runtime.cgroups.device_rules import DeviceRule
-from ocikit.runtime.limits import cpu_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -103,6 +102,8 @@ def resources_document(resources: spec.LinuxResources) -> dict[str, Any]:
     if found.get("pids_limit") == 0:
         found["pids_limit"] = 1  # that is what a limit of none comes to, and older runc takes zero for no limit
     if resources.cpu is not None and resources.cpu.shares:
+        from ocikit.runtime.limits import cpu_weight  # noqa: PLC0415 - most have none
+
         found["cpu_weight"] = cpu_weight(resources.cpu.shares)
     found |= _block_io_document(resources.block_io) if resources.block_io is not None else {}
     lists = {

@@ -21,7 +21,7 @@ from ocikit.runtime.state.documents import MAX_STATE_BYTES, OWN_FILE, STATE_FILE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["StateRoot", "default_root"]
+__all__ = ["StateRoot", "default_root", "root_path"]
 
 # runc's modes: others may pass through to exec.fifo, which only they who know its name can open.
 _ROOT_MODE = 0o700
@@ -42,6 +42,11 @@ def default_root() -> str:
     """
     directory = os.environ.get("XDG_RUNTIME_DIR")
     return os.path.join(directory, "runc") if directory and _is_somebody_else() else _ROOT_OF_ROOT
+
+
+def root_path(root: str | os.PathLike[str] | None) -> str:
+    """Return the absolute path of a state root; that of :func:`default_root` for None."""
+    return os.path.abspath(os.fsdecode(root)) if root is not None and os.fspath(root) else default_root()
 
 
 def _is_somebody_else() -> bool:

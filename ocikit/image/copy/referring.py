@@ -1,0 +1,126 @@
+"""What refers to an image, copied with it: signatures, bills of materials, attestations, and what refers to them.
+
+A referrer holds for the digest of its subject. So nothing of one is ever changed, and an image that gets another digest
+cannot keep those that it had.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from ocikit.errors import DigestChangeError, LimitExceededError, NotSupportedError
+from ocikit.image.copy.transfers import Transfer
+from ocikit.image.subject import walk_referrers
+from ocikit.image.types import BlobInfo
+from ocikit.image.unparsed import MAX_DEPTH, UnparsedImage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ocikit.image.copy.decisions import Decision
+    from ocikit.image.copy.options import CopyOptions
+    from ocikit.image.types import ImageDestination, ImageSource
+    from ocikit.spec import Descriptor, Digest
+
+__all__ = ["CopiedReferrer", "find_referrers", "put_referrers"]
+
+
+@frozen(kw_only=True)
+class CopiedReferrer:
+    """A manifest that refers to what is copied, or that such a manifest lists.
+
+    Attributes:
+        digest: Its digest.
+        data: Its bytes.
+        transfers: The blobs that it needs.
+        is_listed: Whether an index among the referrers lists it; then it is no referrer by itself.
+    """
+
+    digest: Digest
+    data: bytes
+    transfers: tuple[Transfer, ...] = ()
+    is_listed: bool = False
+
+
+def find_referrers(
+    decisions: tuple[Decision, ...], source: ImageSource, destination: ImageDestination, options: CopyOptions
+) -> tuple[CopiedReferrer, ...]:
+    """Return what refers to the images that are copied, as far as it was asked for; what an index lists before it.
+
+    Args:
+        decisions: What becomes of the images.
+        source: Where they are.
+        destination: Where they go.
+        options: What was asked for.
+
+    Raises:
+        DigestChangeError: An image that has referrers would get another digest.
+        NotSupportedError: The destination stores none, and there are some.
+        OCIKitError: As the source gives it, or a referrer is malformed.
+    """
+    if not options.referrers:
+        return ()
+    found: dict[Digest, CopiedReferrer] = {}
+    for decision in decisions:
+        manifest = decision.manifest
+        ours = [one for one in _of(source, manifest.digest, options) if one.digest not in found]
+        if ours and decision.changes and decision.variant is None:
+            raise DigestChangeError(
+                manifest.description,
+                decision.changes,
+                (f"{len(ours)} manifests refer to it by this digest, and referrers were asked for",),
+            )
+        found |= {one.digest: one for one in ours}
+    if found and not destination.supports_referrers:
+        raise NotSupportedError(
+            f"{destination.reference}: stores no manifests that refer to an image, and there are {len(found)}; copy "
+            "without referrers, or to a place that stores them"
+        )
+    return tuple(found.values())
+
+
+def _of(source: ImageSource, subject: Digest, options: CopyOptions) -> Iterator[CopiedReferrer]:
+    wanted = options.referrers
+    kept = {subject}
+    for one in walk_referrers(source, subject):
+        # What refers to a referrer goes with it, of whatever type it is.
+        is_wanted = isinstance(wanted, bool) or one.depth > 1 or one.descriptor.artifact_type in wanted
+        if is_wanted and one.subject in kept:
+            kept.add(one.descriptor.digest)
+            yield from _whole(source, one.image, one.descriptor.digest, is_listed=False, depth=1)
+
+
+def _whole(
+    source: ImageSource, image: UnparsedImage, digest: Digest, *, is_listed: bool, depth: int
+) -> Iterator[CopiedReferrer]:
+    """Yield a manifest, and before it everything that it lists."""
+    transfers: tuple[Transfer, ...] = ()
+    if not image.is_index():
+        manifest = image.image_manifest()
+        transfers = (_transfer(manifest.config, is_config=True), *map(_transfer, manifest.layers))
+    else:
+        if depth > MAX_DEPTH:
+            raise LimitExceededError(f"{image.description}: indexes nested in each other", MAX_DEPTH)
+        for entry in image.index().manifests:
+            yield from _whole(source, UnparsedImage(source, entry), entry.digest, is_listed=True, depth=depth + 1)
+    yield CopiedReferrer(digest=digest, data=image.manifest()[0], transfers=transfers, is_listed=is_listed)
+
+
+def _transfer(descriptor: Descriptor, *, is_config: bool = False) -> Transfer:
+    return Transfer(
+        digest=descriptor.digest,
+        info=BlobInfo.from_descriptor(descriptor),
+        is_config=is_config,
+        content=descriptor.embedded_content(),
+    )
+
+
+def put_referrers(referrers: tuple[CopiedReferrer, ...], destination: ImageDestination) -> None:
+    """Store manifests that refer to what is copied; they are found when the destination has committed."""
+    for one in referrers:
+        if one.is_listed:
+            destination.put_manifest(one.data, one.digest)
+        else:
+            destination.put_referrer(one.data)
