@@ -14,9 +14,9 @@ from attrs import field, frozen
 
 from ocikit.image.config import read_config
 from ocikit.image.layout.archive import ArchiveReader
+from ocikit.image.layout.names import is_name
 from ocikit.image.layout.store import Access, Layout
 from ocikit.image.transports import as_reference
-from ocikit.image.transports._layout_image import is_name
 from ocikit.image.transports.containers_storage import TRANSPORT as STORAGE
 from ocikit.image.transports.containers_storage import list_store
 from ocikit.image.transports.oci import TRANSPORT as OCI
