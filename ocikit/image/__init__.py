@@ -9,6 +9,7 @@ The names here are loaded when they are first used; nothing heavy is imported be
 * lists of images for several platforms, made and edited: :mod:`ocikit.image.index`
 * which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
 * from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`
+* a directory of them, kept in order: :mod:`ocikit.image.layout`
 * as a root file system: :func:`unpack`, within :class:`Limits`
 """
 
@@ -18,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocikit.image import artifact, copy, index, signature, transports
+    from ocikit.image import artifact, copy, index, layout, signature, transports
     from ocikit.image.context import SystemContext
     from ocikit.image.importing import ImportedImage, ImportReport, import_directory
     from ocikit.image.inspection import ImageInspection, ListedImage, inspect, list_images
@@ -62,6 +63,7 @@ __all__ = [
     "import_directory",
     "index",
     "inspect",
+    "layout",
     "list_images",
     "parse_image_name",
     "referrers",
@@ -95,6 +97,7 @@ _HOMES = {
     "import_directory": "importing",
     "index": "index",
     "inspect": "inspection",
+    "layout": "layout",
     "list_images": "inspection",
     "parse_image_name": "transports",
     "referrers": "referring",

@@ -112,6 +112,11 @@ class Layout:
         self.close()
 
     @property
+    def path(self) -> str:
+        """The directory."""
+        return self._path
+
+    @property
     def has_shared_blobs(self) -> bool:
         """Whether the blobs are somewhere else, where nothing is removed."""
         return self._shared
