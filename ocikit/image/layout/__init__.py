@@ -13,6 +13,8 @@ To care for one in a directory: :func:`fsck`, :func:`gc`, :func:`stat`, :func:`t
 * :mod:`~ocikit.image.layout.documents`: manifests and configurations in it, verified.
 * :mod:`~ocikit.image.layout.reachability`, :mod:`~ocikit.image.layout.removal` and
   :mod:`~ocikit.image.layout.garbage`: what is needed, and what goes.
+* :mod:`~ocikit.image.layout.problems`, :mod:`~ocikit.image.layout.survey`, :mod:`~ocikit.image.layout.hashing` and
+  :mod:`~ocikit.image.layout.repair`: what can be wrong, how it is found, and put right.
 * :mod:`~ocikit.image.layout.archive`: a layout in a tar file, read in place or in one pass, written in one go.
 
 Nothing here knows transports or references; those are made from this in :mod:`ocikit.image.transports`.
@@ -24,17 +26,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ocikit.image.layout.checking import fsck
     from ocikit.image.layout.garbage import CollectedBlob, CollectionReport, gc
+    from ocikit.image.layout.problems import CheckReport, Problem, ProblemKind, Severity
     from ocikit.image.layout.sizes import ImageStat, stat
     from ocikit.image.layout.tagging import tag, untag
 
-__all__ = ["CollectedBlob", "CollectionReport", "ImageStat", "gc", "stat", "tag", "untag"]
+__all__ = [
+    "CheckReport",
+    "CollectedBlob",
+    "CollectionReport",
+    "ImageStat",
+    "Problem",
+    "ProblemKind",
+    "Severity",
+    "fsck",
+    "gc",
+    "stat",
+    "tag",
+    "untag",
+]
 
 # Each public name and the module of this room that holds it.
 _HOMES = {
+    "CheckReport": "problems",
     "CollectedBlob": "garbage",
     "CollectionReport": "garbage",
     "ImageStat": "sizes",
+    "Problem": "problems",
+    "ProblemKind": "problems",
+    "Severity": "problems",
+    "fsck": "checking",
     "gc": "garbage",
     "stat": "sizes",
     "tag": "tagging",

@@ -196,6 +196,11 @@ class BlobDirectory:
         self._written: set[str] = set()  # algorithms that have blobs not yet known to be durable by name
         self._lock = threading.Lock()
 
+    @property
+    def where(self) -> str:
+        """The directory, for messages."""
+        return self._where
+
     def close(self) -> None:
         """Close the directory; closing twice is nothing."""
         self._directory.close()
@@ -309,6 +314,15 @@ class BlobDirectory:
         """Remove a blob; one that is not there is removed already."""
         with contextlib.suppress(FileNotFoundError), self._algorithm(digest.algorithm) as directory:
             os.unlink(digest.hex, dir_fd=directory.fd)
+
+    def put_aside(self, digest: Digest, directory_fd: int, name: str) -> None:
+        """Move a blob away, to a directory on the same file system; another file of that name is replaced.
+
+        Raises:
+            OSError: As the system calls give it.
+        """
+        with self._algorithm(digest.algorithm) as directory:
+            os.rename(digest.hex, name, src_dir_fd=directory.fd, dst_dir_fd=directory_fd)
 
     def sync(self) -> None:
         """Make the names of the blobs that were stored durable."""

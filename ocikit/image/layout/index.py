@@ -122,6 +122,10 @@ class LayoutIndex:
         """Return the name of the entry at a position; None when it has none."""
         return _name(self._entries[position])
 
+    def label(self, position: int) -> str:
+        """Return what people call the entry at a position: its name, else ``@N``."""
+        return self.name(position) or f"@{position}"
+
     def names(self) -> list[str]:
         """Return the names of all images, in order, repeated ones too."""
         return [name for entry in self._entries if _is_image(entry) and (name := _name(entry)) is not None]
@@ -289,6 +293,19 @@ class LayoutIndex:
         """Return what the index would be without the entries of some manifests."""
         left = [entry for entry in self._entries if str(entry.get("digest")) not in digests]
         return LayoutIndex({**self._document, "manifests": left}, self._where)
+
+    def correct(self, position: int, *, media_type: str | None = None, size: int | None = None) -> None:
+        """Change what the entry at a position says of its manifest.
+
+        Args:
+            position: Where it is.
+            media_type: The type it has in truth; None to leave it.
+            size: The size it has in truth, in bytes; None to leave it.
+        """
+        if media_type is not None:
+            self._entries[position]["mediaType"] = media_type
+        if size is not None:
+            self._entries[position]["size"] = size
 
     def digests(self) -> set[Digest]:
         """Return the digests of all entries that have one, whatever they are."""

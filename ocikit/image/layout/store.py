@@ -133,6 +133,11 @@ class Layout:
             raise LayoutError(f"{self._path}: there is no {IMAGE_INDEX_FILE}: the layout is damaged")
         return LayoutIndex.from_bytes(data, f"{self._path}/{IMAGE_INDEX_FILE}")
 
+    @property
+    def directory_fd(self) -> int:
+        """A descriptor of the directory."""
+        return self._directory.fd
+
     def leftovers(self) -> tuple[StaleFile, ...]:
         """Return what a crash left that the next writer will remove."""
         with self._index_lock(required=False):
