@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ocikit.errors import LimitExceededError, ManifestError
 from ocikit.image.config import CONFIGS, check_config, parse_config
@@ -14,14 +14,21 @@ from ocikit.spec import DockerManifestList, Index
 
 if TYPE_CHECKING:
     from ocikit.image.context import SystemContext
-    from ocikit.image.layout.store import Layout
     from ocikit.image.manifest import AnyManifest, ImageManifest
-    from ocikit.spec import Descriptor, Image
+    from ocikit.image.types import ByteStream
+    from ocikit.spec import Descriptor, Digest, Image
 
-__all__ = ["image_for_platform", "read_config_of", "read_verified"]
+__all__ = ["BlobReader", "image_for_platform", "read_config_of", "read_manifest", "read_verified"]
 
 
-def read_verified(layout: Layout, descriptor: Descriptor, what: str) -> bytes:
+class BlobReader(Protocol):
+    """An open layout, in a directory or in an archive."""
+
+    def open_blob(self, digest: Digest) -> tuple[ByteStream, int]:
+        """Open a blob and return it with its size; not verified."""
+
+
+def read_verified(layout: BlobReader, descriptor: Descriptor, what: str) -> bytes:
     """Return a document that a descriptor leads to.
 
     Args:
@@ -44,7 +51,20 @@ def read_verified(layout: Layout, descriptor: Descriptor, what: str) -> bytes:
     return data
 
 
-def _manifest(layout: Layout, descriptor: Descriptor, what: str) -> AnyManifest:
+def read_manifest(layout: BlobReader, descriptor: Descriptor, what: str) -> AnyManifest:
+    """Return the manifest or index that a descriptor leads to.
+
+    Args:
+        layout: Where it is.
+        descriptor: What is said of it.
+        what: What it is, for messages.
+
+    Raises:
+        VerificationError: It is not what the descriptor says.
+        BlobNotFoundError: It is not there.
+        ManifestError: It is malformed, or of another type than the descriptor says.
+        LimitExceededError: It is larger than 4 MiB.
+    """
     data = read_verified(layout, descriptor, what)
     try:
         return parse_manifest(data, normalise_media_type(descriptor.media_type, data))
@@ -53,7 +73,7 @@ def _manifest(layout: Layout, descriptor: Descriptor, what: str) -> AnyManifest:
 
 
 def image_for_platform(
-    layout: Layout, descriptor: Descriptor, sys: SystemContext | None, what: str
+    layout: BlobReader, descriptor: Descriptor, sys: SystemContext | None, what: str
 ) -> tuple[Descriptor, ImageManifest]:
     """Return the image that a descriptor leads to, or of an index the one for a platform.
 
@@ -74,14 +94,14 @@ def image_for_platform(
         LimitExceededError: Indexes are nested too deeply, or one of them is larger than 4 MiB.
     """
     for _ in range(MAX_DEPTH + 1):
-        manifest = _manifest(layout, descriptor, f"manifest of {what}")
+        manifest = read_manifest(layout, descriptor, f"manifest of {what}")
         if not isinstance(manifest, Index | DockerManifestList):
             return descriptor, manifest
         descriptor = choose_instance(manifest, sys, what=what)
     raise LimitExceededError(f"{what}: indexes nested in each other", MAX_DEPTH)
 
 
-def read_config_of(layout: Layout, manifest: ImageManifest, what: str) -> Image | None:
+def read_config_of(layout: BlobReader, manifest: ImageManifest, what: str) -> Image | None:
     """Return the configuration of an image; None when the manifest is that of an artifact.
 
     Args:

@@ -65,13 +65,13 @@ class CollectionReport:
     shared_blobs: bool = False
 
     def __str__(self) -> str:
-        from ocikit.image.layout.display import collection_text  # noqa: PLC0415 - for those who show it
+        from ocikit.image.display.layouts import collection_text  # noqa: PLC0415 - for those who show it
 
         return collection_text(self)
 
     def _repr_html_(self) -> str:
         """Return the report for a notebook."""
-        from ocikit.image.layout.display import collection_html  # noqa: PLC0415 - for notebooks
+        from ocikit.image.display.layouts import collection_html  # noqa: PLC0415 - for notebooks
 
         return collection_html(self)
 

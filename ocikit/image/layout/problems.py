@@ -241,13 +241,13 @@ class CheckReport:
         return True
 
     def __str__(self) -> str:
-        from ocikit.image.layout.display import check_text  # noqa: PLC0415 - for those who show it
+        from ocikit.image.display.layouts import check_text  # noqa: PLC0415 - for those who show it
 
         return check_text(self)
 
     def _repr_html_(self) -> str:
         """Return the table for a notebook."""
-        from ocikit.image.layout.display import check_html  # noqa: PLC0415 - for notebooks
+        from ocikit.image.display.layouts import check_html  # noqa: PLC0415 - for notebooks
 
         return check_html(self)
 

@@ -50,13 +50,13 @@ class ImageStat:
         return len(self.history)
 
     def __str__(self) -> str:
-        from ocikit.image.layout.display import stat_text  # noqa: PLC0415 - for those who show it
+        from ocikit.image.display.layouts import stat_text  # noqa: PLC0415 - for those who show it
 
         return stat_text(self)
 
     def _repr_html_(self) -> str:
         """Return the table for a notebook."""
-        from ocikit.image.layout.display import stat_html  # noqa: PLC0415 - for notebooks
+        from ocikit.image.display.layouts import stat_html  # noqa: PLC0415 - for notebooks
 
         return stat_html(self)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ocikit._display import html, text
-from ocikit.image.history_display import history_html, history_text, platform_name
+from ocikit.image.display.history import history_html, history_text, platform_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
