@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -97,9 +98,7 @@ def list_images(
     """
     if isinstance(layout, str) and layout.startswith(_STORE):
         return ListedImages(_in_store(layout.removeprefix(_STORE), sys))
-    path = os.fspath(layout)
-    if isinstance(layout, str):
-        path = _path_of(layout)
+    path = _path_of(layout) if isinstance(layout, str) else os.fspath(layout)
     if Path(path).is_dir():
         shared = sys.oci_shared_blob_dir_path if sys is not None else None
         with Layout(os.path.realpath(path), Access.READ, shared_blobs=shared) as opened:
@@ -166,24 +165,27 @@ def _path_of(name: str) -> str:
 
 
 def _listed(index: LayoutIndex, path: str, transport: ImageTransport) -> Iterator[ListedImage]:
+    names = Counter(index.names())
     for position in range(len(index)):
         descriptor = index.descriptor(position)
         if descriptor.media_type in mediatypes.MANIFESTS:
             yield ListedImage(
-                reference=_reference(index, position, path, transport),
+                reference=_reference(index, position, path, transport, names),
                 name=index.name(position),
                 position=position,
                 descriptor=descriptor,
             )
 
 
-def _reference(index: LayoutIndex, position: int, path: str, transport: ImageTransport) -> ImageReference | None:
+def _reference(
+    index: LayoutIndex, position: int, path: str, transport: ImageTransport, names: Counter[str]
+) -> ImageReference | None:
     """Return a reference that leads to this image and to no other; None when an archive has no such.
 
     It is made, not parsed: a colon in the path would be read as the beginning of the name.
     """
     name = index.name(position)
-    if name is not None and (index.names().count(name) > 1 or not is_name(name)):
+    if name is not None and (names[name] > 1 or not is_name(name)):
         name = None
     resolved = os.path.realpath(path)
     if transport is OCI:

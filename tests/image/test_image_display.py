@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from builders import OCI_CONFIG, Store
 
-from ocikit.errors import LimitExceededError, VerificationError
+from ocikit.errors import ImageNotFoundError, LayoutError, LimitExceededError, VerificationError
 from ocikit.image import ListedImages, SystemContext, inspect, list_images
 
 if TYPE_CHECKING:
@@ -174,6 +174,18 @@ def test_lists_show_themselves(tmp_path: Path) -> None:
         for part in ("one", "@1", one["digest"].removeprefix("sha256:")[:12], one["mediaType"]):
             assert part in shown
     assert str(list_images(store.layout(tmp_path / "m", {})))
+
+
+@pytest.mark.parametrize("media_type", [{}, [], 1, None])
+def test_entries_of_no_type(tmp_path: Path, media_type: Any) -> None:
+    """An entry whose type is no text is an error that names it, or no image; whoever asks for another gets that."""
+    store = Store()
+    path = store.layout(tmp_path / "l", {"x": store.image(), "y": store.image({"y": b""}) | {"mediaType": media_type}})
+    with pytest.raises(LayoutError, match=r"manifests\[1\]"):
+        list_images(path)
+    assert inspect(f"oci:{path}:x", AMD).digest
+    with pytest.raises(ImageNotFoundError):
+        inspect(f"oci:{path}:y")
 
 
 @pytest.mark.parametrize("kind", ["oci", "oci-archive"])

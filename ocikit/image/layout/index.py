@@ -319,7 +319,8 @@ class LayoutIndex:
 
 
 def _is_image(entry: dict[str, Any]) -> bool:
-    return entry.get("mediaType") in _IMAGES
+    media_type = entry.get("mediaType")
+    return isinstance(media_type, str) and media_type in _IMAGES
 
 
 def _is_attached(entry: dict[str, Any]) -> bool:

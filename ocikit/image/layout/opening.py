@@ -35,7 +35,10 @@ def layout_path(layout: str | os.PathLike[str]) -> str:
             )
     if not path or "\0" in path:
         raise InvalidReferenceError(f"{layout!r}: expected the path of a layout, found {path!r}")
-    return os.path.realpath(path)
+    try:
+        return os.path.realpath(path)
+    except UnicodeEncodeError:
+        raise InvalidReferenceError(f"{layout!r}: a path cannot have these characters") from None
 
 
 def shared_blobs(sys: SystemContext | None) -> str | None:
