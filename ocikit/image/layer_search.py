@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ocikit._tuples import NamedTuple
 from ocikit.errors import LayerError
-from ocikit.image.compression import DecompressedStream, ExpansionLimits
+from ocikit.image.compression import DecompressedStream
 from ocikit.image.layer import Action, clean, place
 from ocikit.image.limits import DEFAULT_LIMITS
 from ocikit.image.tar import TarReader, TarType
@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from ocikit.image.types import ByteStream
 
 __all__ = ["Found", "find_in_layer"]
-
-_LIMITS: Final = ExpansionLimits(
-    total_bytes=DEFAULT_LIMITS.total_bytes,
-    ratio=DEFAULT_LIMITS.ratio,
-    ratio_from_bytes=DEFAULT_LIMITS.ratio_from_bytes,
-)
 
 
 class Found(NamedTuple):
@@ -55,7 +49,7 @@ def find_in_layer(stream: ByteStream, path: bytes, size: int, *, what: str) -> t
     wanted = clean(path)
     found: Found | None = None
     hides = False
-    reader = TarReader(DecompressedStream(stream, limits=_LIMITS, what=what))
+    reader = TarReader(DecompressedStream(stream, limits=DEFAULT_LIMITS.expansion, what=what))
     for member in reader:
         try:
             put = place(member.name)

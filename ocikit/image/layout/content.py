@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from ocikit.errors import LimitExceededError, ManifestError, ParseError
-from ocikit.image.compression import Compression, detect
+from ocikit.image.compression import detect
 from ocikit.image.config import parse_config
+from ocikit.image.conversion.layers import is_encrypted, is_layer, layer_compression
 from ocikit.image.layout.problems import ProblemKind
 from ocikit.image.manifest import guess_media_type, parse_manifest
 from ocikit.spec import mediatypes
@@ -17,23 +18,10 @@ from ocikit.spec._json import loads
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ocikit.image.compression import Compression
     from ocikit.spec import Digest, Platform
 
 __all__ = ["ImageCheck", "compression_fault", "is_json", "kind_of", "same_kind"]
-
-# How layers are compressed, of those types whose name says so.
-_COMPRESSIONS: Final[dict[str, Compression | None]] = {
-    mediatypes.IMAGE_LAYER: None,
-    mediatypes.IMAGE_LAYER_GZIP: Compression.GZIP,
-    mediatypes.IMAGE_LAYER_ZSTD: Compression.ZSTD,
-    mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE: None,
-    mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE_GZIP: Compression.GZIP,
-    mediatypes.IMAGE_LAYER_NONDISTRIBUTABLE_ZSTD: Compression.ZSTD,
-    mediatypes.DOCKER_LAYER: None,
-    mediatypes.DOCKER_LAYER_GZIP: Compression.GZIP,
-    mediatypes.DOCKER_FOREIGN_LAYER: None,
-    mediatypes.DOCKER_FOREIGN_LAYER_GZIP: Compression.GZIP,
-}
 
 
 def is_json(data: bytes) -> bool:
@@ -80,9 +68,9 @@ def compression_fault(media_type: str, head: bytes) -> str:
         media_type: What a descriptor states.
         head: The first bytes of the layer.
     """
-    if media_type not in _COMPRESSIONS or not head:
+    if not is_layer(media_type) or is_encrypted(media_type) or not head:
         return ""
-    stated, found = _COMPRESSIONS[media_type], detect(head)
+    stated, found = layer_compression(media_type), detect(head)
     if stated is found:
         return ""
     return f"{media_type!r} is {_called(stated)}, the content is {_called(found)}"

@@ -46,7 +46,8 @@ class CollectionReport:
         path: The layout.
         removed: The blobs that went, in the order of their digests.
         temporaries: The names of files that a crash had left, which went too.
-        bytes_freed: What the files that went had in them.
+        bytes_freed: What the files that went had in them. One that another layout has by a hard link stays there, and
+            its room is not free.
         kept: How many blobs stayed.
         kept_bytes: What they have in them.
         young: Blobs that nothing refers to, and that stayed because they were younger than asked for.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ocikit._tuples import NamedTuple
 from ocikit.errors import CompressionError, ImageError, LimitExceededError
-from ocikit.image.compression import DecompressedStream, ExpansionLimits
+from ocikit.image.compression import DecompressedStream
 from ocikit.image.layout.parallel import in_parallel
 from ocikit.image.limits import DEFAULT_LIMITS
 from ocikit.spec import Digest
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ocikit.image.layout.store import Layout
-    from ocikit.image.types import ByteStream
 
 __all__ = ["Fault", "LayerClaim", "find_damaged", "find_wrong_layers"]
 
@@ -108,7 +107,8 @@ def _decompress(layout: Layout, claim: LayerClaim, go_on: Callable[[], None]) ->
     size, hasher = 0, claim.diff_id.hasher()
     try:
         stream, _ = layout.open_blob(claim.digest)
-        with stream, _plain(stream, claim.digest) as plain:
+        what = f"layer {claim.digest}"
+        with stream, DecompressedStream(stream, limits=DEFAULT_LIMITS.expansion, what=what) as plain:
             while data := plain.read(_CHUNK):
                 go_on()
                 size += len(data)
@@ -116,12 +116,3 @@ def _decompress(layout: Layout, claim: LayerClaim, go_on: Callable[[], None]) ->
     except (OSError, CompressionError, ImageError, LimitExceededError) as error:
         return Fault(claim.digest, None, size, str(error))
     return Fault(claim.digest, Digest.from_hasher(hasher), size, "")
-
-
-def _plain(stream: ByteStream, digest: Digest) -> DecompressedStream:
-    limits = ExpansionLimits(
-        total_bytes=DEFAULT_LIMITS.total_bytes,
-        ratio=DEFAULT_LIMITS.ratio,
-        ratio_from_bytes=DEFAULT_LIMITS.ratio_from_bytes,
-    )
-    return DecompressedStream(stream, limits=limits, what=f"layer {digest}")

@@ -18,6 +18,7 @@ from ocikit.errors import (
     VerificationError,
 )
 from ocikit.image.config import CONFIGS
+from ocikit.image.conversion.layers import is_encrypted
 from ocikit.image.layout.blobs import read_document
 from ocikit.image.layout.content import ImageCheck, compression_fault, is_json, kind_of, same_kind
 from ocikit.image.layout.hashing import LayerClaim
@@ -257,7 +258,7 @@ class Survey:
             self._add(kind, message, path, digest=digest)
         for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=False):
             known = {layer.digest.algorithm, diff_id.algorithm} <= _COMPUTABLE
-            if known and not layer.media_type.endswith("+encrypted") and self._size(layer.digest) is not None:
+            if known and not is_encrypted(layer.media_type) and self._size(layer.digest) is not None:
                 self.layer_claims.setdefault(LayerClaim(layer.digest, diff_id), path)
 
     def _config(self, descriptor: Descriptor, link: Link) -> ImageCheck | None:
