@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import subprocess
+import sys
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -284,3 +287,31 @@ def test_what_is_no_layout(tmp_path: Path) -> None:
     report = layout.fsck(tmp_path, repair=True)
     assert [(one.kind, one.repair) for one in report] == [(KIND.NO_LAYOUT, "")]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file"]
+
+
+def test_killed_while_it_repairs(tmp_path: Path, store: Store, image: dict[str, Any]) -> None:
+    """Wherever a repair is killed, no blob is lost and index.json is the old or the new one; the next one ends it."""
+    trace, calls = tmp_path / "trace", "rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat"
+    program = "import sys; from ocikit.image import layout; layout.fsck(sys.argv[1], repair=True, threads=1)"
+    layer = layer_of(store, image)["digest"]
+
+    def run(path: Path, *options: str) -> int:
+        store.layout(path, {"x": image | {"size": 1}})
+        flip(path, layer)
+        (path / ".ocikit-tmp-new-1").write_bytes(b"1")
+        command = ["strace", "-f", *options, "-o", str(trace), sys.executable, "-Bc", program, str(path)]
+        return subprocess.run(command, check=False, timeout=60).returncode
+
+    assert run(tmp_path / "whole", "-e", f"trace={calls}") == 0
+    made = Counter(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE))
+    assert made.total() >= 4
+    for call, count in made.items():
+        for number in range(1, count + 1):
+            path = tmp_path / f"{call}-{number}"
+            assert run(path, "-e", f"inject={call}:signal=KILL:when={number}") in {-9, 137}
+            assert json.loads((path / "index.json").read_bytes())["manifests"][0]["size"] in {1, image["size"]}
+            aside = path / ".ocikit-damaged" / layer.replace(":", "-")
+            assert blob(path, layer).exists() != aside.exists()
+            layout.fsck(path, repair=True)
+            assert {one.kind for one in layout.fsck(path)} == {KIND.MISSING_BLOB}
+            assert aside.exists()
