@@ -182,13 +182,30 @@ def config_of(diff_ids: list[str]) -> dict[str, Any]:
     }
 
 
+def written(random: Random, document: Any, share: float) -> bytes:
+    """Write a document, and in a share of all cases one that is wrong."""
+    if random.random() >= share:
+        return json.dumps(document).encode()
+    return mutations.written(random, mutations.tree(random, document, KEYS))
+
+
+def a_layer(random: Random) -> bytes:
+    """Return a layer, mostly as it should be."""
+    plain = tar_of({"bin/sh": b"#!", "etc/passwd": b"root:x:0:0::/:/bin/sh\n"})
+    return mutations.tar_file(random, plain) if random.random() < 0.3 else plain
+
+
 class MadeImage:
-    """An image of which every document may be wrong, while all digests and sizes are right."""
+    """An image of which every document may be wrong, while all digests and sizes are right.
+
+    What is wrong everywhere is refused at the door: a third of all images has no wrong document, and the others few.
+    """
 
     def __init__(self, random: Random) -> None:
         self.store = Store()
         self._random = random
-        plain = mutations.tar_file(random, tar_of({"bin/sh": b"#!", "etc/passwd": b"root:x:0:0::/:/bin/sh\n"}))
+        self._share = random.choice([0.0, 0.15, 0.5])
+        plain = a_layer(random)
         packed = mutations.compressed(random, plain)
         layer = self.store.blob(random.choice([OCI_LAYER, mediatypes.IMAGE_LAYER]), packed)
         config = self.document(OCI_CONFIG, config_of([digest_of(plain)]))
@@ -208,9 +225,7 @@ class MadeImage:
 
     def document(self, media_type: str, document: Any) -> dict[str, Any]:
         """Add a document that may be wrong; return its descriptor."""
-        if self._random.random() < 0.4:
-            document = mutations.tree(self._random, document, KEYS)
-        return self.store.blob(media_type, mutations.written(self._random, document))
+        return self.store.blob(media_type, written(self._random, document, self._share))
 
 
 def documents(random: Random, scratch: Path) -> None:
@@ -267,11 +282,11 @@ def archives(random: Random, scratch: Path) -> None:
     """An archive of a layout, damaged as a tar file or in its documents, is read or refused."""
     made = MadeImage(random)
     path = made.store.layout(scratch / "made", made.names)
-    _damage_files(random, path)
+    _damage_files(random, path, most=1)
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=random.choice([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])) as tar:
         tar.add(path, ".")
-    data = mutations.tar_file(random, stream.getvalue()) if random.random() < 0.7 else stream.getvalue()
+    data = mutations.tar_file(random, stream.getvalue()) if random.random() < 0.4 else stream.getvalue()
     packed = mutations.compressed(random, data)
     (scratch / "a").write_bytes(mutations.damaged(random, packed) if random.random() < 0.1 else packed)
     refused(lambda: str(image.list_images(scratch / "a", nested=True)))
@@ -280,14 +295,15 @@ def archives(random: Random, scratch: Path) -> None:
 
 def docker_archives(random: Random, scratch: Path) -> None:
     """An archive of `docker save`, damaged as a tar file or in its documents, is read or refused."""
-    plain = mutations.tar_file(random, tar_of({"bin/sh": b"#!", "etc/passwd": b"root:x:0:0::/:/bin/sh\n"}))
-    config = mutations.written(random, mutations.tree(random, config_of([digest_of(plain)]), KEYS))
+    share = random.choice([0.0, 0.2, 0.6])
+    plain = a_layer(random)
+    config = written(random, config_of([digest_of(plain)]), share)
     name = digest_of(config).removeprefix("sha256:")
     listed = [{"Config": f"{name}.json", "RepoTags": ["example.com/a:1"], "Layers": ["l/layer.tar"]}]
-    manifest = mutations.written(random, mutations.tree(random, listed * random.choice([1, 1, 2]), KEYS))
+    manifest = written(random, listed * random.choice([1, 1, 2]), share)
     files = {"l/layer.tar": mutations.compressed(random, plain), f"{name}.json": config, "manifest.json": manifest}
     data = tar_of(files)
-    data = mutations.tar_file(random, data) if random.random() < 0.7 else data
+    data = mutations.tar_file(random, data) if random.random() < 0.4 else data
     (scratch / "d").write_bytes(mutations.compressed(random, data))
     look_at(f"docker-archive:{scratch}/d{random.choice(['', ':example.com/a:1', ':@0'])}", scratch)
 
@@ -306,7 +322,7 @@ def layouts(random: Random, scratch: Path) -> None:
     """A layout whose files are wrong is checked, repaired, listed, tidied and copied, or all of this refused."""
     made = MadeImage(random)
     path = made.store.layout(scratch / "layout", made.names)
-    if random.random() < 0.6:
+    if random.random() < 0.4:
         index = mutations.tree(random, json.loads((path / "index.json").read_bytes()), KEYS)
         (path / "index.json").write_bytes(mutations.written(random, index))
     _damage_files(random, path)
@@ -327,9 +343,9 @@ def layouts(random: Random, scratch: Path) -> None:
     refused(lambda: image.delete(f"oci:{path}:@0"))
 
 
-def _damage_files(random: Random, path: Path) -> None:
+def _damage_files(random: Random, path: Path, *, most: int = 2) -> None:
     """Make some files of a directory wrong, or something else than files."""
-    for _ in range(random.choice([0, 0, 1, 1, 2])):
+    for _ in range(min(most, random.choice([0, 0, 0, 1, 2]))):
         # Never a link: what is written through one is somebody else's.
         files = [one for one in sorted(path.rglob("*")) if one.is_file() and not one.is_symlink()]
         if not files:
