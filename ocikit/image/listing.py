@@ -165,12 +165,12 @@ def _path_of(name: str) -> str:
 
 
 def _listed(index: LayoutIndex, path: str, transport: ImageTransport) -> Iterator[ListedImage]:
-    names = Counter(index.names())
+    names, only = Counter(index.names()), index.only()
     for position in range(len(index)):
         descriptor = index.descriptor(position)
         if descriptor.media_type in mediatypes.MANIFESTS:
             yield ListedImage(
-                reference=_reference(index, position, path, transport, names),
+                reference=_reference(index, position, path, transport, names, alone=position == only),
                 name=index.name(position),
                 position=position,
                 descriptor=descriptor,
@@ -178,7 +178,7 @@ def _listed(index: LayoutIndex, path: str, transport: ImageTransport) -> Iterato
 
 
 def _reference(
-    index: LayoutIndex, position: int, path: str, transport: ImageTransport, names: Counter[str]
+    index: LayoutIndex, position: int, path: str, transport: ImageTransport, names: Counter[str], *, alone: bool
 ) -> ImageReference | None:
     """Return a reference that leads to this image and to no other; None when an archive has no such.
 
@@ -190,6 +190,6 @@ def _reference(
     resolved = os.path.realpath(path)
     if transport is OCI:
         return LayoutReference(path=path, resolved=resolved, name=name, position=position if name is None else None)
-    if name is not None or position == index.only():
+    if name is not None or alone:
         return ArchiveReference(path=path, resolved=resolved, name=name)
     return None
