@@ -42,8 +42,9 @@ bench: .make/tools .make/peers ## the same work here and by the peers, alternati
 	$(ROOT) $(BIN)/python tests/bench/unpack_image.py
 
 .PHONY: fuzz
-fuzz: .make/tools ## the helper against many more damaged plans (ROUNDS=…)
+fuzz: .make/tools ## the helper against many more damaged plans (ROUNDS=…), images of all kinds (SECONDS=… each, SEED=…)
 	OCIKIT_FUZZ_ROUNDS=$(or $(ROUNDS),50000) $(PYTEST) tests/test_helper_plans.py
+	$(ROOT) $(BIN)/python tests/fuzz/fuzz_images.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 .PHONY: soak
 soak: .make/tools .make/busybox ## thousands of containers at once, hunted and owned (COUNT=… SECONDS=… SEED=…)

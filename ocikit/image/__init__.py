@@ -4,11 +4,12 @@ The names here are loaded when they are first used; nothing heavy is imported be
 
 * names and places: :func:`parse_image_name`, :func:`image_name`, :mod:`ocikit.image.transports`
 * the interfaces: :mod:`ocikit.image.types`
-* looking at them: :func:`inspect`, :func:`list_images`; getting rid of them: :func:`delete`
+* looking at them: :func:`inspect`, :func:`list_images`, :func:`identify`; getting rid of them: :func:`delete`
 * what is kept about them: :func:`referrers`; files of any kind as images: :mod:`ocikit.image.artifact`
 * lists of images for several platforms, made and edited: :mod:`ocikit.image.index`
 * which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
 * from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`
+* a directory of them, kept in order: :mod:`ocikit.image.layout`
 * as a root file system: :func:`unpack`, within :class:`Limits`
 """
 
@@ -18,11 +19,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocikit.image import artifact, copy, index, signature, transports
+    from ocikit.image import artifact, copy, index, layout, signature, transports
     from ocikit.image.context import SystemContext
+    from ocikit.image.history import HistoryLine
+    from ocikit.image.identification import Identification, identify
     from ocikit.image.importing import ImportedImage, ImportReport, import_directory
-    from ocikit.image.inspection import ImageInspection, ListedImage, inspect, list_images
+    from ocikit.image.inspection import ImageInspection, inspect
     from ocikit.image.limits import Limits
+    from ocikit.image.listing import ListedImage, ListedImages, list_images
     from ocikit.image.policy import Policy
     from ocikit.image.referring import referrers
     from ocikit.image.signature import PolicyContext
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BlobInfo",
     "ByteStream",
+    "HistoryLine",
+    "Identification",
     "ImageDestination",
     "ImageInspection",
     "ImageReference",
@@ -51,6 +57,7 @@ __all__ = [
     "LayerCompression",
     "Limits",
     "ListedImage",
+    "ListedImages",
     "Policy",
     "PolicyContext",
     "SystemContext",
@@ -58,10 +65,12 @@ __all__ = [
     "artifact",
     "copy",
     "delete",
+    "identify",
     "image_name",
     "import_directory",
     "index",
     "inspect",
+    "layout",
     "list_images",
     "parse_image_name",
     "referrers",
@@ -74,6 +83,8 @@ __all__ = [
 _HOMES = {
     "BlobInfo": "types",
     "ByteStream": "types",
+    "HistoryLine": "history",
+    "Identification": "identification",
     "ImageDestination": "types",
     "ImageInspection": "inspection",
     "ImageReference": "types",
@@ -83,7 +94,8 @@ _HOMES = {
     "ImportedImage": "importing",
     "LayerCompression": "types",
     "Limits": "limits",
-    "ListedImage": "inspection",
+    "ListedImage": "listing",
+    "ListedImages": "listing",
     "Policy": "policy",
     "PolicyContext": "signature",
     "SystemContext": "context",
@@ -91,11 +103,13 @@ _HOMES = {
     "artifact": "artifact",
     "copy": "copy",
     "delete": "transports",
+    "identify": "identification",
     "image_name": "transports",
     "import_directory": "importing",
     "index": "index",
     "inspect": "inspection",
-    "list_images": "inspection",
+    "layout": "layout",
+    "list_images": "listing",
     "parse_image_name": "transports",
     "referrers": "referring",
     "signature": "signature",

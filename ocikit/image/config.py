@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ocikit.image.types import ImageSource
     from ocikit.spec import Descriptor
 
-__all__ = ["CONFIGS", "check_config", "read_config"]
+__all__ = ["CONFIGS", "check_config", "parse_config", "read_config"]
 
 #: The types of configurations; an artifact with another one is no image.
 CONFIGS: Final = frozenset({mediatypes.IMAGE_CONFIG, mediatypes.DOCKER_CONFIG})
@@ -58,6 +58,19 @@ def read_config(source: ImageSource, descriptor: Descriptor, image: str) -> Imag
         with stream:
             data = read_document(stream, what)
         descriptor.verify(data, what=what)
+    return parse_config(data, what)
+
+
+def parse_config(data: bytes, what: str) -> Image:
+    """Parse the configuration of an image.
+
+    Args:
+        data: The configuration; verified before by whoever calls this.
+        what: What it is, for messages.
+
+    Raises:
+        ManifestError: It is malformed.
+    """
     try:
         return Image.from_json(data)
     except ParseError as error:

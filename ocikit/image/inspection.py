@@ -1,4 +1,4 @@
-"""Look at images without using them: what a layout holds, what an image says of itself.
+"""Look at an image without using it: what it says of itself.
 
 Everything that is shown was verified against the digest it is listed by. Whether the image is to be trusted is
 another question, which a policy answers when the image is used: what it says of itself proves nothing.
@@ -6,60 +6,28 @@ another question, which a policy answers when the image is used: what it says of
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from ocikit.image.config import read_config
-from ocikit.image.layout.archive import ArchiveReader
-from ocikit.image.layout.store import Access, Layout
+from ocikit.image.history import HistoryLine, history_lines, whole_size
 from ocikit.image.transports import as_reference
-from ocikit.image.transports._layout_image import is_name
-from ocikit.image.transports.containers_storage import TRANSPORT as STORAGE
-from ocikit.image.transports.containers_storage import list_store
-from ocikit.image.transports.oci import TRANSPORT as OCI
-from ocikit.image.transports.oci import LayoutReference
-from ocikit.image.transports.oci_archive import TRANSPORT as OCI_ARCHIVE
-from ocikit.image.transports.oci_archive import ArchiveReference
 from ocikit.image.unparsed import UnparsedImage
-from ocikit.spec import Digest, Image, mediatypes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from ocikit.image.layout.index import LayoutIndex
     from ocikit.image.manifest import AnyIndex, ImageManifest
-    from ocikit.image.types import ImageReference, ImageTransport, SystemContext
-    from ocikit.spec import Descriptor, Timestamp
+    from ocikit.image.types import ImageReference, SystemContext
+    from ocikit.spec import Descriptor, Digest, Image, Platform, Timestamp
 
-__all__ = ["ImageInspection", "ListedImage", "inspect", "list_images"]
-
-_STORE: Final = f"{STORAGE.name}:"
-
-
-@frozen(kw_only=True)
-class ListedImage:
-    """An image, or an index of images, in the index.json of a layout or in a store.
-
-    Attributes:
-        reference: What to ask for it by; None for an image in an archive with several that has no name of its own.
-        name: Its name in the layout; None when it has none.
-        position: Where it stands in index.json, or among the images of a store, counted from 0.
-        descriptor: What index.json says of its manifest: type, digest, size, platform, annotations; of a store, the
-            first three.
-    """
-
-    reference: ImageReference | None
-    name: str | None
-    position: int
-    descriptor: Descriptor
+__all__ = ["ImageInspection", "inspect"]
 
 
 @frozen(kw_only=True)
 class ImageInspection:
-    """What an image says of itself.
+    """What an image says of itself; shown as a table, in a terminal and in a notebook.
 
     Attributes:
         reference: What was asked for.
@@ -69,6 +37,7 @@ class ImageInspection:
         index: The index, when that is what the reference names.
         manifest: The manifest of the image; of an index the one for the platform.
         manifest_digest: The digest of that manifest.
+        manifest_size: The size of that manifest in bytes.
         config: The configuration; None for an artifact that is no image.
     """
 
@@ -79,6 +48,7 @@ class ImageInspection:
     index: AnyIndex | None
     manifest: ImageManifest
     manifest_digest: Digest
+    manifest_size: int
     config: Image | None
 
     @property
@@ -95,6 +65,75 @@ class ImageInspection:
     def layers(self) -> tuple[Descriptor, ...]:
         """Its layers, the lowest first."""
         return self.manifest.layers
+
+    @property
+    def layers_with_history(self) -> tuple[HistoryLine, ...]:
+        """Every step in its making, the first one first, each with the layer that it made; steps without one, too."""
+        return history_lines(self.config, self.layers)
+
+    @property
+    def platform(self) -> Platform | None:
+        """What it needs to run; None for an artifact that is no image."""
+        return self.config.platform if self.config is not None else None
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """The platforms that the index names, in its order, without attestations; of an image its own."""
+        if self.index is None:
+            return (self.platform,) if self.platform is not None else ()
+        named = (entry.platform for entry in self.index.manifests if entry.platform is not None)
+        return tuple(one for one in named if "unknown" not in {one.os, one.architecture})
+
+    @property
+    def env(self) -> tuple[str, ...]:
+        """The variables that its containers have, each as ``NAME=value``."""
+        return self.config.config.env if self.config is not None else ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of manifest, configuration and layers as they are stored, a layer that is there twice counted once."""
+        return self.manifest_size + whole_size((self.manifest.config, *self.layers))
+
+    def __str__(self) -> str:
+        from ocikit.image.display.inspection import inspection_text  # noqa: PLC0415 - for those who show it
+
+        return inspection_text(self)
+
+    def _repr_html_(self) -> str:
+        """Return the tables for a notebook."""
+        from ocikit.image.display.inspection import inspection_html  # noqa: PLC0415 - for notebooks
+
+        return inspection_html(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON has it, with the keys that ``skopeo inspect`` has and a few more."""
+        platform = self.platform
+        return {
+            "Name": str(self.reference),
+            "Digest": self.digest,
+            "MediaType": self.media_type,
+            "ManifestDigest": self.manifest_digest,
+            "Created": self.created,
+            "Labels": dict(self.labels) or None,
+            "Architecture": platform.architecture if platform is not None else "",
+            "Variant": platform.variant if platform is not None else "",
+            "Os": platform.os if platform is not None else "",
+            "Layers": [layer.digest for layer in self.layers],
+            "LayersData": [_layer_data(layer) for layer in self.layers],
+            "Env": [*self.env] or None,
+            "Size": self.size,
+            "History": [line.to_dict() for line in self.layers_with_history],
+            "Platforms": [one.to_dict() for one in self.platforms],
+        }
+
+
+def _layer_data(layer: Descriptor) -> dict[str, Any]:
+    return {
+        "MIMEType": layer.media_type,
+        "Digest": layer.digest,
+        "Size": layer.size,
+        "Annotations": dict(layer.annotations) or None,
+    }
 
 
 def inspect(image: str | ImageReference, sys: SystemContext | None = None) -> ImageInspection:
@@ -126,77 +165,6 @@ def inspect(image: str | ImageReference, sys: SystemContext | None = None) -> Im
             index=top.index() if top.is_index() else None,
             manifest=manifest,
             manifest_digest=chosen.digest(),
+            manifest_size=len(chosen.manifest()[0]),
             config=read_config(source, manifest.config, chosen.description),
         )
-
-
-def list_images(layout: str | os.PathLike[str], sys: SystemContext | None = None) -> tuple[ListedImage, ...]:
-    """List the images in a layout, in the order of its index.json, or in a store.
-
-    Args:
-        layout: The directory or the archive; or a name of it, ``oci:path`` or ``oci-archive:file``. Or a store,
-            ``containers-storage:`` for that of this machine or user, ``containers-storage:[driver@graphroot]`` for
-            another; in one, an image with several names is there several times.
-        sys: The circumstances.
-
-    Raises:
-        LayoutError: It is no layout, or no store.
-        OSError: It cannot be opened.
-    """
-    path = os.fspath(layout)
-    if isinstance(layout, str) and layout.startswith(_STORE):
-        return tuple(_in_store(layout.removeprefix(_STORE), sys))
-    if isinstance(layout, str):
-        path = _path_of(layout)
-    if Path(path).is_dir():
-        shared = sys.oci_shared_blob_dir_path if sys is not None else None
-        with Layout(os.path.realpath(path), Access.READ, shared_blobs=shared) as opened:
-            return tuple(_listed(opened.index(), path, OCI))
-    archive = ArchiveReader(os.path.realpath(path), sys.big_files_temporary_dir if sys is not None else None)
-    try:
-        return tuple(_listed(archive.index(), path, OCI_ARCHIVE))
-    finally:
-        archive.close()
-
-
-def _in_store(text: str, sys: SystemContext | None) -> Iterator[ListedImage]:
-    for position, name, reference, descriptor in list_store(text, sys):
-        yield ListedImage(reference=reference, name=name, position=position, descriptor=descriptor)
-
-
-def _path_of(name: str) -> str:
-    for transport in (OCI, OCI_ARCHIVE):
-        if name.startswith(f"{transport.name}:"):
-            return name.partition(":")[2]
-    return name
-
-
-def _listed(index: LayoutIndex, path: str, transport: ImageTransport) -> Iterator[ListedImage]:
-    only = index.only()
-    for position in range(len(index)):
-        descriptor = index.descriptor(position)
-        if descriptor.media_type in mediatypes.MANIFESTS:
-            yield ListedImage(
-                reference=_reference(index, position, path, transport, only),
-                name=index.name(position),
-                position=position,
-                descriptor=descriptor,
-            )
-
-
-def _reference(
-    index: LayoutIndex, position: int, path: str, transport: ImageTransport, only: int | None
-) -> ImageReference | None:
-    """Return a reference that leads to this image and to no other; None when an archive has no such.
-
-    It is made, not parsed: a colon in the path would be read as the beginning of the name.
-    """
-    name = index.name(position)
-    if name is not None and (index.names().count(name) > 1 or not is_name(name)):
-        name = None
-    resolved = os.path.realpath(path)
-    if transport is OCI:
-        return LayoutReference(path=path, resolved=resolved, name=name, position=position if name is None else None)
-    if name is not None or position == only:
-        return ArchiveReference(path=path, resolved=resolved, name=name)
-    return None

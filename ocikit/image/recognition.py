@@ -11,8 +11,8 @@ from attrs import frozen
 
 from ocikit.errors import AmbiguousImageError, CompressionError, ImageNotFoundError, LayoutError
 from ocikit.image.compression import DecompressedStream
-from ocikit.image.inspection import list_images
 from ocikit.image.layout.index import fallback_subject
+from ocikit.image.listing import list_images
 from ocikit.image.tar import TarReader
 from ocikit.image.transports.directory import DirectoryReference
 from ocikit.image.transports.oci import LayoutReference
@@ -22,7 +22,7 @@ from ocikit.spec import IMAGE_LAYOUT_FILE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ocikit.image.inspection import ListedImage
+    from ocikit.image.listing import ListedImage
     from ocikit.image.types import ImageReference
     from ocikit.spec import Digest
 

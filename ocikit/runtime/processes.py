@@ -84,12 +84,12 @@ class ProcessList(Sequence[ProcessInfo]):
         return f"ProcessList({self._processes!r})"
 
     def __str__(self) -> str:
-        from ocikit.runtime.display.text import table  # noqa: PLC0415 - for those who show it
+        from ocikit._display.text import table  # noqa: PLC0415 - for those who show it
 
         return table(map(_row, self._processes), _HEADER)
 
     def _repr_html_(self) -> str:
-        from ocikit.runtime.display.html import code, table  # noqa: PLC0415 - for those who show it
+        from ocikit._display.html import code, table  # noqa: PLC0415 - for those who show it
 
         rows = map(_row, self._processes)
         return table([(*row[:-1], code(row[-1])) for row in rows], [name.lower() for name in _HEADER])
@@ -112,7 +112,7 @@ class ProcessList(Sequence[ProcessInfo]):
 
 
 def _row(one: ProcessInfo) -> tuple[int, int, int, str, str, int, str, str, str, str]:
-    from ocikit.runtime.display.text import moment, seconds, size  # noqa: PLC0415 - for those who show it
+    from ocikit._display.text import moment, seconds, size  # noqa: PLC0415 - for those who show it
 
     used = seconds(one.cpu_time), size(one.rss), moment(one.started)
     command = " ".join(one.command).rstrip(" ")

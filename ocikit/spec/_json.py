@@ -235,7 +235,11 @@ def _remember(pairs: list[tuple[str, Any]]) -> _Pairs:
 
 
 def _duplicate(text: str) -> ParseError:
-    document = json.JSONDecoder(object_pairs_hook=_remember).decode(text)
+    try:
+        document = json.JSONDecoder(object_pairs_hook=_remember).decode(text)
+    except (ValueError, RecursionError) as error:
+        # The repeated key was met before what else is wrong, further on.
+        return ParseError("$", f"not JSON, and a key appears more than once in its object: {error}")
     # A fault inside a value that was replaced is not seen any more, but the key that replaced it is.
     steps = next(
         (*steps, value.repeated)

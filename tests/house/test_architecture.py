@@ -21,14 +21,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "": {"errors", "spec", "image", "runtime", "bundle", "service"},  # for type checkers; see test_the_signpost_is_lazy
     "errors": set(),
     "_tuples": set(),
+    "_display": {"_tuples"},
     "_native": set(),
     "_sys": {"errors", "_tuples", "_native"},
     "_fs": {"errors", "_tuples", "_sys"},
     "spec": {"errors", "_tuples"},
-    "image": {"errors", "_tuples", "_fs", "_sys", "spec"},
-    "runtime": {"errors", "_tuples", "_fs", "_sys", "spec"},
+    "image": {"errors", "_tuples", "_fs", "_sys", "_display", "spec"},
+    "runtime": {"errors", "_tuples", "_fs", "_sys", "_display", "spec"},
     "bundle": {"errors", "_tuples", "_fs", "_sys", "spec", "image"},
-    "service": {"errors", "_tuples", "_fs", "_sys", "spec", "image", "bundle", "runtime"},
+    "service": {"errors", "_tuples", "_fs", "_sys", "_display", "spec", "image", "bundle", "runtime"},
 }
 
 #: What comes from outside, and the rooms where it may be imported together with the module. Elsewhere it is imported

@@ -55,6 +55,14 @@ def test_what_is_no_image_name(name: str, message: str) -> None:
         parse_image_name(name)
 
 
+@pytest.mark.parametrize("path", ["\ud800", "x/\ud800", "\ud800/x"])
+@pytest.mark.parametrize("transport", ["oci", "oci-archive", "dir"])
+def test_what_no_path_can_be(transport: str, path: str) -> None:
+    """Characters that no file name has are refused as those that no name of an image has are."""
+    with pytest.raises(InvalidReferenceError, match="a path cannot have"):
+        parse_image_name(f"{transport}:{path}")
+
+
 @pytest.mark.parametrize("transport", ["oci", "oci-archive"])
 @pytest.mark.parametrize("name", NAMES)
 def test_names_in_layouts(tmp_path: Path, transport: str, name: str) -> None:

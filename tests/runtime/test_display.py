@@ -16,8 +16,8 @@ import pytest
 from showing import MB, Page, show, stats
 
 from ocikit import runtime
+from ocikit._display import html, text
 from ocikit.errors import StateError
-from ocikit.runtime.display import html, text
 from ocikit.runtime.stats.network import parse_interfaces
 from ocikit.runtime.stats.types import InterfaceStats
 from ocikit.runtime.status import Completed, ExitStatus
@@ -243,7 +243,7 @@ with runtime.create(root, name, bundle, stdin="null") as container:
     container.processes()
     container.wait(30)
     container.state()
-parts = ("ocikit.runtime.display", "ocikit.runtime.processes", "ocikit.runtime.stats", "html")
+parts = ("ocikit._display", "ocikit.runtime.display", "ocikit.runtime.processes", "ocikit.runtime.stats", "html")
 print(json.dumps([one for one in sys.modules if one.startswith(parts)]))
 """
     command = [sys.executable, "-c", script, str(root), container_id, str(make_bundle("true"))]

@@ -145,6 +145,9 @@ def test_duplicate_keys_are_refused_where_images_are_read() -> None:
     text = Manifest(config=CONFIG, layers=()).to_json().decode()
     with pytest.raises(ParseError, match=r"^\$\.layers: key appears more than once"):
         Manifest.from_json(text.replace('"layers":[]', '"layers":[],"layers":[]'))
+    # The text may be no JSON, further on.
+    with pytest.raises(ParseError, match=r"^\$: not JSON, and a key appears more than once"):
+        Manifest.from_json(text.replace('"layers":[]', '"layers":[],"layers":[]') + "}")
 
 
 def test_an_artifact_with_a_subject_is_carried_whole() -> None:

@@ -18,20 +18,28 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from ocikit._fs import DIRECTORY, Descriptor, fsync_directory
-from ocikit.errors import BlobNotFoundError, DigestMismatchError, LayoutError, LimitExceededError, SizeMismatchError
+from ocikit._tuples import NamedTuple
+from ocikit.errors import (
+    BlobNotFoundError,
+    DigestMismatchError,
+    InvalidDigestError,
+    LayoutError,
+    LimitExceededError,
+    SizeMismatchError,
+)
 from ocikit.image.layout.linking import give_name, verify_file
 from ocikit.image.layout.temporary import TemporaryFile
 from ocikit.image.manifest import LIMIT
 from ocikit.spec import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
     from typing import BinaryIO, Self
 
     from ocikit.image.types import BlobInfo, ByteStream
 
-__all__ = ["BlobDirectory", "blob_name", "open_regular", "read_document", "receive"]
+__all__ = ["BlobDirectory", "StoredFile", "blob_name", "open_regular", "read_document", "receive"]
 
 # Large enough that hashing and writing let other threads run for a while.
 _CHUNK: Final = 1 << 20
@@ -156,6 +164,19 @@ def read_document(stream: ByteStream, what: str) -> bytes:
     return data
 
 
+class StoredFile(NamedTuple):
+    """Something in a ``blobs`` directory."""
+
+    #: Its path below that directory.
+    path: str
+    #: The digest that its name stands for; None when it is no blob, but something that does not belong there.
+    digest: Digest | None
+    #: Its size in bytes.
+    size: int
+    #: When it was written, in seconds since the epoch.
+    modified: float
+
+
 class BlobDirectory:
     """The ``blobs`` directory of a layout: a directory for each algorithm, in it a file for each digest.
 
@@ -175,6 +196,11 @@ class BlobDirectory:
         self._written: set[str] = set()  # algorithms that have blobs not yet known to be durable by name
         self._lock = threading.Lock()
 
+    @property
+    def where(self) -> str:
+        """The directory, for messages."""
+        return self._where
+
     def close(self) -> None:
         """Close the directory; closing twice is nothing."""
         self._directory.close()
@@ -192,6 +218,32 @@ class BlobDirectory:
                 return open_regular(directory.fd, digest.hex, where)
         except FileNotFoundError:
             raise BlobNotFoundError(f"{where}: a manifest refers to this blob, it is not there") from None
+
+    def files(self) -> Iterator[StoredFile]:
+        """Yield everything in the directory, blobs and what does not belong there, in the order of names.
+
+        Raises:
+            OSError: A directory cannot be read.
+        """
+        for algorithm in sorted(os.listdir(self._directory.fd)):
+            try:
+                opened = self._algorithm(algorithm)
+            except (LayoutError, FileNotFoundError):
+                yield from self._stored("", algorithm, self._directory.fd)
+                continue
+            with opened as directory:
+                for name in sorted(os.listdir(directory.fd)):
+                    yield from self._stored(algorithm, name, directory.fd)
+
+    def _stored(self, algorithm: str, name: str, directory_fd: int) -> Iterator[StoredFile]:
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+            digest = None
+            if algorithm and stat.S_ISREG(status.st_mode):
+                with contextlib.suppress(InvalidDigestError):
+                    digest = Digest(f"{algorithm}:{name}")
+            path = f"{algorithm}/{name}" if algorithm else name
+            yield StoredFile(path, digest, status.st_size, status.st_mtime)
 
     def size(self, digest: Digest) -> int | None:
         """Return the size of a blob; None when it is not there."""
@@ -262,6 +314,15 @@ class BlobDirectory:
         """Remove a blob; one that is not there is removed already."""
         with contextlib.suppress(FileNotFoundError), self._algorithm(digest.algorithm) as directory:
             os.unlink(digest.hex, dir_fd=directory.fd)
+
+    def put_aside(self, digest: Digest, directory_fd: int, name: str) -> None:
+        """Move a blob away, to a directory on the same file system; another file of that name is replaced.
+
+        Raises:
+            OSError: As the system calls give it.
+        """
+        with self._algorithm(digest.algorithm) as directory:
+            os.rename(digest.hex, name, src_dir_fd=directory.fd, dst_dir_fd=directory_fd)
 
     def sync(self) -> None:
         """Make the names of the blobs that were stored durable."""

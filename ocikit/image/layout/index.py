@@ -1,15 +1,17 @@
 """index.json of a layout, as data: which images there are, by name or by number, and how that changes.
 
-The document is kept as it was read. Entries that are not touched, and fields that nobody here knows, are written
-back as they were: other tools keep things there. No I/O.
+The document is kept as it was read. Entries that are not touched are written back byte for byte, and fields that nobody
+here knows with the meaning they had: other tools keep things there. No I/O.
 """
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ocikit.errors import AmbiguousImageError, ImageNotFoundError, LayoutError, ParseError
+from ocikit.image.layout.verbatim import element_texts
 from ocikit.spec import Descriptor, Digest, mediatypes
 from ocikit.spec._json import dumps, loads
 from ocikit.spec.annotation_keys import REF_NAME
@@ -22,6 +24,7 @@ __all__ = ["LayoutIndex", "fallback_subject"]
 # Entries of other types (bare configs, foreign things) carry names that are not names of images.
 _IMAGES: Final = mediatypes.MANIFESTS
 _NAMES_SHOWN: Final = 10
+_POSITION_DIGITS: Final = 10
 _FALLBACK: Final = re.compile("(sha256)-([0-9a-f]{64})")
 
 
@@ -41,11 +44,15 @@ class LayoutIndex:
     Args:
         document: The parsed document; owned from now on.
         where: The file, for messages.
+        text: What it was read from; empty when it is new.
     """
 
-    def __init__(self, document: dict[str, Any], where: str) -> None:
+    def __init__(self, document: dict[str, Any], where: str, text: bytes = b"") -> None:
         self._document = document
         self._where = where
+        self._text = text
+        # They are held, so that no other object can come to have the identity of one that was removed.
+        self._read = list(self._entries) if text else []
 
     @classmethod
     def empty(cls, where: str) -> LayoutIndex:
@@ -73,11 +80,20 @@ class LayoutIndex:
             raise LayoutError(f"{where}: $.manifests: expected an array of descriptors; is this an OCI layout?")
         if document.get("schemaVersion") != 2:
             raise LayoutError(f"{where}: $.schemaVersion: expected 2, found {document.get('schemaVersion')!r}")
-        return cls(document, where)
+        return cls(document, where, data)
 
     def to_bytes(self) -> bytes:
-        """Write the document, with everything in it that was not changed."""
-        return dumps(self._document)
+        """Write the document; entries that were not changed as they were read, byte for byte."""
+        as_read = dict(zip(map(id, self._read), element_texts(self._text.decode(), "manifests"), strict=False))
+        entries = []
+        for entry in self._entries:
+            was, text = as_read.get(id(entry), (None, ""))
+            entries.append(text.encode() if was == entry else dumps(entry))
+        members = (
+            dumps(key) + b":" + (b"[" + b",".join(entries) + b"]" if key == "manifests" else dumps(value))
+            for key, value in self._document.items()
+        )
+        return b"{" + b",".join(members) + b"}"
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -105,6 +121,10 @@ class LayoutIndex:
     def name(self, position: int) -> str | None:
         """Return the name of the entry at a position; None when it has none."""
         return _name(self._entries[position])
+
+    def label(self, position: int) -> str:
+        """Return what people call the entry at a position: its name, else ``@N``."""
+        return self.name(position) or f"@{position}"
 
     def names(self) -> list[str]:
         """Return the names of all images, in order, repeated ones too."""
@@ -202,6 +222,65 @@ class LayoutIndex:
             entry = {"mediaType": descriptor.media_type, "digest": str(descriptor.digest), "size": descriptor.size}
             self._entries.append(entry | ({"artifactType": kind} if (kind := descriptor.artifact_type) else {}))
 
+    def lookup(self, text: str) -> int:
+        """Return the position of an image by its name, its position as ``@0``, or the digest of its manifest.
+
+        A name comes first: other tools write names that look like the others.
+
+        Raises:
+            ImageNotFoundError: There is none.
+            AmbiguousImageError: Several different images have the name.
+        """
+        if text not in self.names():
+            if text.startswith("@") and text[1:].isascii() and text[1:].isdigit() and len(text) <= _POSITION_DIGITS:
+                return self.find(None, int(text[1:]))
+            for number, entry in enumerate(self._entries):
+                if _is_image(entry) and entry.get("digest") == text:
+                    return number
+        return self.find(text, None)
+
+    def tag(self, position: int, name: str) -> None:
+        """Give an image a further name; an older image of that name stays and loses it.
+
+        An entry without a name for the same manifest gets the name, else a copy of the entry does.
+
+        Args:
+            position: Where the image is.
+            name: The name.
+
+        Raises:
+            LayoutError: What is there is no descriptor.
+        """
+        self.descriptor(position)
+        chosen = self._entries[position]
+        same = [entry for entry in self._entries if entry.get("digest") == chosen["digest"]]
+        entry = next((one for one in same if _name(one) == name), None)
+        for other in filter(_is_image, self._entries):
+            if other is not entry and _name(other) == name:
+                _remove_name(other)
+        if entry is None:
+            nameless = [one for one in (chosen, *same) if _name(one) is None]
+            entry = nameless[0] if nameless else copy.deepcopy(chosen)
+            if not nameless:
+                self._entries.append(entry)
+            noted = entry.get("annotations")
+            entry["annotations"] = {**(noted if isinstance(noted, dict) else {}), REF_NAME: name}
+
+    def untag(self, position: int) -> None:
+        """Take the name away from every entry that lists the same manifest by it.
+
+        An entry that then says nothing that another one does not say goes.
+
+        Args:
+            position: Where one of them is.
+        """
+        name, digest = self.name(position), self._entries[position].get("digest")
+        for entry in [one for one in self._entries if one.get("digest") == digest]:
+            if name is not None and _name(entry) == name:
+                _remove_name(entry)
+                if any(one is not entry and _says_all_of(one, entry) for one in self._entries):
+                    self._entries[:] = [one for one in self._entries if one is not entry]
+
     def remove(self, position: int) -> None:
         """Remove the entry at a position."""
         del self._entries[position]
@@ -215,6 +294,19 @@ class LayoutIndex:
         left = [entry for entry in self._entries if str(entry.get("digest")) not in digests]
         return LayoutIndex({**self._document, "manifests": left}, self._where)
 
+    def correct(self, position: int, *, media_type: str | None = None, size: int | None = None) -> None:
+        """Change what the entry at a position says of its manifest.
+
+        Args:
+            position: Where it is.
+            media_type: The type it has in truth; None to leave it.
+            size: The size it has in truth, in bytes; None to leave it.
+        """
+        if media_type is not None:
+            self._entries[position]["mediaType"] = media_type
+        if size is not None:
+            self._entries[position]["size"] = size
+
     def digests(self) -> set[Digest]:
         """Return the digests of all entries that have one, whatever they are."""
         found = set()
@@ -227,7 +319,8 @@ class LayoutIndex:
 
 
 def _is_image(entry: dict[str, Any]) -> bool:
-    return entry.get("mediaType") in _IMAGES
+    media_type = entry.get("mediaType")
+    return isinstance(media_type, str) and media_type in _IMAGES
 
 
 def _is_attached(entry: dict[str, Any]) -> bool:
@@ -239,6 +332,13 @@ def _name(entry: dict[str, Any]) -> str | None:
     noted = entry.get("annotations")
     name = noted.get(REF_NAME) if isinstance(noted, dict) else None
     return name if isinstance(name, str) and name else None
+
+
+def _says_all_of(entry: dict[str, Any], other: dict[str, Any]) -> bool:
+    noted, also = entry.get("annotations"), other.get("annotations", {})
+    if isinstance(also, dict):
+        also = also.items() <= noted.items() if isinstance(noted, dict) else not also
+    return bool(also) and all(entry.get(key) == value for key, value in other.items() if key != "annotations")
 
 
 def _remove_name(entry: dict[str, Any]) -> None:

@@ -11,24 +11,20 @@ A doubt thus leaves a blob behind; it never takes one that is needed.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
-import re
 from typing import TYPE_CHECKING, Final
 
-from ocikit.errors import ImageError, InvalidDigestError, LayoutError, LimitExceededError, NotSupportedError, ParseError
-from ocikit.image.layout.blobs import read_document
+from ocikit.errors import ImageError, LayoutError, LimitExceededError, NotSupportedError, ParseError
 from ocikit.image.layout.index import fallback_subject
-from ocikit.image.manifest import LIMIT
-from ocikit.spec import Digest
+from ocikit.image.layout.reachability import document_of, mentioned, reachable
 from ocikit.spec._json import loads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Iterable
 
     from ocikit.image.layout.index import LayoutIndex
     from ocikit.image.layout.store import Layout
+    from ocikit.spec import Digest
 
 __all__ = ["delete_image"]
 
@@ -36,10 +32,6 @@ __all__ = ["delete_image"]
 _LEAVES: Final = ("config", "layers")
 _BRANCHES: Final = ("manifests",)
 _SUBJECT: Final = ("subject",)
-# What might be a digest, and what might be a document within a document, in any JSON text.
-_DIGEST: Final = re.compile(rb"[a-z0-9+._-]{1,32}:[a-zA-Z0-9=_-]{32,}")
-_ESCAPE: Final = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
-_EMBEDDED: Final = re.compile(rb'"data"\s*:\s*"([A-Za-z0-9+/=]+)"')
 
 
 def delete_image(layout: Layout, name: str | None, position: int | None) -> None:
@@ -66,7 +58,7 @@ def delete_image(layout: Layout, name: str | None, position: int | None) -> None
         owned = _remove_attached(layout, index, owned)
     if layout.has_shared_blobs:
         return
-    for blob in owned - _needed(layout, index.to_bytes()):
+    for blob in owned - reachable(layout, index.to_bytes()):
         layout.blobs.remove(blob)
 
 
@@ -76,8 +68,8 @@ def _remove_attached(layout: Layout, index: LayoutIndex, gone: set[Digest]) -> s
     if not loose:
         return gone
     # What is about something that is kept is kept, with all that it needs; what is about something gone is gone.
-    kept = _needed(layout, index.without(loose).to_bytes())
-    staying = _followers(loose, kept, lambda digest: _needed(layout, digest.encode(), kept))
+    kept = reachable(layout, index.without(loose).to_bytes())
+    staying = _followers(loose, kept, lambda digest: reachable(layout, digest.encode(), kept))
     leaving = {digest: subject for digest, subject in loose.items() if digest not in staying}
     gone = set(gone)
     index.drop(_followers(leaving, gone, lambda digest: _owned(layout, digest)))
@@ -123,18 +115,6 @@ def _subject(layout: Layout, digest: Digest) -> Digest | None:
     return next(iter(_listed(_verified(layout, digest), _SUBJECT)), None)
 
 
-def _needed(layout: Layout, index: bytes, known: Container[Digest] = ()) -> set[Digest]:
-    """Return everything that can be reached from an index.json, or else mentions digests, and is not known already."""
-    found: set[Digest] = set()
-    pending = _mentioned(index)
-    while pending:
-        digest = pending.pop()
-        if digest not in found and digest not in known:
-            found.add(digest)
-            pending |= _mentioned(_document(layout, digest))
-    return found
-
-
 def _owned(layout: Layout, root: Digest) -> set[Digest]:
     """Return what an image consists of: as far as that is beyond doubt."""
     found: set[Digest] = set()
@@ -150,7 +130,7 @@ def _owned(layout: Layout, root: Digest) -> set[Digest]:
 
 
 def _verified(layout: Layout, digest: Digest) -> object:
-    data = _document(layout, digest)
+    data = document_of(layout, digest)
     try:
         digest.verify(data)
         return loads(data)
@@ -164,36 +144,5 @@ def _listed(manifest: object, keys: Iterable[str]) -> set[Digest]:
         value = manifest.get(key)  # type: ignore[attr-defined]  # the line above says so
         for descriptor in value if isinstance(value, list) else [value]:
             if isinstance(descriptor, dict) and isinstance(descriptor.get("digest"), str):
-                found |= _mentioned(descriptor["digest"].encode())
+                found |= mentioned(descriptor["digest"].encode())
     return found
-
-
-def _mentioned(data: bytes) -> set[Digest]:
-    """Return everything in a document that looks like a digest, in documents embedded in it too."""
-    found = set()
-    if b"\\" in data:
-        # JSON has other ways to write a digest, and base64 in particular: every slash may have a backslash before it.
-        plain = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), data)
-        data += b" " + plain.replace(b"\\/", b"/").replace(b"\\n", b"").replace(b"\\r", b"")
-    for text in _DIGEST.findall(data):
-        try:
-            found.add(Digest(text.decode()))
-        except InvalidDigestError:
-            continue
-    for text in _EMBEDDED.findall(data):
-        try:
-            found |= _mentioned(base64.b64decode(text))
-        except binascii.Error:
-            continue
-    return found
-
-
-def _document(layout: Layout, digest: Digest) -> bytes:
-    """Return a blob that may be a JSON document; nothing when it is not there or is something else."""
-    try:
-        stream, size = layout.open_blob(digest)
-    except ImageError:
-        return b""
-    with stream:
-        data = read_document(stream, str(digest)) if size <= LIMIT else b""
-    return data if data.lstrip()[:1] == b"{" else b""

@@ -23,7 +23,7 @@ from ocikit.errors import LayoutError, LimitExceededError, ParseError
 from ocikit.image.layout.blobs import BlobDirectory, open_regular, read_document
 from ocikit.image.layout.index import LayoutIndex
 from ocikit.image.layout.locks import hold
-from ocikit.image.layout.temporary import remove_stale
+from ocikit.image.layout.temporary import find_stale, remove_stale
 from ocikit.image.manifest import LIMIT
 from ocikit.spec import IMAGE_BLOBS_DIR, IMAGE_INDEX_FILE, IMAGE_LAYOUT_FILE, IMAGE_LAYOUT_VERSION, ImageLayout
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Self
 
+    from ocikit.image.layout.temporary import StaleFile
     from ocikit.image.types import ByteStream
     from ocikit.spec import Descriptor as ContentDescriptor
     from ocikit.spec import Digest
@@ -84,6 +85,8 @@ class Layout:
     def __init__(self, path: str, access: Access, *, shared_blobs: str | None = None) -> None:
         self._path = path
         self._shared = shared_blobs is not None
+        #: What a crash had left and opening removed: nothing when it was opened to read.
+        self.tidied: tuple[StaleFile, ...] = ()
         with contextlib.ExitStack() as stack:
             self._directory = self._open(access)
             stack.callback(self._directory.close)
@@ -94,7 +97,7 @@ class Layout:
             blobs = self._open_blobs(shared_blobs, access, stack)
             home = blobs.fd if self._shared else self._directory.fd
             if self._shared and access is Access.WRITE:
-                remove_stale(home)
+                self.tidied += remove_stale(home)
             self.blobs: Final = BlobDirectory(blobs, home, shared_blobs or f"{path}/{IMAGE_BLOBS_DIR}")
             self._stack = stack.pop_all()
 
@@ -107,6 +110,11 @@ class Layout:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def path(self) -> str:
+        """The directory."""
+        return self._path
 
     @property
     def has_shared_blobs(self) -> bool:
@@ -124,6 +132,16 @@ class Layout:
         if data is None:
             raise LayoutError(f"{self._path}: there is no {IMAGE_INDEX_FILE}: the layout is damaged")
         return LayoutIndex.from_bytes(data, f"{self._path}/{IMAGE_INDEX_FILE}")
+
+    @property
+    def directory_fd(self) -> int:
+        """A descriptor of the directory."""
+        return self._directory.fd
+
+    def leftovers(self) -> tuple[StaleFile, ...]:
+        """Return what a crash left that the next writer will remove."""
+        with self._index_lock(required=False):
+            return find_stale(self._directory.fd, prefix=TEMPORARY_PREFIX)
 
     def open_blob(self, digest: Digest) -> tuple[ByteStream, int]:
         """Open a blob; see :meth:`BlobDirectory.open`."""
@@ -178,8 +196,8 @@ class Layout:
             ) from None
 
     @contextlib.contextmanager
-    def _index_lock(self) -> Iterator[None]:
-        with hold(self._path, exclusive=True, where=self._path):
+    def _index_lock(self, *, required: bool = True) -> Iterator[None]:
+        with hold(self._path, exclusive=True, where=self._path, required=required):
             now, ours = Path(self._path).lstat(), os.fstat(self._directory.fd)
             if (now.st_dev, now.st_ino) != (ours.st_dev, ours.st_ino):
                 raise LayoutError(f"{self._path}: the directory was replaced by another while the layout was open")
@@ -192,7 +210,7 @@ class Layout:
                 self._create(names)
             self._check()
             # Nobody writes index.json now, so that its temporary files are leftovers too.
-            remove_stale(self._directory.fd, prefix=TEMPORARY_PREFIX)
+            self.tidied = remove_stale(self._directory.fd, prefix=TEMPORARY_PREFIX)
 
     def _create(self, names: set[str]) -> None:
         """Make what is missing of a layout, and first make sure that it may become one."""

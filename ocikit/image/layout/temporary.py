@@ -14,15 +14,26 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from ocikit._fs import TEMPORARY_PREFIX, Descriptor, fsync_directory, located
+from ocikit._tuples import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
-__all__ = ["TemporaryFile", "remove_stale"]
+__all__ = ["StaleFile", "TemporaryFile", "find_stale", "remove_stale"]
 
 # Apart from the files of _fs.atomic_write, which live for a moment and hold no lock.
 _PREFIX: Final = TEMPORARY_PREFIX + "new-"
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class StaleFile(NamedTuple):
+    """A temporary file that nobody writes any more."""
+
+    #: Its name in its directory.
+    name: str
+    #: Its size in bytes.
+    size: int
 
 
 class TemporaryFile:
@@ -105,30 +116,43 @@ class TemporaryFile:
         self.close()
 
 
-def remove_stale(directory_fd: int, *, prefix: str = _PREFIX) -> None:
+def remove_stale(directory_fd: int, *, prefix: str = _PREFIX) -> tuple[StaleFile, ...]:
     """Remove the temporary files in a directory that nobody is writing any more.
 
     Args:
         directory_fd: The directory.
         prefix: What their names begin with. :data:`~ocikit._fs.TEMPORARY_PREFIX` includes files that are
             written without a lock: only for those who keep all their writers out.
+
+    Returns:
+        What was removed.
     """
-    removed = False
-    for name in os.listdir(directory_fd):
-        if name.startswith(prefix):
-            removed = _remove_if_stale(directory_fd, name) or removed
+    removed = _each_stale(directory_fd, prefix, lambda name: os.unlink(name, dir_fd=directory_fd))
     if removed:
         fsync_directory(directory_fd)
+    return removed
 
 
-def _remove_if_stale(directory_fd: int, name: str) -> bool:
+def find_stale(directory_fd: int, *, prefix: str = _PREFIX) -> tuple[StaleFile, ...]:
+    """Return what :func:`remove_stale` would remove, and leave it there."""
+    return _each_stale(directory_fd, prefix, lambda _: None)
+
+
+def _each_stale(directory_fd: int, prefix: str, act: Callable[[str], None]) -> tuple[StaleFile, ...]:
+    names = [name for name in os.listdir(directory_fd) if name.startswith(prefix)]
+    found = (_act_if_stale(directory_fd, name, act) for name in sorted(names))
+    return tuple(one for one in found if one is not None)
+
+
+def _act_if_stale(directory_fd: int, name: str, act: Callable[[str], None]) -> StaleFile | None:
     # Whatever is not ours to remove stays: this tidies up, nobody waits for it.
     with contextlib.suppress(OSError):
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with Descriptor(os.open(name, flags, dir_fd=directory_fd)) as file:
-            if not stat.S_ISREG(os.fstat(file.fd).st_mode):
-                return False
+            status = os.fstat(file.fd)
+            if not stat.S_ISREG(status.st_mode):
+                return None
             fcntl.flock(file.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(name, dir_fd=directory_fd)
-            return True
-    return False
+            act(name)
+            return StaleFile(name, status.st_size)
+    return None

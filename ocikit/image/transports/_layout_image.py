@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ocikit.errors import BlobNotFoundError, InvalidReferenceError, LayoutError, ManifestTypeRejectedError
 from ocikit.image.layout.blobs import read_document
+from ocikit.image.layout.names import NAME_GRAMMAR, is_name
 from ocikit.image.layout.referrers import find_referrers
 from ocikit.image.manifest import check_size, guess_media_type
 from ocikit.image.subject import require_referrer
@@ -26,17 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LayoutDestination", "LayoutReader", "LayoutSource", "split_reference"]
 
-# The grammar of org.opencontainers.image.ref.name (image specification, annotations.md).
-_ALNUM: Final = r"[A-Za-z0-9]+"
-_COMPONENT: Final = rf"{_ALNUM}(?:(?:--|[-._:@+]){_ALNUM})*"
-_NAME: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-
 _ACCEPTED: Final = (mediatypes.IMAGE_MANIFEST, mediatypes.IMAGE_INDEX)
-
-
-def is_name(name: str) -> bool:
-    """Tell whether an image can be asked for by this name; other tools write names that are outside the grammar."""
-    return _NAME.fullmatch(name) is not None
 
 
 def split_reference(reference: str) -> tuple[str, str | None]:
@@ -47,10 +37,7 @@ def split_reference(reference: str) -> tuple[str, str | None]:
     """
     path, _, name = reference.partition(":")
     if name and not name.startswith("@") and not is_name(name):
-        raise InvalidReferenceError(
-            f"{reference!r}: {name!r} is no name of an image: expected letters and digits in runs, separated by one of "
-            "- . _ : @ + or by --, in components separated by /"
-        )
+        raise InvalidReferenceError(f"{reference!r}: {name!r} is no name of an image: expected {NAME_GRAMMAR}")
     return path, name or None
 
 

@@ -52,6 +52,10 @@ def resolve(path: str, reference: str) -> str:
     if "\0" in path:
         raise InvalidReferenceError(f"{reference!r}: there is a zero byte in the path")
     try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise InvalidReferenceError(f"{reference!r}: a path cannot have these characters: {path!r}") from None
+    try:
         if os.path.lexists(path):
             return _one_slash(os.path.realpath(path, strict=True))
         parent, name = os.path.split(path.rstrip("/"))

@@ -6,7 +6,7 @@ import itertools
 import operator
 from typing import TYPE_CHECKING, Final
 
-from ocikit.runtime.display.text import printable
+from ocikit._display.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,7 +51,7 @@ _BADGES: Final = {"yes": "good", "partly": "warning", "no": "bad", "unknown": "i
 
 def html(diagnosis: Diagnosis) -> str:
     """Return a diagnosis as a table of HTML."""
-    from ocikit.runtime.display.html import badge, code, element, joined, table  # noqa: PLC0415 - for notebooks only
+    from ocikit._display.html import badge, code, element, joined, table  # noqa: PLC0415 - for notebooks only
 
     def about(one: Finding) -> str:
         parts = [one.found]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from ocikit.runtime.display import html, text
-from ocikit.runtime.display.html import badge, code, facts, joined
+from ocikit._display import html, text
+from ocikit._display.html import badge, code, facts, joined
 from ocikit.runtime.display.numbers import summary
 from ocikit.runtime.display.states import annotation_rows, ended, state_rows, status_badge
 from ocikit.runtime.late_log import log as _log
@@ -14,8 +14,8 @@ from ocikit.runtime.status import Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from ocikit._display.html import Cell
     from ocikit.runtime.container import Container
-    from ocikit.runtime.display.html import Cell
     from ocikit.runtime.handle import Handle
     from ocikit.runtime.status import ContainerState
     from ocikit.runtime.stopping import Outcome, Report

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ocikit._display.html import Html, element, facts, joined
+from ocikit._display.text import printable, seconds, size
 from ocikit._tuples import NamedTuple
-from ocikit.runtime.display.html import Html, element, facts, joined
 from ocikit.runtime.display.plot import Panel, draw, round_up
-from ocikit.runtime.display.text import printable, seconds, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ocikit.runtime.display.html import Cell
+    from ocikit._display.html import Cell
     from ocikit.runtime.stats.history import Series, StatsHistory
     from ocikit.runtime.stats.types import (
         BlockIOStats,

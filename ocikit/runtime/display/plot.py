@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from ocikit._display.html import Html, element, joined
 from ocikit._tuples import NamedTuple
-from ocikit.runtime.display.html import Html, element, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

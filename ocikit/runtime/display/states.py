@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal as signals
 from typing import TYPE_CHECKING, Final
 
-from ocikit.runtime.display import text
-from ocikit.runtime.display.html import Html, badge, code, element, facts, joined
+from ocikit._display import text
+from ocikit._display.html import Html, badge, code, element, facts, joined
 from ocikit.runtime.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ocikit.runtime.display.html import Cell
+    from ocikit._display.html import Cell
     from ocikit.runtime.status import Completed, ContainerState, ExitStatus
 
 __all__ = ["annotation_rows", "completed", "ended", "exit_status", "state", "state_rows", "status_badge"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape as _escape
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ocikit.runtime.display import text
+from ocikit._display import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -103,7 +103,7 @@ def table(rows: Iterable[Sequence[Cell]], header: Sequence[str] = (), *, caption
     """Return a table; numbers are put to the right.
 
     Args:
-        rows: The cells of each row; at most :data:`~ocikit.runtime.display.text.MOST_ROWS` are shown.
+        rows: The cells of each row; at most :data:`~ocikit._display.text.MOST_ROWS` are shown.
         header: The title of each column; none for no such row.
         caption: What stands above it.
     """

@@ -1,0 +1,82 @@
+"""What a layout needs: everything that anything in it might refer to, from index.json on.
+
+A walk with one doubt only: whatever looks like a digest, in a document of any kind, in documents embedded in it,
+in damaged ones, is taken for a reference. Whoever removes what is not found here removes too little rather than
+too much.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING, Final
+
+from ocikit.errors import ImageError, InvalidDigestError
+from ocikit.image.layout.blobs import read_document
+from ocikit.image.manifest import LIMIT
+from ocikit.spec import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from ocikit.image.layout.store import Layout
+
+__all__ = ["document_of", "mentioned", "reachable"]
+
+# What might be a digest, and what might be a document within a document, in any JSON text.
+_DIGEST: Final = re.compile(rb"[a-z0-9+._-]{1,32}:[a-zA-Z0-9=_-]{32,}")
+_ESCAPE: Final = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
+_EMBEDDED: Final = re.compile(rb'"data"\s*:\s*"([A-Za-z0-9+/=]+)"')
+
+
+def reachable(layout: Layout, index: bytes, known: Container[Digest] = ()) -> set[Digest]:
+    """Return everything that can be reached from an index.json, or whatever else mentions digests.
+
+    Args:
+        layout: The layout.
+        index: The content of its index.json.
+        known: What is known already: it is not returned, nor is what can only be reached from there.
+
+    Raises:
+        OSError: A blob cannot be read.
+    """
+    found: set[Digest] = set()
+    pending = mentioned(index)
+    while pending:
+        digest = pending.pop()
+        if digest not in found and digest not in known:
+            found.add(digest)
+            pending |= mentioned(document_of(layout, digest))
+    return found
+
+
+def mentioned(data: bytes) -> set[Digest]:
+    """Return everything in a document that looks like a digest, in documents embedded in it too."""
+    found = set()
+    if b"\\" in data:
+        # JSON has other ways to write a digest, and base64 in particular: every slash may have a backslash before it.
+        plain = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), data)
+        data += b" " + plain.replace(b"\\/", b"/").replace(b"\\n", b"").replace(b"\\r", b"")
+    for text in _DIGEST.findall(data):
+        try:
+            found.add(Digest(text.decode()))
+        except InvalidDigestError:
+            continue
+    for text in _EMBEDDED.findall(data):
+        try:
+            found |= mentioned(base64.b64decode(text))
+        except binascii.Error:
+            continue
+    return found
+
+
+def document_of(layout: Layout, digest: Digest) -> bytes:
+    """Return a blob that may be a JSON document; nothing when it is not there or is something else."""
+    try:
+        stream, size = layout.open_blob(digest)
+    except ImageError:
+        return b""
+    with stream:
+        data = read_document(stream, str(digest)) if size <= LIMIT else b""
+    return data if data.lstrip()[:1] == b"{" else b""

@@ -1,0 +1,195 @@
+"""What a layout or a store holds: the images in it, and in the indexes that are in there."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve, frozen
+
+from ocikit.errors import BlobNotFoundError, LimitExceededError
+from ocikit.image.layout.archive import ArchiveReader
+from ocikit.image.layout.documents import read_manifest
+from ocikit.image.layout.names import is_name
+from ocikit.image.layout.store import Access, Layout
+from ocikit.image.transports.containers_storage import TRANSPORT as STORAGE
+from ocikit.image.transports.containers_storage import list_store
+from ocikit.image.transports.oci import TRANSPORT as OCI
+from ocikit.image.transports.oci import LayoutReference
+from ocikit.image.transports.oci_archive import TRANSPORT as OCI_ARCHIVE
+from ocikit.image.transports.oci_archive import ArchiveReference
+from ocikit.image.unparsed import MAX_DEPTH
+from ocikit.spec import Descriptor, Digest, DockerManifestList, Index, mediatypes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ocikit.image.layout.documents import BlobReader
+    from ocikit.image.layout.index import LayoutIndex
+    from ocikit.image.types import ImageReference, ImageTransport, SystemContext
+
+__all__ = ["ListedImage", "ListedImages", "list_images"]
+
+_STORE: Final = f"{STORAGE.name}:"
+#: Entries of indexes within a layout that are listed, in all.
+_MOST_CHILDREN: Final = 100_000
+
+
+@frozen(kw_only=True)
+class ListedImage:
+    """An image, or an index of images, in the index.json of a layout or in a store.
+
+    Attributes:
+        reference: What to ask for it by; None for an image in an archive with several that has no name of its own, and
+            for what is listed in an index.
+        name: Its name in the layout; None when it has none.
+        position: Where it stands in index.json, in the index that lists it, or among the images of a store, counted
+            from 0.
+        descriptor: What is said there of its manifest: type, digest, size, platform, annotations; of a store, the
+            first three.
+        children: What an index lists; empty unless nested ones were asked for.
+    """
+
+    reference: ImageReference | None
+    name: str | None
+    position: int
+    descriptor: Descriptor
+    children: tuple[ListedImage, ...] = ()
+
+
+class ListedImages(tuple[ListedImage, ...]):
+    """The images in a layout: a tuple that is a table as text, and in a notebook."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        from ocikit.image.display.inspection import listing_text  # noqa: PLC0415 - for those who show it
+
+        return listing_text(self)
+
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook."""
+        from ocikit.image.display.inspection import listing_html  # noqa: PLC0415 - for notebooks
+
+        return listing_html(self)
+
+
+def list_images(
+    layout: str | os.PathLike[str], sys: SystemContext | None = None, *, nested: bool = False
+) -> ListedImages:
+    """List the images in a layout, in the order of its index.json, or in a store.
+
+    Args:
+        layout: The directory or the archive; or a name of it, ``oci:path`` or ``oci-archive:file``. Or a store,
+            ``containers-storage:`` for that of this machine or user, ``containers-storage:[driver@graphroot]`` for
+            another; in one, an image with several names is there several times.
+        sys: The circumstances.
+        nested: List what is in indexes of a layout, too, and in indexes within them; each is verified. An index that
+            is not there, as a copy of some images of another one leaves it, has no children.
+
+    Raises:
+        LayoutError: It is no layout, or no store.
+        VerificationError: An index within is not what it is listed as.
+        ManifestError: An index within is malformed.
+        LimitExceededError: Indexes are nested too deeply, or list more than 100,000 images in all.
+        OSError: It cannot be opened.
+    """
+    if isinstance(layout, str) and layout.startswith(_STORE):
+        return ListedImages(_in_store(layout.removeprefix(_STORE), sys))
+    path = _path_of(layout) if isinstance(layout, str) else os.fspath(layout)
+    if Path(path).is_dir():
+        shared = sys.oci_shared_blob_dir_path if sys is not None else None
+        with Layout(os.path.realpath(path), Access.READ, shared_blobs=shared) as opened:
+            found = ListedImages(_listed(opened.index(), path, OCI))
+            return _with_children(found, opened, path) if nested else found
+    archive = ArchiveReader(os.path.realpath(path), sys.big_files_temporary_dir if sys is not None else None)
+    try:
+        found = ListedImages(_listed(archive.index(), path, OCI_ARCHIVE))
+        return _with_children(found, archive, path) if nested else found
+    finally:
+        archive.close()
+
+
+def _in_store(text: str, sys: SystemContext | None) -> Iterator[ListedImage]:
+    for position, name, reference, descriptor in list_store(text, sys):
+        yield ListedImage(reference=reference, name=name, position=position, descriptor=descriptor)
+
+
+def _with_children(images: ListedImages, reader: BlobReader, path: str) -> ListedImages:
+    known: dict[Digest, tuple[ListedImage, ...]] = {}
+    count: dict[Digest, int] = {}
+    left = _MOST_CHILDREN
+
+    def children(descriptor: Descriptor, depth: int) -> tuple[ListedImage, ...]:
+        nonlocal left
+        digest, before = descriptor.digest, left
+        if descriptor.media_type not in mediatypes.INDEXES:
+            return ()
+        if depth > MAX_DEPTH:
+            raise LimitExceededError(f"{path}: indexes nested in each other", MAX_DEPTH)
+        if digest not in known:
+            entries = _entries(reader, descriptor, path)
+            left -= len(entries)
+            known[digest] = tuple(
+                ListedImage(
+                    reference=None, name=None, position=number, descriptor=entry, children=children(entry, depth + 1)
+                )
+                for number, entry in enumerate(entries if left >= 0 else ())
+            )
+            count[digest] = before - left
+        else:
+            # One that is listed again counts again: whoever goes through all of it goes through it again.
+            left -= count[digest]
+        if left < 0:
+            raise LimitExceededError(f"{path}: images that indexes list", _MOST_CHILDREN)
+        return known[digest]
+
+    return ListedImages(evolve(one, children=children(one.descriptor, 1)) for one in images)
+
+
+def _entries(reader: BlobReader, descriptor: Descriptor, path: str) -> tuple[Descriptor, ...]:
+    try:
+        index = read_manifest(reader, descriptor, f"index {descriptor.digest} in {path}")
+    except BlobNotFoundError:
+        return ()
+    return index.manifests if isinstance(index, Index | DockerManifestList) else ()
+
+
+def _path_of(name: str) -> str:
+    for transport in (OCI, OCI_ARCHIVE):
+        if name.startswith(f"{transport.name}:"):
+            return name.partition(":")[2]
+    return name
+
+
+def _listed(index: LayoutIndex, path: str, transport: ImageTransport) -> Iterator[ListedImage]:
+    names, only = Counter(index.names()), index.only()
+    for position in range(len(index)):
+        descriptor = index.descriptor(position)
+        if descriptor.media_type in mediatypes.MANIFESTS:
+            yield ListedImage(
+                reference=_reference(index, position, path, transport, names, alone=position == only),
+                name=index.name(position),
+                position=position,
+                descriptor=descriptor,
+            )
+
+
+def _reference(
+    index: LayoutIndex, position: int, path: str, transport: ImageTransport, names: Counter[str], *, alone: bool
+) -> ImageReference | None:
+    """Return a reference that leads to this image and to no other; None when an archive has no such.
+
+    It is made, not parsed: a colon in the path would be read as the beginning of the name.
+    """
+    name = index.name(position)
+    if name is not None and (names[name] > 1 or not is_name(name)):
+        name = None
+    resolved = os.path.realpath(path)
+    if transport is OCI:
+        return LayoutReference(path=path, resolved=resolved, name=name, position=position if name is None else None)
+    if name is not None or alone:
+        return ArchiveReference(path=path, resolved=resolved, name=name)
+    return None
