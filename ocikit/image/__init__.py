@@ -2,7 +2,8 @@
 
 The names here are loaded when they are first used; nothing heavy is imported before.
 
-* names and places: :func:`parse_image_name`, :func:`image_name`, :mod:`ocikit.image.transports`
+* names and places: :func:`parse_image_name`, :func:`image_name`, :mod:`ocikit.image.transports`; open file objects
+  as places: :func:`archive_reference`
 * the interfaces: :mod:`ocikit.image.types`
 * looking at them: :func:`inspect`, :func:`list_images`; getting rid of them: :func:`delete`
 * what is kept about them: :func:`referrers`; files of any kind as images: :mod:`ocikit.image.artifact`
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ocikit.image.policy import Policy
     from ocikit.image.referring import referrers
     from ocikit.image.signature import PolicyContext
-    from ocikit.image.transports import delete, image_name, parse_image_name
+    from ocikit.image.transports import archive_reference, delete, image_name, parse_image_name
     from ocikit.image.types import (
         BlobInfo,
         ByteStream,
@@ -55,6 +56,7 @@ __all__ = [
     "PolicyContext",
     "SystemContext",
     "UnpackResult",
+    "archive_reference",
     "artifact",
     "copy",
     "delete",
@@ -88,6 +90,7 @@ _HOMES = {
     "PolicyContext": "signature",
     "SystemContext": "context",
     "UnpackResult": "unpacking",
+    "archive_reference": "transports",
     "artifact": "artifact",
     "copy": "copy",
     "delete": "transports",

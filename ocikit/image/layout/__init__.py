@@ -8,7 +8,7 @@
 * :mod:`~ocikit.image.layout.store`: a layout in a directory, with all of the above.
 * :mod:`~ocikit.image.layout.referrers`: which manifests are about which others.
 * :mod:`~ocikit.image.layout.removal`: which blobs go with an image that is deleted.
-* :mod:`~ocikit.image.layout.archive`: a layout in a tar file, read in place or in one pass, written in one go.
+* :mod:`~ocikit.image.layout.archive`: a layout in a tar file, on :mod:`ocikit.image.archive`.
 
 Nothing here knows transports or references; those are made from this in :mod:`ocikit.image.transports`.
 """
