@@ -10,6 +10,7 @@ The names here are loaded when they are first used; nothing heavy is imported be
 * lists of images for several platforms, made and edited: :mod:`ocikit.image.index`
 * which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
 * from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`
+* files of ``docker save`` with several images: :mod:`ocikit.image.docker_archive`
 * as a root file system: :func:`unpack`, within :class:`Limits`
 """
 
@@ -19,7 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocikit.image import artifact, copy, index, signature, transports
+    from ocikit.image import artifact, copy, docker_archive, index, signature, transports
     from ocikit.image.context import SystemContext
     from ocikit.image.importing import ImportedImage, ImportReport, import_directory
     from ocikit.image.inspection import ImageInspection, ListedImage, inspect, list_images
@@ -60,6 +61,7 @@ __all__ = [
     "artifact",
     "copy",
     "delete",
+    "docker_archive",
     "image_name",
     "import_directory",
     "index",
@@ -94,6 +96,7 @@ _HOMES = {
     "artifact": "artifact",
     "copy": "copy",
     "delete": "transports",
+    "docker_archive": "docker_archive",
     "image_name": "transports",
     "import_directory": "importing",
     "index": "index",

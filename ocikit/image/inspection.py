@@ -1,4 +1,4 @@
-"""Look at images without using them: what a layout holds, what an image says of itself.
+"""Look at images without using them: what a layout or an archive holds, what an image says of itself.
 
 Everything that is shown was verified against the digest it is listed by. Whether the image is to be trusted is
 another question, which a policy answers when the image is used: what it says of itself proves nothing.
@@ -7,11 +7,15 @@ another question, which a policy answers when the image is used: what it says of
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
+from ocikit.image.archive.docker import MANIFEST_FILE, parse_tag
+from ocikit.image.archive.docker_reader import DockerArchive
+from ocikit.image.archive.members import Members
 from ocikit.image.config import read_config
 from ocikit.image.layout.archive import ArchiveReader
 from ocikit.image.layout.store import Access, Layout
@@ -19,12 +23,14 @@ from ocikit.image.transports import as_reference
 from ocikit.image.transports._layout_image import is_name
 from ocikit.image.transports.containers_storage import TRANSPORT as STORAGE
 from ocikit.image.transports.containers_storage import list_store
+from ocikit.image.transports.docker_archive import TRANSPORT as DOCKER_ARCHIVE
+from ocikit.image.transports.docker_archive import DockerArchiveReference
 from ocikit.image.transports.oci import TRANSPORT as OCI
 from ocikit.image.transports.oci import LayoutReference
 from ocikit.image.transports.oci_archive import TRANSPORT as OCI_ARCHIVE
 from ocikit.image.transports.oci_archive import ArchiveReference
 from ocikit.image.unparsed import UnparsedImage
-from ocikit.spec import Digest, Image, mediatypes
+from ocikit.spec import IMAGE_LAYOUT_FILE, Descriptor, Digest, Image, mediatypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
     from ocikit.image.layout.index import LayoutIndex
     from ocikit.image.manifest import AnyIndex, ImageManifest
     from ocikit.image.types import ImageReference, ImageTransport, SystemContext
-    from ocikit.spec import Descriptor, Timestamp
+    from ocikit.spec import Timestamp
 
 __all__ = ["ImageInspection", "ListedImage", "inspect", "list_images"]
 
@@ -41,14 +47,16 @@ _STORE: Final = f"{STORAGE.name}:"
 
 @frozen(kw_only=True)
 class ListedImage:
-    """An image, or an index of images, in the index.json of a layout or in a store.
+    """An image, or an index of images, in a layout, in an archive of ``docker save`` or in a store.
 
     Attributes:
         reference: What to ask for it by; None for an image in an archive with several that has no name of its own.
-        name: Its name in the layout; None when it has none.
-        position: Where it stands in index.json, or among the images of a store, counted from 0.
+        name: Its name there, as it is written; None when it has none.
+        position: Where it stands in index.json or in Docker's manifest.json, or among the images of a store, counted
+            from 0.
         descriptor: What index.json says of its manifest: type, digest, size, platform, annotations; of a store, the
-            first three.
+            first three. In an archive of ``docker save``, of which images have no manifests, the same of the one that
+            is made for it.
     """
 
     reference: ImageReference | None
@@ -131,32 +139,39 @@ def inspect(image: str | ImageReference, sys: SystemContext | None = None) -> Im
 
 
 def list_images(layout: str | os.PathLike[str], sys: SystemContext | None = None) -> tuple[ListedImage, ...]:
-    """List the images in a layout, in the order of its index.json, or in a store.
+    """List the images in a layout, in the order of its index.json, in an archive of ``docker save``, or in a store.
+
+    An image with several names in such an archive is listed once for each. Newer Dockers write archives that are those
+    of layouts, too: without a transport they are listed as layouts when that tells the images apart.
 
     Args:
-        layout: The directory or the archive; or a name of it, ``oci:path`` or ``oci-archive:file``. Or a store,
-            ``containers-storage:`` for that of this machine or user, ``containers-storage:[driver@graphroot]`` for
-            another; in one, an image with several names is there several times.
+        layout: The directory or the archive; or a name of it, ``oci:path``, ``oci-archive:file`` or
+            ``docker-archive:file``. Or a store, ``containers-storage:`` for that of this machine or user,
+            ``containers-storage:[driver@graphroot]`` for another; in one, an image with several names is there several
+            times.
         sys: The circumstances.
 
     Raises:
-        LayoutError: It is no layout, or no store.
+        LayoutError: It is no layout, no archive of ``docker save``, or no store.
         OSError: It cannot be opened.
     """
-    path = os.fspath(layout)
     if isinstance(layout, str) and layout.startswith(_STORE):
         return tuple(_in_store(layout.removeprefix(_STORE), sys))
-    if isinstance(layout, str):
-        path = _path_of(layout)
+    transport, path = _split(layout) if isinstance(layout, str) else (None, os.fspath(layout))
+    resolved = os.path.realpath(path)
     if Path(path).is_dir():
         shared = sys.oci_shared_blob_dir_path if sys is not None else None
-        with Layout(os.path.realpath(path), Access.READ, shared_blobs=shared) as opened:
+        with Layout(resolved, Access.READ, shared_blobs=shared) as opened:
             return tuple(_listed(opened.index(), path, OCI))
-    archive = ArchiveReader(os.path.realpath(path), sys.big_files_temporary_dir if sys is not None else None)
-    try:
-        return tuple(_listed(archive.index(), path, OCI_ARCHIVE))
-    finally:
-        archive.close()
+    aside = sys.big_files_temporary_dir if sys is not None else None
+    with Members(resolved, where=resolved, temporary_directory=aside) as members:
+        if transport is not DOCKER_ARCHIVE and (transport is OCI_ARCHIVE or MANIFEST_FILE not in members):
+            return tuple(_listed(ArchiveReader(members, where=resolved).index(), path, OCI_ARCHIVE))
+        if transport is None and IMAGE_LAYOUT_FILE in members:
+            index = ArchiveReader(members, where=resolved).index()
+            if _are_told_apart(index):
+                return tuple(_listed(index, path, OCI_ARCHIVE))
+        return tuple(_saved(DockerArchive(members, where=resolved), path))
 
 
 def _in_store(text: str, sys: SystemContext | None) -> Iterator[ListedImage]:
@@ -164,11 +179,40 @@ def _in_store(text: str, sys: SystemContext | None) -> Iterator[ListedImage]:
         yield ListedImage(reference=reference, name=name, position=position, descriptor=descriptor)
 
 
-def _path_of(name: str) -> str:
-    for transport in (OCI, OCI_ARCHIVE):
+def _split(name: str) -> tuple[ImageTransport | None, str]:
+    for transport in (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE):
         if name.startswith(f"{transport.name}:"):
-            return name.partition(":")[2]
-    return name
+            return transport, name.partition(":")[2]
+    return None, name
+
+
+def _are_told_apart(index: LayoutIndex) -> bool:
+    names = [index.name(position) for position in range(len(index))]
+    return len(names) == 1 or (None not in names and len(set(names)) == len(names))
+
+
+def _saved(archive: DockerArchive, path: str) -> Iterator[ListedImage]:
+    resolved = os.path.realpath(path)
+    counts = Counter(filter(None, (parse_tag(tag) for image in archive.images for tag in image.repo_tags)))
+    for position, image in enumerate(archive.images):
+        manifest = archive.load(position).manifest
+        descriptor = Descriptor(
+            media_type=mediatypes.DOCKER_MANIFEST, digest=Digest.from_bytes(manifest), size=len(manifest)
+        )
+        for tag in image.repo_tags or (None,):
+            named = parse_tag(tag) if tag is not None else None
+            alone = named is not None and counts[named] == 1
+            yield ListedImage(
+                reference=DockerArchiveReference(
+                    path=path,
+                    resolved=resolved,
+                    named=named if alone else None,
+                    position=None if alone else position,
+                ),
+                name=tag,
+                position=position,
+                descriptor=descriptor,
+            )
 
 
 def _listed(index: LayoutIndex, path: str, transport: ImageTransport) -> Iterator[ListedImage]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from saved import HARD_LINK, SYMLINK, Member, pack
 
 from ocikit.errors import BlobNotFoundError, LayoutError, LimitExceededError
 from ocikit.image.archive import members as members_module
@@ -19,22 +20,10 @@ from ocikit.image.archive.members import Members, plain
 if TYPE_CHECKING:
     from pathlib import Path
 
-SYMLINK, HARD_LINK = tarfile.SYMTYPE, tarfile.LNKTYPE
 
-
-def tar(*members: tuple[str, bytes | tuple[bytes, str]]) -> bytes:
+def tar(*members: Member) -> bytes:
     """Make a tar of files, and of links given as type and target."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as made:
-        for name, content in members:
-            member = tarfile.TarInfo(name)
-            if isinstance(content, tuple):
-                member.type, member.linkname = content
-                made.addfile(member)
-            else:
-                member.size = len(content)
-                made.addfile(member, io.BytesIO(content))
-    return stream.getvalue()
+    return pack(members)
 
 
 def content(members: Members, name: str) -> bytes:

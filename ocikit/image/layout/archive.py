@@ -41,7 +41,8 @@ class ArchiveReader:
     """An open archive of a layout; its blobs may be read by several threads.
 
     Args:
-        origin: The file, or an open file object, as for :class:`~ocikit.image.archive.members.Members`.
+        origin: The file, or an open file object, as for :class:`~ocikit.image.archive.members.Members`; or what was
+            found in it, owned from now on.
         temporary_directory: As there.
         where: The file, for messages; None when it is a path.
 
@@ -53,11 +54,13 @@ class ArchiveReader:
     """
 
     def __init__(
-        self, origin: str | ByteStream, temporary_directory: str | None = None, *, where: str | None = None
+        self, origin: str | ByteStream | Members, temporary_directory: str | None = None, *, where: str | None = None
     ) -> None:
         self._where = where if where is not None else str(origin)
-        self._members = Members(
-            origin, where=self._where, wanted=_is_of_layout, temporary_directory=temporary_directory
+        self._members = (
+            origin
+            if isinstance(origin, Members)
+            else Members(origin, where=self._where, wanted=_is_of_layout, temporary_directory=temporary_directory)
         )
         try:
             check_version(self._document(IMAGE_LAYOUT_FILE), f"{self._where}: {IMAGE_LAYOUT_FILE}")

@@ -34,6 +34,7 @@ __all__ = [
 _HOMES: Final = {
     "containers-storage": "containers_storage",
     "dir": "directory",
+    "docker-archive": "docker_archive",
     "oci": "oci",
     "oci-archive": "oci_archive",
     "tarball": "tarball",
@@ -42,7 +43,6 @@ _HOMES: Final = {
 _ELSEWHERE: Final = {
     "atomic": "it is deprecated everywhere",
     "docker": "registries are not reached yet; copy the image to an oci: layout or oci-archive: file first",
-    "docker-archive": "copy the image to an oci: layout or oci-archive: file first",
     "docker-daemon": "there is no daemon behind this; save the image and copy it to an oci: layout first",
     "ostree": "it is gone everywhere",
     "sif": "copy the image to an oci: layout first",
