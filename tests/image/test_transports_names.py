@@ -30,12 +30,10 @@ def parse(name: str) -> LayoutReference:
 
 def test_the_table() -> None:
     """Transports are listed sorted, found by name, and a missing one says what there is."""
-    names = ("containers-storage", "dir", "docker-archive", "oci", "oci-archive", "tarball")
+    names = ("containers-storage", "dir", "docker-archive", "docker-daemon", "oci", "oci-archive", "tarball")
     assert transports.list_names() == names
     assert tuple(transports.get(name).name for name in names) == names
-    with pytest.raises(
-        InvalidReferenceError, match=r"'foo' is unknown; known are containers-storage:, dir:, docker-archive:"
-    ):
+    with pytest.raises(InvalidReferenceError, match=r"'foo' is unknown; known are containers-storage:, dir:"):
         transports.get("foo")
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ocikit.image.compression import Compression
     from ocikit.image.types import ByteStream
 
-__all__ = ["StreamTarget", "Target", "WritableStream", "file_target"]
+__all__ = ["SpooledTarget", "StreamTarget", "Target", "WritableStream", "file_target"]
 
 _CHUNK: Final = 1 << 20
 _FLUSH: Final = 32 << 20
@@ -158,8 +158,13 @@ class _FileTarget(Target):
         self._beside.close()
 
 
-class _SpooledTarget(Target):
-    """A target that is written when all of the archive is there."""
+class SpooledTarget(Target):
+    """A target that is written when all of the archive is there.
+
+    Args:
+        compression: How the archive is compressed as a whole; None for not at all.
+        temporary_directory: As for :class:`~ocikit.image.archive.regions.Spool`.
+    """
 
     def __init__(self, compression: Compression | None, temporary_directory: str | None) -> None:
         self._compression = compression
@@ -167,13 +172,16 @@ class _SpooledTarget(Target):
 
     @property
     def fd(self) -> int:
+        """See :class:`Target`."""
         return self._spool.fileno()
 
     @property
     def where(self) -> str:
+        """See :class:`Target`."""
         return self._spool.where
 
     def close(self) -> None:
+        """See :class:`Target`."""
         self._spool.close()
 
     def _whole(self, size: int) -> ByteStream:
@@ -181,7 +189,7 @@ class _SpooledTarget(Target):
         return CompressedStream(stream, self._compression) if self._compression is not None else stream
 
 
-class _CompressedTarget(_SpooledTarget):
+class _CompressedTarget(SpooledTarget):
     def __init__(self, path: str, compression: Compression, temporary_directory: str | None, *, replace: bool) -> None:
         super().__init__(compression, temporary_directory)
         self._path = path
@@ -203,7 +211,7 @@ class _CompressedTarget(_SpooledTarget):
             beside.close()
 
 
-class _PipeTarget(_SpooledTarget):
+class _PipeTarget(SpooledTarget):
     def __init__(self, path: str, compression: Compression | None, temporary_directory: str | None) -> None:
         super().__init__(compression, temporary_directory)
         self._path = path
@@ -213,7 +221,7 @@ class _PipeTarget(_SpooledTarget):
             _pass_on(stream, file)
 
 
-class StreamTarget(_SpooledTarget):
+class StreamTarget(SpooledTarget):
     """An open file object; it is written to at the end, and not closed.
 
     Args:

@@ -35,6 +35,7 @@ _HOMES: Final = {
     "containers-storage": "containers_storage",
     "dir": "directory",
     "docker-archive": "docker_archive",
+    "docker-daemon": "docker_daemon",
     "oci": "oci",
     "oci-archive": "oci_archive",
     "tarball": "tarball",
@@ -43,7 +44,6 @@ _HOMES: Final = {
 _ELSEWHERE: Final = {
     "atomic": "it is deprecated everywhere",
     "docker": "registries are not reached yet; copy the image to an oci: layout or oci-archive: file first",
-    "docker-daemon": "there is no daemon behind this; save the image and copy it to an oci: layout first",
     "ostree": "it is gone everywhere",
     "sif": "copy the image to an oci: layout first",
 }
