@@ -10,13 +10,17 @@ import sys
 import tarfile
 import threading
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 from builders import Store, digest_of, skopeo_digest
+from hypothesis import given
+from hypothesis import strategies as st
 from moving import put
 
 from ocikit.errors import DigestMismatchError, InvalidReferenceError, LayoutError, NotSupportedError
 from ocikit.image import BlobInfo, Policy, SystemContext, archive_reference, copy, list_images, parse_image_name
+from ocikit.image.archive import writer as writer_module
 from ocikit.image.copy import CopyOptions
 from ocikit.spec import Digest
 
@@ -102,6 +106,36 @@ def test_places_that_stay_empty_are_closed(tmp_path: Path) -> None:
         subprocess.run(["tar", "-tf", str(tmp_path / case)], check=True, capture_output=True)
         sizes[case] = (tmp_path / case).stat().st_size
     assert sizes["all"] - sizes["none"] == 5 * (512 + 200_192)
+
+
+@given(st.data())
+def test_whatever_comes_in_whatever_order(data: st.DataObject) -> None:
+    """Blobs announced or not, of known size or not, put twice or never: each that was put is there once, as it was."""
+    sizes = data.draw(st.lists(st.integers(1, 3000), unique=True, min_size=1, max_size=8))
+    contents = [bytes([size % 251]) * size for size in sizes]
+    blobs = {Digest(digest_of(content)): content for content in contents}
+    announced = data.draw(st.permutations(sorted(blobs)))[: data.draw(st.integers(0, len(blobs)))]
+    arriving = data.draw(st.lists(st.tuples(st.sampled_from(sorted(blobs)), st.booleans()), max_size=12))
+    file = io.BytesIO()
+    with (
+        mock.patch.object(writer_module, "_SMALL", 500),
+        archive_reference("oci-archive", file, "x").new_image_destination() as destination,
+    ):
+        for digest in announced:
+            destination.try_reusing_blob(BlobInfo(digest=digest, size=len(blobs[digest])))
+        for digest, known in arriving:
+            put(destination, blobs[digest], **({"digest": digest, "size": len(blobs[digest])} if known else {}))
+        destination.put_manifest(b'{"schemaVersion":2,"config":{},"layers":[]}')
+        destination.commit()
+    with tarfile.open(fileobj=io.BytesIO(file.getvalue()), mode="r:") as made:
+        found = [(f"sha256:{one.name[13:]}", made.extractfile(one)) for one in made if one.name[13:]]
+        read = [(digest, stream.read()) for digest, stream in found if stream is not None]
+    there = [(digest, content) for digest, content in read if digest in blobs]
+    assert dict(there) == {digest: blobs[Digest(digest)] for digest, _ in arriving}
+    assert len(dict(there)) == len(there)
+    if all(known for _, known in arriving):
+        large = [digest for digest in announced if len(blobs[digest]) > 500 and (digest, True) in arriving]
+        assert [digest for digest, _ in there if digest in large] == large
 
 
 def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from builders import DOCKER_CONFIG, DOCKER_MANIFEST, OCI_MANIFEST, digest_of
 from moving import move, put
 from podman_store import Podman
 from saved import config, layer, simple
+from test_layout_crash import MOVE, at_every_step
 
 from ocikit.errors import (
     InvalidReferenceError,
@@ -281,6 +282,23 @@ move("docker-archive:-", "docker-archive:-:x:1")
     with docker_archive.Writer(file2 := io.BytesIO()) as writer:
         save(writer.reference("x:1"), *LAYERS)
     assert file2.getvalue() == file.getvalue()
+
+
+def test_killed_at_every_step(tmp_path: Path) -> None:
+    """At every moment there is no file, or a whole one; what is left over goes with the next attempt."""
+    source = simple(tmp_path / "source", "x:1", layers=LAYERS)
+
+    def check(place: Path) -> None:
+        if (place / "a").exists():
+            assert [one.name for one in list_images(place / "a")] == ["docker.io/library/x:1"]
+            (place / "a").unlink()
+        move(f"docker-archive:{source}", f"docker-archive:{place}/a:x:1")
+        assert [path.name for path in place.iterdir()] == ["a"]
+
+    command = [MOVE, f"docker-archive:{source}"]
+    assert (
+        at_every_step(tmp_path, lambda _: None, lambda place: [*command, f"docker-archive:{place}/a:x:1"], check) >= 1
+    )
 
 
 def test_an_image_without_layers(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ _DIRECTORY: Final = "/var/tmp"  # noqa: S108 (for large files, as containers/ima
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # From which size on a second thread is worth its while, and how far the reader may be ahead of it, in pieces.
 _LARGE: Final = 4 << 20
-_AHEAD: Final = 8
+_AHEAD: Final = 4
 # After so much the disk is told to begin.
 _FLUSH: Final = 32 << 20
 # Content of unknown size gets room in such pieces. What is not used of the last one is a hole.
@@ -176,7 +176,7 @@ class _Behind:
     def __init__(self, fd: int, where: str) -> None:
         self._fd = fd
         self._where = where
-        self._error: OSError | None = None
+        self._error: Exception | None = None
         self._told = -1
         self._queue: queue.Queue[tuple[bytes, int] | None] = queue.Queue(_AHEAD)
         self._thread = threading.Thread(target=self._run, name="ocikit-archive", daemon=True)
@@ -204,7 +204,7 @@ class _Behind:
             if self._error is None:
                 try:
                     self._write(*piece)
-                except OSError as error:
+                except Exception as error:  # noqa: BLE001 - it is raised where the content is read
                     self._error = error
 
     def _write(self, data: bytes, position: int) -> None:
