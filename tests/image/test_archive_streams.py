@@ -169,18 +169,21 @@ def test_a_write_that_fails_behind_the_reader(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "bzip2", "xz"])
-def test_whole_archives_are_compressed(tmp_path: Path, layout: tuple[str, str], compression: str) -> None:
+def test_whole_archives_are_compressed(tmp_path: Path, compression: str) -> None:
     """What is written compressed is read again, by skopeo too where it can, and is the plain archive inside."""
+    store = Store()
+    image = store.image({"a": os.urandom(150_000)}, {"b": b"b" * 100_000})
+    source = f"oci:{store.layout(tmp_path / 'layout', {'x': image})}:x"
     options = CopyOptions(destination_ctx=SystemContext(archive_compression=compression))
-    copy.image(ANY, dest=f"oci-archive:{tmp_path}/a:x", src=layout[0], options=options)
-    copy.image(ANY, dest=f"oci-archive:{tmp_path}/b:x", src=layout[0])
+    copy.image(ANY, dest=f"oci-archive:{tmp_path}/a:x", src=source, options=options)
+    copy.image(ANY, dest=f"oci-archive:{tmp_path}/b:x", src=source)
     packed = (tmp_path / "a").read_bytes()
     program = {"gzip": "gzip", "zstd": "zstd", "bzip2": "bzip2", "xz": "xz"}[compression]
     plain = subprocess.run([program, "-dc"], input=packed, check=True, capture_output=True).stdout
     assert plain == (tmp_path / "b").read_bytes()
-    assert skopeo_digest(f"oci-archive:{tmp_path}/a:x") == layout[1]
+    assert skopeo_digest(f"oci-archive:{tmp_path}/a:x") == image["digest"]
     result = copy.image(ANY, dest=f"dir:{tmp_path}/d", src=f"oci-archive:{tmp_path}/a")
-    assert result.digest == layout[1]
+    assert result.digest == image["digest"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "d", "layout"]
 
 
