@@ -101,6 +101,27 @@ def test_a_file_object_that_stands_elsewhere(tmp_path: Path) -> None:
         assert content(members, "late") == b"late"
 
 
+def test_file_objects_that_give_out_something_else(tmp_path: Path) -> None:
+    """What a file object gives out is read, and not the file that it has a descriptor of."""
+
+    class Wrapped(io.RawIOBase):
+        def fileno(self) -> int:
+            return file.fileno()
+
+        def tell(self) -> int:
+            return file.tell()
+
+        def read(self, size: int = -1, /) -> bytes:
+            return bytes(byte ^ 1 for byte in file.read(size) or b"")
+
+    (tmp_path / "a").write_bytes(bytes(byte ^ 1 for byte in ARCHIVE))
+    with io.FileIO(tmp_path / "a") as file, Members(Wrapped(), where="it") as members:
+        assert content(members, "late") == b"late"
+    (tmp_path / "b").write_bytes(gzip.compress(gzip.compress(ARCHIVE)))
+    with gzip.open(tmp_path / "b") as packed, Members(packed, where="it") as members:
+        assert content(members, "late") == b"late"
+
+
 def test_what_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names are kept in memory, so their bytes are bounded; names that nobody asks for are not kept."""
     (tmp_path / "a").write_bytes(tar(*[(f"{number:0100}", b"") for number in range(50)]))

@@ -250,7 +250,9 @@ def test_standard_streams(tmp_path: Path, layout: tuple[str, str]) -> None:
     ours, theirs = os.openpty()
     with os.fdopen(ours, "rb"), os.fdopen(theirs, "wb", buffering=0) as terminal:
         done = subprocess.run(first, check=False, stdout=terminal, stderr=subprocess.PIPE)
-    assert b"terminal" in done.stderr
+        assert b"would be written to a terminal" in done.stderr
+        done = subprocess.run(third, check=False, stdin=terminal, stderr=subprocess.PIPE)
+    assert b"would be read from a terminal" in done.stderr
 
 
 def test_named_pipes(tmp_path: Path, layout: tuple[str, str]) -> None:

@@ -221,6 +221,11 @@ HOSTILE: dict[str, tuple[list[Any], type[OCIKitError], str]] = {
     "empty": ([("manifest.json", b"[]")], ImageNotFoundError, "no images in it"),
     "too large": ([("manifest.json", b" " * (1 << 20) + b"[]")], LimitExceededError, "limit 1,048,576"),
     "too many": ([manifest(*[listed("c", ["a"])] * 1001)], LimitExceededError, "limit 1,000, found 1,001"),
+    "too many names": (
+        [manifest(listed("c", [], *["a:1"] * 10_001))],
+        LimitExceededError,
+        "limit 10,000, found 10,001",
+    ),
     "config missing": ([manifest(listed("c", []))], LayoutError, "names c, which is not in the archive"),
     "layer missing": ([("c", config(A)), manifest(listed("c", ["a"]))], LayoutError, "names a, which is not in"),
     "above": ([manifest(listed("../c", []))], LayoutError, "'../c' is not the name of a member"),

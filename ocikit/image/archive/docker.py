@@ -46,6 +46,7 @@ REPOSITORIES_FILE: Final = "repositories"
 MANIFEST_LIMIT: Final = 1 << 20
 
 _MOST_IMAGES: Final = 1000
+_MOST_TAGS: Final = 10_000
 _LATEST: Final = "latest"
 # What Docker before 1.10 wants to know of the image that a layer is the top of.
 _LEGACY_KEYS: Final = ("architecture", "config", "container", "container_config", "created", "docker_version", "os")
@@ -99,7 +100,7 @@ def parse_manifest(data: bytes, where: str) -> tuple[SavedImage, ...]:
 
     Raises:
         LayoutError: It is malformed.
-        LimitExceededError: There are more than 1,000 images in it.
+        LimitExceededError: There are more than 1,000 images in it, or 10,000 names.
     """
     try:
         document = loads(data)
@@ -109,7 +110,11 @@ def parse_manifest(data: bytes, where: str) -> tuple[SavedImage, ...]:
         raise LayoutError(f"{where}: $: expected an array of images")
     if len(document) > _MOST_IMAGES:
         raise LimitExceededError(f"images in {where}", _MOST_IMAGES, len(document))
-    return tuple(_image(entry, f"{where}: $[{number}]") for number, entry in enumerate(document))
+    images = tuple(_image(entry, f"{where}: $[{number}]") for number, entry in enumerate(document))
+    tags = sum(len(image.repo_tags) for image in images)
+    if tags > _MOST_TAGS:
+        raise LimitExceededError(f"names of images in {where}", _MOST_TAGS, tags)
+    return images
 
 
 def _image(entry: object, where: str) -> SavedImage:

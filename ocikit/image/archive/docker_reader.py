@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["DockerArchive", "LoadedImage"]
 
 _SHOWN: Final = 10
+_SHOWN_TEXT: Final = 300
 
 
 @frozen(kw_only=True)
@@ -174,9 +175,9 @@ class DockerArchive:
         return found[0]
 
     def _known(self) -> str:
-        known = [f"@{number} ({', '.join(image.repo_tags) or 'no name'})" for number, image in enumerate(self.images)]
-        more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-        return (", ".join(known[:_SHOWN]) or "none") + more
+        shown = [f"@{number} ({_names(image)})" for number, image in enumerate(self.images[:_SHOWN])]
+        more = f" and {len(self.images) - _SHOWN} more" if len(self.images) > _SHOWN else ""
+        return (", ".join(shown) or "none") + more
 
     def _layer(self, name: str) -> Pieces:
         region = self._region(name)
@@ -212,3 +213,8 @@ class DockerArchive:
         if IMAGE_LAYOUT_FILE in self._members:
             return f"it is an archive of an OCI layout, name it as oci-archive:{self._where}"
         return "this is not an archive of `docker save`"
+
+
+def _names(image: SavedImage) -> str:
+    names = ", ".join(image.repo_tags[:_SHOWN]) or "no name"
+    return names if len(names) <= _SHOWN_TEXT else f"{names[:_SHOWN_TEXT]}…"

@@ -272,10 +272,13 @@ def _within(name: str, target: str) -> str | None:
 
 def _place_of(stream: ByteStream) -> int | None:
     """Return a descriptor of our own of a file object that stands at the start of a regular file; else None."""
+    # Others have a descriptor, too, and give out something else than what is in that file.
+    raw = getattr(stream, "raw", stream)
+    if not isinstance(raw, io.FileIO):
+        return None
     try:
-        fd: int = stream.fileno()  # type: ignore[attr-defined]  # that is the question
-        if not stat.S_ISREG(os.fstat(fd).st_mode) or stream.tell() != 0:  # type: ignore[attr-defined]
+        if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode) or stream.tell() != 0:  # type: ignore[attr-defined]
             return None
-        return os.dup(fd)
-    except (AttributeError, OSError, ValueError):
+        return os.dup(raw.fileno())
+    except (OSError, ValueError):
         return None

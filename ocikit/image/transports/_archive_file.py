@@ -75,9 +75,14 @@ class ArchiveFileReference(PathReference):
         """Return what the archive is read from.
 
         Raises:
-            LayoutError: There is no standard input, or the file object is not for reading.
+            LayoutError: There is no standard input or it is a terminal, or the file object is not for reading.
         """
-        return self.resolved if self.stream is None else self._stream("read", sys.stdin)
+        if self.stream is None:
+            return self.resolved
+        stream: ByteStream = self._stream("read", sys.stdin)
+        if getattr(stream, "isatty", bool)():
+            raise LayoutError(f"{self}: the archive would be read from a terminal; give it a file or a pipe")
+        return stream
 
     def target(self, sys: SystemContext | None, *, replace: bool) -> Target:
         """Return where the archive is written to.
