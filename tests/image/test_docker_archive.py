@@ -348,6 +348,42 @@ def test_archives_of_newer_dockers(tmp_path: Path) -> None:
     assert [one.name for one in list_images(nameless)] == ["app0:1", "app1:1"]
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(["c", "a", digest_of(A), "../c"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["Config", "Layers", "RepoTags", "rootfs", "diff_ids", "type"]), inner, max_size=3
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON, JSON)
+def test_any_documents_are_read_or_refused(listing: Any, about: Any) -> None:
+    """Whatever stands in the list of images and in a configuration, it is an image or a typed error."""
+    members = [("a", A), ("c", json.dumps(about).encode()), ("manifest.json", json.dumps(listing).encode())]
+    try:
+        with archive_reference("docker-archive", io.BytesIO(pack(members))).new_image_source() as source:
+            assert json.loads(source.get_manifest()[0])["schemaVersion"] == 2
+    except OCIKitError:
+        pass
+
+
+@given(
+    st.sampled_from(["docker-archive:x:", "docker-archive:x", "docker-daemon:"]), st.text("ab/:@.-_ A0", max_size=20)
+)
+def test_names_come_back(start: str, text: str) -> None:
+    """What is a name has one form, which means the same; anything else is refused."""
+    try:
+        reference = parse_image_name(start + text)
+    except InvalidReferenceError:
+        return
+    if image_name(reference).startswith(("docker-archive:x:", "docker-daemon:")):
+        assert parse_image_name(image_name(reference)) == reference
+
+
 SAMPLE = pack([("a", gzip.compress(A, mtime=0)), ("c", config(A, A)), manifest(listed("c", ["a", "a"], "x:1"))])
 
 

@@ -173,9 +173,10 @@ def write_all(fd: int, data: bytes, position: int, where: str) -> None:
 class _Behind:
     """Writes pieces to a file in a thread of its own, in their order, at the places they are given for."""
 
-    def __init__(self, fd: int, where: str) -> None:
+    def __init__(self, fd: int, where: str, *, flush: bool) -> None:
         self._fd = fd
         self._where = where
+        self._flush = flush
         self._error: Exception | None = None
         self._told = -1
         self._queue: queue.Queue[tuple[bytes, int] | None] = queue.Queue(_AHEAD)
@@ -212,7 +213,7 @@ class _Behind:
         end = position + len(data)
         if self._told < 0:
             self._told = position
-        if end - self._told >= _FLUSH:
+        if self._flush and end - self._told >= _FLUSH:
             begin_to_flush(self._fd, self._told, end - self._told)
             self._told = end
 
@@ -226,7 +227,9 @@ def begin_to_flush(fd: int, start: int, size: int) -> None:
             advise(fd, start, size, os.POSIX_FADV_DONTNEED)
 
 
-def receive_at(fd: int, position: int, stream: ByteStream, info: BlobInfo, what: str, *, where: str) -> Digest:
+def receive_at(
+    fd: int, position: int, stream: ByteStream, info: BlobInfo, what: str, *, where: str, flush: bool
+) -> Digest:
     """Write content of a known size into its place, verified.
 
     Args:
@@ -236,6 +239,7 @@ def receive_at(fd: int, position: int, stream: ByteStream, info: BlobInfo, what:
         info: What is known of it; the size is.
         what: What it is, for messages.
         where: The file, for messages.
+        flush: Whether the file is to be on disk in the end, so that the disk may as well begin.
 
     Raises:
         VerificationError: The content is not what ``info`` says; the place is void.
@@ -253,7 +257,7 @@ def receive_at(fd: int, position: int, stream: ByteStream, info: BlobInfo, what:
             write_all(fd, data, position, where)
 
         return receive(stream, info, pass_on, what)[0]
-    with _Behind(fd, where) as behind:
+    with _Behind(fd, where, flush=flush) as behind:
         write = behind.write
         digest, _ = receive(stream, info, pass_on, what)
     behind.check()
@@ -308,7 +312,7 @@ class Spool:
         """
         if info.size >= 0:
             start = self.reserve(info.size)
-            digest = receive_at(self._file.fd, start, stream, info, what, where=self._where)
+            digest = receive_at(self._file.fd, start, stream, info, what, where=self._where, flush=False)
             return digest, Pieces((Region(self._file.fd, start, info.size),))
         growing = _Growing(self)
         digest, _ = receive(stream, info, growing.append, what)

@@ -49,6 +49,11 @@ class Target(ABC):
     def where(self) -> str:
         """That file, for messages about a full disk."""
 
+    @property
+    def is_final(self) -> bool:
+        """Whether that file is what appears in the end, and has to be on disk then."""
+        return False
+
     @abstractmethod
     def finish(self, size: int) -> None:
         """Have the archive appear at its place; durable when this returns, where that means anything.
@@ -149,6 +154,10 @@ class _FileTarget(Target):
     @property
     def where(self) -> str:
         return self._where
+
+    @property
+    def is_final(self) -> bool:
+        return True
 
     def finish(self, size: int) -> None:
         del size

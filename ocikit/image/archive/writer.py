@@ -223,7 +223,9 @@ class ArchiveWriter:
     def _fill(self, place: _Place, stream: ByteStream, info: BlobInfo, what: str) -> Digest:
         try:
             start = place.start + len(place.header)
-            digest = receive_at(self._target.fd, start, stream, info, what, where=self._target.where)
+            digest = receive_at(
+                self._target.fd, start, stream, info, what, where=self._target.where, flush=self._target.is_final
+            )
             self._write(place.header, place.start)
         except BaseException:
             place.taken = False
@@ -260,7 +262,7 @@ class ArchiveWriter:
         flushed = self._end
         while data := stream.read(_CHUNK):
             self._append(data)
-            if self._end - flushed >= _FLUSH:
+            if self._target.is_final and self._end - flushed >= _FLUSH:
                 begin_to_flush(self._target.fd, flushed, self._end - flushed)
                 flushed = self._end
 
