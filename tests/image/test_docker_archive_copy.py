@@ -9,10 +9,12 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
-from builders import Store
+from builders import DOCKER_MANIFEST, Store
 from podman_store import Podman
 from saved import layer, simple
+from test_referrers import attach, refer
 
+from ocikit.errors import DigestChangeError, NotSupportedError
 from ocikit.image import (
     Policy,
     SystemContext,
@@ -122,3 +124,17 @@ def test_through_a_service(tmp_path: Path, layout: Path, peer: Callable[[str], s
         copy.image(ANY, dest=f"oci:{tmp_path}/back:x", src=name, options=CopyOptions(source_ctx=there))
         assert podman.images() == [f"{config_digest(f'oci:{layout}:one')} docker.io/library/app:1"]
     assert config_digest(f"oci:{tmp_path}/back:x") == config_digest(f"oci:{layout}:one")
+
+
+def test_referrers_stay_away(tmp_path: Path) -> None:
+    """What refers to an image is not kept in such a file: an error when there is some, and none when there is none."""
+    store = Store()
+    image = store.image(docker=True, platform=False)
+    directory = store.directory(tmp_path / "in", image)
+    wanted = CopyOptions(referrers=True)
+    copy.image(ANY, dest=f"docker-archive:{tmp_path}/none.tar:x:1", src=f"dir:{directory}", options=wanted)
+    about = refer(store, {**image, "mediaType": DOCKER_MANIFEST})
+    attach(store, f"dir:{directory}", about)
+    with pytest.raises((NotSupportedError, DigestChangeError), match=r"referrers|refer to an image"):
+        copy.image(ANY, dest=f"docker-archive:{tmp_path}/x.tar:x:1", src=f"dir:{directory}", options=wanted)
+    assert not (tmp_path / "x.tar").exists()

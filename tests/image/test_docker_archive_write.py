@@ -165,8 +165,9 @@ def test_several_images_in_one(tmp_path: Path) -> None:
     names = [f"docker.io/library/app:{tag}" for tag in ("1", "latest", "2")]
     assert found == [(names[0], 0), (names[1], 0), (names[2], 1), (None, 2)]
     for name, expected in (("app:1", first), ("app:2", second), ("app", first), ("@2", third)):
-        for other in (f"docker-archive:{tmp_path}/a:{name}",):
-            assert copy.image(ANY, dest=f"dir:{tmp_path}/d", src=other).manifest == expected
+        archive = f"docker-archive:{tmp_path}/a:{name}"
+        assert copy.image(ANY, dest=f"dir:{tmp_path}/d", src=archive).manifest == expected
+        assert skopeo("inspect", "--raw", archive) == expected.replace(PLAIN.encode(), PLAIN.encode() + b".gzip")
     repositories = json.loads(members(tmp_path / "a")["repositories"][1])
     assert repositories.keys() == {"docker.io/library/app"}
     assert repositories["docker.io/library/app"].keys() == {"1", "2", "latest"}
