@@ -2,7 +2,8 @@
 
 The names here are loaded when they are first used; nothing heavy is imported before.
 
-* names and places: :func:`parse_image_name`, :func:`image_name`, :mod:`ocikit.image.transports`
+* names and places: :func:`parse_image_name`, :func:`image_name`, :mod:`ocikit.image.transports`; open file objects
+  as places: :func:`archive_reference`
 * the interfaces: :mod:`ocikit.image.types`
 * looking at them: :func:`inspect`, :func:`list_images`, :func:`identify`; getting rid of them: :func:`delete`
 * what is kept about them: :func:`referrers`; files of any kind as images: :mod:`ocikit.image.artifact`
@@ -10,6 +11,7 @@ The names here are loaded when they are first used; nothing heavy is imported be
 * which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
 * from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`
 * a directory of them, kept in order: :mod:`ocikit.image.layout`
+* files of ``docker save`` with several images: :mod:`ocikit.image.docker_archive`
 * as a root file system: :func:`unpack`, within :class:`Limits`
 """
 
@@ -19,7 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocikit.image import artifact, copy, index, layout, signature, transports
+    from ocikit.image import artifact, copy, docker_archive, index, layout, signature, transports
     from ocikit.image.context import SystemContext
     from ocikit.image.history import HistoryLine
     from ocikit.image.identification import Identification, identify
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from ocikit.image.policy import Policy
     from ocikit.image.referring import referrers
     from ocikit.image.signature import PolicyContext
-    from ocikit.image.transports import delete, image_name, parse_image_name
+    from ocikit.image.transports import archive_reference, delete, image_name, parse_image_name
     from ocikit.image.types import (
         BlobInfo,
         ByteStream,
@@ -62,9 +64,11 @@ __all__ = [
     "PolicyContext",
     "SystemContext",
     "UnpackResult",
+    "archive_reference",
     "artifact",
     "copy",
     "delete",
+    "docker_archive",
     "identify",
     "image_name",
     "import_directory",
@@ -100,10 +104,12 @@ _HOMES = {
     "PolicyContext": "signature",
     "SystemContext": "context",
     "UnpackResult": "unpacking",
+    "archive_reference": "transports",
     "artifact": "artifact",
     "copy": "copy",
     "delete": "transports",
     "identify": "identification",
+    "docker_archive": "docker_archive",
     "image_name": "transports",
     "import_directory": "importing",
     "index": "index",

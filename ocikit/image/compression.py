@@ -2,7 +2,7 @@
 
 :class:`DecompressedStream` recognises gzip, zstd, bzip2 and xz by their first bytes, whatever a name or a media
 type claims, and passes everything else through. Damage, truncation and bytes after the end are errors; how
-much comes out is bounded on request. :class:`CompressedStream` is the other direction, for gzip and zstd.
+much comes out is bounded on request. :class:`CompressedStream` is the other direction.
 
 The modules of the formats are imported when the first such stream is met. All of them let other threads run
 while they work.
@@ -326,9 +326,22 @@ def _new_zstd_compressor(level: int | None) -> _Compressor:
     return compressor
 
 
+def _new_bzip2_compressor(level: int | None) -> _Compressor:
+    compressor: _Compressor = _module("bz2").BZ2Compressor(9 if level is None else level)
+    return compressor
+
+
+def _new_xz_compressor(level: int | None) -> _Compressor:
+    lzma = _module("lzma")
+    compressor: _Compressor = lzma.LZMACompressor(format=lzma.FORMAT_XZ, preset=level)
+    return compressor
+
+
 _WRITERS: Final[dict[Compression, Callable[[int | None], _Compressor]]] = {
     Compression.GZIP: _new_gzip_compressor,
     Compression.ZSTD: _new_zstd_compressor,
+    Compression.BZIP2: _new_bzip2_compressor,
+    Compression.XZ: _new_xz_compressor,
 }
 
 
@@ -337,20 +350,16 @@ class CompressedStream:
 
     Args:
         stream: The plain stream; closed with this one.
-        compression: gzip or zstd.
+        compression: The format.
         level: As the format has it; None for its default.
 
     Raises:
-        NotSupportedError: The format is only read here, not written.
         MissingDependencyError: The format needs a module that is not installed.
     """
 
     def __init__(self, stream: ByteStream, compression: Compression, level: int | None = None) -> None:
-        writer = _WRITERS.get(compression)
-        if writer is None:
-            raise NotSupportedError(f"{compression.value.lower()} is read but not written: use gzip or zstd")
         self._stream = stream
-        self._compressor: _Compressor | None = writer(level)
+        self._compressor: _Compressor | None = _WRITERS[compression](level)
         self._output = memoryview(b"")
         self.compression = compression
 

@@ -93,9 +93,10 @@ def import_directory(
 ) -> ImportReport:
     """Copy every image in a directory into layouts.
 
-    Taken are OCI archives (plain or compressed), OCI layouts and ``dir`` directories, recognised by their content,
-    in the order of their names. Hidden and unfinished ones (``.x``, ``x~``, ``x.tmp``, ``x.part`` …) are left alone,
-    as are files that are no archives; one that is called like an archive and is none is an error.
+    Taken are OCI archives and files of ``docker save`` (plain or compressed), OCI layouts and ``dir`` directories,
+    recognised by their content, in the order of their names. Hidden and unfinished ones (``.x``, ``x~``, ``x.tmp``,
+    ``x.part`` …) are left alone, as are files that are no archives; one that is called like an archive and is none is
+    an error.
 
     An image keeps the name that it has in its archive or layout (``org.opencontainers.image.ref.name``). One without
     gets the name of its source, less ``.tar`` and the like.

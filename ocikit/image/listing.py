@@ -1,4 +1,4 @@
-"""What a layout or a store holds: the images in it, and in the indexes that are in there."""
+"""What a layout, an archive or a store holds: the images in it, and in the indexes that are in there."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve, frozen
 
 from ocikit.errors import BlobNotFoundError, LimitExceededError
+from ocikit.image.archive.docker import MANIFEST_FILE, parse_tag
+from ocikit.image.archive.docker_reader import DockerArchive
+from ocikit.image.archive.members import Members
 from ocikit.image.layout.archive import ArchiveReader
 from ocikit.image.layout.documents import read_manifest
 from ocikit.image.layout.names import is_name
 from ocikit.image.layout.store import Access, Layout
 from ocikit.image.transports.containers_storage import TRANSPORT as STORAGE
 from ocikit.image.transports.containers_storage import list_store
+from ocikit.image.transports.docker_archive import TRANSPORT as DOCKER_ARCHIVE
+from ocikit.image.transports.docker_archive import DockerArchiveReference
 from ocikit.image.transports.oci import TRANSPORT as OCI
 from ocikit.image.transports.oci import LayoutReference
 from ocikit.image.transports.oci_archive import TRANSPORT as OCI_ARCHIVE
 from ocikit.image.transports.oci_archive import ArchiveReference
 from ocikit.image.unparsed import MAX_DEPTH
-from ocikit.spec import Descriptor, Digest, DockerManifestList, Index, mediatypes
+from ocikit.spec import IMAGE_LAYOUT_FILE, Descriptor, Digest, DockerManifestList, Index, mediatypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,16 +44,17 @@ _MOST_CHILDREN: Final = 100_000
 
 @frozen(kw_only=True)
 class ListedImage:
-    """An image, or an index of images, in the index.json of a layout or in a store.
+    """An image, or an index of images, in a layout, in an archive of ``docker save`` or in a store.
 
     Attributes:
         reference: What to ask for it by; None for an image in an archive with several that has no name of its own, and
             for what is listed in an index.
-        name: Its name in the layout; None when it has none.
-        position: Where it stands in index.json, in the index that lists it, or among the images of a store, counted
-            from 0.
+        name: Its name there, as it is written; None when it has none.
+        position: Where it stands in index.json, in the index that lists it, in Docker's manifest.json, or among the
+            images of a store, counted from 0.
         descriptor: What is said there of its manifest: type, digest, size, platform, annotations; of a store, the
-            first three.
+            first three. In an archive of ``docker save``, of which images have no manifests, the same of the one that
+            is made for it.
         children: What an index lists; empty unless nested ones were asked for.
     """
 
@@ -79,18 +85,22 @@ class ListedImages(tuple[ListedImage, ...]):
 def list_images(
     layout: str | os.PathLike[str], sys: SystemContext | None = None, *, nested: bool = False
 ) -> ListedImages:
-    """List the images in a layout, in the order of its index.json, or in a store.
+    """List the images in a layout, in the order of its index.json, in an archive of ``docker save``, or in a store.
+
+    An image with several names in such an archive is listed once for each. Newer Dockers write archives that are those
+    of layouts, too: without a transport they are listed as layouts when that tells the images apart.
 
     Args:
-        layout: The directory or the archive; or a name of it, ``oci:path`` or ``oci-archive:file``. Or a store,
-            ``containers-storage:`` for that of this machine or user, ``containers-storage:[driver@graphroot]`` for
-            another; in one, an image with several names is there several times.
+        layout: The directory or the archive; or a name of it, ``oci:path``, ``oci-archive:file`` or
+            ``docker-archive:file``. Or a store, ``containers-storage:`` for that of this machine or user,
+            ``containers-storage:[driver@graphroot]`` for another; in one, an image with several names is there several
+            times.
         sys: The circumstances.
         nested: List what is in indexes of a layout, too, and in indexes within them; each is verified. An index that
             is not there, as a copy of some images of another one leaves it, has no children.
 
     Raises:
-        LayoutError: It is no layout, or no store.
+        LayoutError: It is no layout, no archive of ``docker save``, or no store.
         VerificationError: An index within is not what it is listed as.
         ManifestError: An index within is malformed.
         LimitExceededError: Indexes are nested too deeply, or list more than 100,000 images in all.
@@ -98,18 +108,34 @@ def list_images(
     """
     if isinstance(layout, str) and layout.startswith(_STORE):
         return ListedImages(_in_store(layout.removeprefix(_STORE), sys))
-    path = _path_of(layout) if isinstance(layout, str) else os.fspath(layout)
+    transport, path = _split(layout) if isinstance(layout, str) else (None, os.fspath(layout))
+    resolved = os.path.realpath(path)
     if Path(path).is_dir():
         shared = sys.oci_shared_blob_dir_path if sys is not None else None
-        with Layout(os.path.realpath(path), Access.READ, shared_blobs=shared) as opened:
+        with Layout(resolved, Access.READ, shared_blobs=shared) as opened:
             found = ListedImages(_listed(opened.index(), path, OCI))
             return _with_children(found, opened, path) if nested else found
-    archive = ArchiveReader(os.path.realpath(path), sys.big_files_temporary_dir if sys is not None else None)
-    try:
+    aside = sys.big_files_temporary_dir if sys is not None else None
+    with Members(resolved, where=resolved, temporary_directory=aside) as members:
+        if _is_docker(members, resolved, transport):
+            return ListedImages(_saved(DockerArchive(members, where=resolved), path))
+        archive = ArchiveReader(members, where=resolved)
         found = ListedImages(_listed(archive.index(), path, OCI_ARCHIVE))
         return _with_children(found, archive, path) if nested else found
-    finally:
-        archive.close()
+
+
+def _is_docker(members: Members, where: str, transport: ImageTransport | None) -> bool:
+    """Say whether an archive is listed as one of ``docker save``; newer Dockers write archives that are both."""
+    if transport is not None:
+        return transport is DOCKER_ARCHIVE
+    if MANIFEST_FILE not in members:
+        return False
+    return IMAGE_LAYOUT_FILE not in members or not _are_told_apart(ArchiveReader(members, where=where).index())
+
+
+def _are_told_apart(index: LayoutIndex) -> bool:
+    names = [index.name(position) for position in range(len(index))]
+    return len(names) == 1 or (None not in names and len(set(names)) == len(names))
 
 
 def _in_store(text: str, sys: SystemContext | None) -> Iterator[ListedImage]:
@@ -157,11 +183,25 @@ def _entries(reader: BlobReader, descriptor: Descriptor, path: str) -> tuple[Des
     return index.manifests if isinstance(index, Index | DockerManifestList) else ()
 
 
-def _path_of(name: str) -> str:
-    for transport in (OCI, OCI_ARCHIVE):
+def _split(name: str) -> tuple[ImageTransport | None, str]:
+    for transport in (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE):
         if name.startswith(f"{transport.name}:"):
-            return name.partition(":")[2]
-    return name
+            return transport, name.partition(":")[2]
+    return None, name
+
+
+def _saved(archive: DockerArchive, path: str) -> Iterator[ListedImage]:
+    resolved = os.path.realpath(path)
+    counts = Counter(filter(None, (parse_tag(tag) for image in archive.images for tag in image.repo_tags)))
+    for position, image in enumerate(archive.images):
+        descriptor = Descriptor.from_content(mediatypes.DOCKER_MANIFEST, archive.load(position).manifest)
+        for tag in image.repo_tags or (None,):
+            named = parse_tag(tag) if tag is not None else None
+            alone = named is not None and counts[named] == 1
+            reference = DockerArchiveReference(
+                path=path, resolved=resolved, named=named if alone else None, position=None if alone else position
+            )
+            yield ListedImage(reference=reference, name=tag, position=position, descriptor=descriptor)
 
 
 def _listed(index: LayoutIndex, path: str, transport: ImageTransport) -> Iterator[ListedImage]:

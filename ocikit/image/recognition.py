@@ -7,14 +7,16 @@ import re
 import stat
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ocikit.errors import AmbiguousImageError, CompressionError, ImageNotFoundError, LayoutError
 from ocikit.image.compression import DecompressedStream
 from ocikit.image.layout.index import fallback_subject
+from ocikit.image.layout.names import is_name
 from ocikit.image.listing import list_images
 from ocikit.image.tar import TarReader
 from ocikit.image.transports.directory import DirectoryReference
+from ocikit.image.transports.docker_archive import DockerArchiveReference
 from ocikit.image.transports.oci import LayoutReference
 from ocikit.image.transports.oci_archive import ArchiveReference
 from ocikit.spec import IMAGE_LAYOUT_FILE
@@ -109,6 +111,8 @@ def _listed(path: Path, *, is_layout: bool) -> tuple[FoundImage, ...]:
         raise ImageNotFoundError(f"{path}: there are no images in it")
     # What is only there for what it says about an image is not one more image.
     images = [image for image in listed if not _is_attached(image)] or listed
+    # A name of a registry may be outside the grammar of names in a layout; it is one more without.
+    images = [image if _keeps_name(image) else evolve(image, name=None) for image in images]
     nameless = sum(image.name is None for image in images)
     # The same image may be listed twice under one name, by tools that only ever add.
     found: dict[tuple[str | None, Digest], FoundImage] = {}
@@ -127,6 +131,10 @@ def _is_attached(image: ListedImage) -> bool:
     return fallback_subject(image.name) is not None
 
 
+def _keeps_name(image: ListedImage) -> bool:
+    return not isinstance(image.reference, DockerArchiveReference) or (image.name is not None and is_name(image.name))
+
+
 # References are made directly: text would have to be parsed, and a colon in the name of a file would mislead that.
 
 
@@ -138,6 +146,8 @@ def _in_layout(path: Path, image: ListedImage) -> ImageReference:
 
 
 def _in_archive(path: Path, image: ListedImage, count: int) -> ImageReference:
+    if isinstance(image.reference, DockerArchiveReference):
+        return image.reference
     if image.name is None and count > 1:
         raise AmbiguousImageError(
             f"{path}: of {count} images in the archive some have no name, which is all they go by"

@@ -21,19 +21,23 @@ def padding(size: int) -> bytes:
     return bytes(-size % BLOCK)
 
 
-def tar_header(name: str, size: int | None, *, mode: int, mtime: int = 0) -> bytes:
-    """Return the header of a file, or of a directory, that belongs to root.
+def tar_header(name: str, size: int | None, *, mode: int, mtime: int = 0, target: str | None = None) -> bytes:
+    """Return the header of a file, a directory or a symbolic link that belongs to root.
 
     Args:
         name: Its name.
-        size: Its size in bytes; None for a directory.
+        size: Its size in bytes; None for a directory and a link.
         mode: Its permissions.
         mtime: The time of its last modification, in seconds since the epoch.
+        target: What a symbolic link leads to; None for files and directories.
     """
     encoded = name.encode("utf-8", "surrogateescape")
-    kind = b"0" if size is not None else b"5"
+    link = (target or "").encode("utf-8", "surrogateescape")
+    kind = b"2" if target is not None else b"0" if size is not None else b"5"
     size = size or 0
     records = b""
+    if len(link) > _NAME_BYTES:
+        records += _record(b"linkpath", link)
     if len(encoded) > _NAME_BYTES:
         records += _record(b"path", encoded)
     if size > _LARGEST_SIZE:
@@ -41,7 +45,8 @@ def tar_header(name: str, size: int | None, *, mode: int, mtime: int = 0) -> byt
     extended = b""
     if records:
         extended = _block(b"pax", len(records), b"x", 0o644, mtime) + records + padding(len(records))
-    return extended + _block(encoded[:_NAME_BYTES], size if size <= _LARGEST_SIZE else 0, kind, mode, mtime)
+    stated = size if size <= _LARGEST_SIZE else 0
+    return extended + _block(encoded[:_NAME_BYTES], stated, kind, mode, mtime, link=link[:_NAME_BYTES])
 
 
 def _record(key: bytes, value: bytes) -> bytes:
@@ -52,8 +57,8 @@ def _record(key: bytes, value: bytes) -> bytes:
     return b"%d%b" % (length, body)
 
 
-def _block(name: bytes, size: int, kind: bytes, mode: int, mtime: int) -> bytes:
+def _block(name: bytes, size: int, kind: bytes, mode: int, mtime: int, *, link: bytes = b"") -> bytes:
     head = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (name.ljust(_NAME_BYTES, b"\0"), mode, 0, 0, size, mtime)
-    tail = kind + bytes(100) + b"ustar\x0000" + bytes(64) + b"%07o\0%07o\0" % (0, 0)
+    tail = kind + link.ljust(_NAME_BYTES, b"\0") + b"ustar\x0000" + bytes(64) + b"%07o\0%07o\0" % (0, 0)
     total = sum(head) + sum(tail) + 8 * 0x20
     return (head + b"%06o\0 " % total + tail).ljust(BLOCK, b"\0")

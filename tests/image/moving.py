@@ -40,7 +40,7 @@ def _parts(reading: ImageSource, writing: ImageDestination, document: dict[str, 
             stream, size = reading.get_blob(info)
             with stream:
                 assert size == info.size
-                assert writing.put_blob(stream, info) == info
+                assert writing.put_blob(stream, info, is_config=entry is document["config"]) == info
 
 
 def info_of(entry: dict[str, Any]) -> BlobInfo:

@@ -306,7 +306,7 @@ def test_a_bundle_without_privileges(tmp_path: Path) -> None:
     try:
         data = layer(*ACCOUNTS, directory(b"closed", mode=0), file(b"closed/file", b"x"))
         image = make_layout(top / "layout", data, {"Cmd": ["x"], "User": "root"})
-        make(image, tmp_path / "bundle").delete()  # imports what nobody may not be able to read
+        make(image, tmp_path / "bundle", rootless=True).delete()  # imports what nobody may not be able to read
         os.chown(top, NOBODY, NOBODY)
 
         def make_and_delete() -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from builders import Store, check_layout
+from builders import DOCKER_MANIFEST, Store, check_layout
 from test_referrers import EMPTY, SBOM, SIGNATURE, attach, digests, refer
 
-from ocikit.errors import DigestChangeError
+from ocikit.errors import DigestChangeError, NotSupportedError
 from ocikit.image import Policy, SystemContext, copy
 
 if TYPE_CHECKING:
@@ -86,3 +86,15 @@ def test_referrers_hold_for_a_digest(attested: tuple[Path, dict[str, Descriptor]
     assert not (tmp_path / "out").exists()
     without = copy.CopyOptions(destination_ctx=ZSTD)
     copy.image(ANY, dest=f"oci:{tmp_path}/out:x", src=f"oci:{layout}:x", options=without)
+
+
+def test_places_without_referrers(tmp_path: Path) -> None:
+    """A place that keeps none is an error when there are some, and none when there are none."""
+    store = Store()
+    image = store.image(docker=True, platform=False)
+    directory = store.directory(tmp_path / "in", image)
+    copy.image(ANY, dest=f"docker-archive:{tmp_path}/none.tar:example.com/x:1", src=f"dir:{directory}", options=WITH)
+    about = refer(store, {**image, "mediaType": DOCKER_MANIFEST})
+    attach(store, f"dir:{directory}", about)
+    with pytest.raises((NotSupportedError, DigestChangeError), match=r"referrers|refer to an image"):
+        copy.image(ANY, dest=f"docker-archive:{tmp_path}/x.tar:example.com/x:1", src=f"dir:{directory}", options=WITH)

@@ -30,8 +30,8 @@ from ocikit.errors import (
     SizeMismatchError,
 )
 from ocikit.image import BlobInfo, SystemContext, parse_image_name
+from ocikit.image.archive import members as members_module
 from ocikit.image.compression import CompressedStream, Compression, ExpansionLimits
-from ocikit.image.layout import archive as archive_module
 from ocikit.image.tar import TarLimits
 from ocikit.spec import Digest
 
@@ -113,7 +113,7 @@ def test_equal_images_make_equal_archives(tmp_path: Path, store: Store) -> None:
     with tarfile.open(tmp_path / "a.tar", "r:") as made:
         found = made.getmembers()
     blobs = sorted(f"blobs/sha256/{digest.partition(':')[2]}" for digest in store.blobs)
-    assert [member.name for member in found] == ["oci-layout", "index.json", "blobs", "blobs/sha256", *blobs]
+    assert [member.name for member in found] == ["oci-layout", "blobs", "blobs/sha256", *blobs, "index.json"]
     assert {(member.mtime, member.uid, member.gid, member.mode) for member in found if member.isfile()} == {
         (0, 0, 0, 0o644)
     }
@@ -194,7 +194,7 @@ def test_blobs_that_tar_stored_sparse(tmp_path: Path, store: Store, compressed: 
 def test_what_docker_saves(tmp_path: Path) -> None:
     """An archive of another kind is an error that says what to do with it."""
     (tmp_path / "a").write_bytes(tar([("manifest.json", b"[]")]))
-    with pytest.raises(LayoutError, match="skopeo copy docker-archive:"):
+    with pytest.raises(LayoutError, match="name it as docker-archive:"):
         parse_image_name(f"oci-archive:{tmp_path}/a").new_image_source()
     with pytest.raises(LayoutError, match=f"named as oci-archive:{tmp_path}/a"):
         parse_image_name(f"oci:{tmp_path}/a").new_image_source()
@@ -290,18 +290,22 @@ def test_what_is_no_archive_of_a_layout(tmp_path: Path, store: Store, compressed
         (tmp_path / "a").write_bytes(gzip.compress(data) if compressed else data)
         with pytest.raises(LayoutError, match=message):
             parse_image_name(f"oci-archive:{tmp_path}/a").new_image_source()
-    with pytest.raises(LayoutError, match=r"found a directory; name it as oci:"):
+    with pytest.raises(LayoutError, match=r"found a directory; a layout is named as oci:"):
         parse_image_name(f"oci-archive:{tmp_path}/l:x").new_image_source()
     with pytest.raises(FileNotFoundError):
         parse_image_name(f"oci-archive:{tmp_path}/missing:x").new_image_source()
 
 
 def test_members_that_are_no_files(tmp_path: Path, store: Store) -> None:
-    """A link or a device in the place of a file of the layout is refused, not followed."""
+    """A link out of the archive, or a device, in the place of a file of the layout is refused, not followed."""
     layout = store.layout(tmp_path / "l", {"x": store.image()})
     (layout / "index.json").rename(tmp_path / "index.json")
     (layout / "index.json").symlink_to(tmp_path / "index.json")
-    with pytest.raises(LayoutError, match="expected a regular file, found a symbolic link"):
+    with pytest.raises(LayoutError, match="which leads out of the archive"):
+        parse_image_name(f"oci-archive:{pack(layout, tmp_path / 'a')}").new_image_source()
+    (layout / "index.json").unlink()
+    os.mkfifo(layout / "index.json")
+    with pytest.raises(LayoutError, match="expected a regular file, found a fifo"):
         parse_image_name(f"oci-archive:{pack(layout, tmp_path / 'a')}").new_image_source()
 
 
@@ -318,10 +322,10 @@ def test_bombs(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) ->
     """What comes out of a compressed archive is bounded, and so are its documents."""
     files = files_of(store.layout(tmp_path / "l", {"x": store.image()}))
     (tmp_path / "a").write_bytes(gzip.compress(tar([*files, ("blobs/sha256/" + "0" * 64, bytes(20 << 20))])))
-    monkeypatch.setattr(archive_module, "EXPANSION", ExpansionLimits(ratio=100, ratio_from_bytes=4 << 20))
+    monkeypatch.setattr(members_module, "EXPANSION", ExpansionLimits(ratio=100, ratio_from_bytes=4 << 20))
     with pytest.raises(LimitExceededError, match="for each compressed byte"):
         parse_image_name(f"oci-archive:{tmp_path}/a").new_image_source()
-    monkeypatch.setattr(archive_module, "_MEMBERS", TarLimits(members=3))
+    monkeypatch.setattr(members_module, "_MEMBERS", TarLimits(members=3))
     (tmp_path / "a").write_bytes(tar(files))
     with pytest.raises(LimitExceededError, match="members of a tar file: limit 3"):
         parse_image_name(f"oci-archive:{tmp_path}/a").new_image_source()

@@ -16,6 +16,8 @@ To care for one in a directory: :func:`fsck`, :func:`gc`, :func:`stat`, :func:`t
 * :mod:`~ocikit.image.layout.problems`, :mod:`~ocikit.image.layout.survey`, :mod:`~ocikit.image.layout.hashing` and
   :mod:`~ocikit.image.layout.repair`: what can be wrong, how it is found, and put right.
 * :mod:`~ocikit.image.layout.archive`: a layout in a tar file, read in place or in one pass, written in one go.
+* :mod:`~ocikit.image.layout.removal`: which blobs go with an image that is deleted.
+* :mod:`~ocikit.image.layout.archive`: a layout in a tar file, on :mod:`ocikit.image.archive`.
 
 Nothing here knows transports or references; those are made from this in :mod:`ocikit.image.transports`.
 """

@@ -15,14 +15,27 @@ from ocikit.errors import InvalidReferenceError, TransportError
 from ocikit.image.types import ImageReference
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ocikit.image.types import ImageTransport, SystemContext
 
-__all__ = ["delete", "get", "image_name", "list_names", "parse_image_name", "register", "unregister"]
+__all__ = [
+    "archive_reference",
+    "delete",
+    "get",
+    "image_name",
+    "list_names",
+    "parse_image_name",
+    "register",
+    "unregister",
+]
 
 # Each transport and the module of this room whose TRANSPORT it is.
 _HOMES: Final = {
     "containers-storage": "containers_storage",
     "dir": "directory",
+    "docker-archive": "docker_archive",
+    "docker-daemon": "docker_daemon",
     "oci": "oci",
     "oci-archive": "oci_archive",
     "tarball": "tarball",
@@ -31,8 +44,6 @@ _HOMES: Final = {
 _ELSEWHERE: Final = {
     "atomic": "it is deprecated everywhere",
     "docker": "registries are not reached yet; copy the image to an oci: layout or oci-archive: file first",
-    "docker-archive": "copy the image to an oci: layout or oci-archive: file first",
-    "docker-daemon": "there is no daemon behind this; save the image and copy it to an oci: layout first",
     "ostree": "it is gone everywhere",
     "sif": "copy the image to an oci: layout first",
 }
@@ -161,6 +172,29 @@ def as_reference(image: str | ImageReference) -> ImageReference:
             f"found {type(image).__name__}"
         )
     return image
+
+
+def archive_reference(transport: str, file: object, name: str | None = None) -> ImageReference:
+    """Return a reference to an image in an open file object, to be read or to be written.
+
+    A source reads it, in place when it stands at the start of a regular file, else to its end; it needs no more
+    than ``read``. A destination writes it at commit, and needs no more than ``write``. It is never closed. Of a
+    policy only the default of the transport applies to it.
+
+    Args:
+        transport: ``oci-archive`` or ``docker-archive``.
+        file: The file object, for bytes.
+        name: The name of the image; None for the only one, or for none.
+
+    Raises:
+        InvalidReferenceError: The transport has no archives, or the name is outside its grammar.
+    """
+    found = get(transport)
+    # The class cannot be imported here before a transport is: what is in a table is loaded when it is asked for.
+    make: Callable[[object, str | None], ImageReference] | None = getattr(found, "file_reference", None)
+    if make is None:
+        raise InvalidReferenceError(f"{transport}: images of this transport are not kept in single files")
+    return make(file, name)
 
 
 def image_name(reference: ImageReference) -> str:

@@ -1,37 +1,41 @@
 """Transport ``oci-archive``: an image in a layout in a tar file, ``oci-archive:file[:name]``.
 
-The path ends at the first colon. Read are tar files plain or compressed, recognised by their content. Written are
-plain ones, as skopeo does: the layers in them are compressed already, and a plain archive is read in place.
+The path ends at the first colon; ``-`` is standard input or output. Read are tar files plain or compressed,
+recognised by their content. Written are plain ones, as skopeo does, unless a compression is asked for: the layers in
+them are compressed already, and a plain archive is read in place.
 An archive that is there is replaced; images are never added to one, or deleted from it.
 """
 
 from __future__ import annotations
 
-import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
-from ocikit.errors import InvalidReferenceError, LayoutError, NotSupportedError
-from ocikit.image.layout.archive import ArchiveReader, Region, Spool, write_archive
+from ocikit.errors import InvalidReferenceError, NotSupportedError
+from ocikit.image.layout.archive import ArchiveReader, LayoutArchiveWriter
 from ocikit.image.layout.blobs import blob_name
-from ocikit.image.layout.index import LayoutIndex
+from ocikit.image.layout.names import is_name
+from ocikit.image.transports._archive_file import (
+    ArchiveFileReference,
+    ArchiveTransport,
+    opened,
+    place,
+    temporary_directory,
+)
 from ocikit.image.transports._layout_image import LayoutDestination, LayoutSource, split_reference
-from ocikit.image.transports._paths import PathReference, resolve, validate_scope
-from ocikit.image.types import BlobInfo, ImageTransport
-from ocikit.spec import IMAGE_INDEX_FILE, IMAGE_LAYOUT_FILE, IMAGE_LAYOUT_VERSION, Digest, ImageLayout
+from ocikit.image.transports._paths import validate_scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ocikit.image.types import ByteStream, SystemContext
+    from ocikit.image.types import BlobInfo, ByteStream, ImageTransport, SystemContext
     from ocikit.spec import Descriptor
 
 __all__ = ["TRANSPORT", "ArchiveReference"]
 
 
-class _Transport(ImageTransport):
+class _Transport(ArchiveTransport):
     @property
     def name(self) -> str:
         return "oci-archive"
@@ -42,7 +46,12 @@ class _Transport(ImageTransport):
             raise InvalidReferenceError(
                 f"{reference!r}: images in an archive have names, not positions such as {name!r}"
             )
-        return ArchiveReference(path=path, resolved=resolve(path, reference), name=name)
+        return ArchiveReference(**place(path, reference), name=name)
+
+    def file_reference(self, file: object, name: str | None) -> ArchiveReference:
+        if name is not None and not is_name(name):
+            raise InvalidReferenceError(f"{name!r} is no name of an image in a layout")
+        return ArchiveReference(**opened(file), name=name)
 
     def validate_policy_configuration_scope(self, scope: str) -> None:
         validate_scope(scope)
@@ -53,12 +62,13 @@ TRANSPORT: Final = _Transport()
 
 
 @frozen(kw_only=True)
-class ArchiveReference(PathReference):
+class ArchiveReference(ArchiveFileReference):
     """An image in an archive of a layout.
 
     Attributes:
-        path: The file, as it was written.
+        path: The file, as it was written; ``-`` for standard input and output.
         resolved: The file, absolute and without symbolic links: what is opened.
+        stream: An open file object in place of a file.
         name: The name of the image; None for the only one, or for none.
     """
 
@@ -75,14 +85,12 @@ class ArchiveReference(PathReference):
         return f"{self.path}:{self.name}" if self.name is not None else self.path
 
     def new_image_source(self, sys: SystemContext | None = None) -> LayoutSource:
-        """See :class:`ImageReference`."""
-        return LayoutSource(self, ArchiveReader(self.resolved, _temporary(sys)), self.name, None)
+        """See :class:`ImageReference`. A stream is read to its end."""
+        archive = ArchiveReader(self.origin(), temporary_directory(sys), where=self.resolved)
+        return LayoutSource(self, archive, self.name, None)
 
     def new_image_destination(self, sys: SystemContext | None = None) -> LayoutDestination:
-        """See :class:`ImageReference`. Nothing is written beside the file before commit."""
-        place = Path(self.resolved)
-        if place.exists() and not place.is_file():
-            raise LayoutError(f"{self}: something is there that is no file, and is not replaced")
+        """See :class:`ImageReference`. A stream is written at commit, and not before."""
         return _Destination(self, sys)
 
     def delete_image(self, sys: SystemContext | None = None) -> None:
@@ -95,35 +103,32 @@ class ArchiveReference(PathReference):
         raise NotSupportedError(f"{self}: images are not deleted from archives; remove the file")
 
 
-def _temporary(sys: SystemContext | None) -> str | None:
-    return sys.big_files_temporary_dir if sys is not None else None
-
-
 class _Destination(LayoutDestination):
     def __init__(self, reference: ArchiveReference, sys: SystemContext | None) -> None:
         super().__init__(reference, reference.name, sys)
-        self._path = reference.resolved
-        self._mtime = sys.destination_timestamp if sys is not None else 0
-        self._spool = Spool(_temporary(sys))
-        self._blobs: dict[Digest, Region] = {}
-        self._lock = threading.Lock()
+        self._archive = LayoutArchiveWriter(
+            reference.target(sys, replace=True),
+            mtime=sys.destination_timestamp if sys is not None else 0,
+            temporary_directory=temporary_directory(sys),
+        )
 
     def try_reusing_blob(self, info: BlobInfo, *, can_substitute: bool = False) -> BlobInfo | None:
         del can_substitute  # which other blob has the same content is not recorded in a layout
-        with self._lock:
-            region = self._blobs.get(info.digest) if info.digest is not None else None
-        if region is None or 0 <= info.size != region.size:
+        size = self._archive.size(info.digest) if info.digest is not None else None
+        if size is None or 0 <= info.size != size:
+            # Blobs are asked for in the order of the manifests, and put by whichever thread is first. One that is to
+            # be compressed will be another.
+            if size is None and not self._compress:
+                self._archive.announce(info)
             return None
-        return evolve(info, size=region.size)
+        return evolve(info, size=size)
 
     def close(self) -> None:
-        self._spool.close()
+        self._archive.close()
 
     def _store(self, stream: ByteStream, info: BlobInfo) -> BlobInfo:
-        digest, region = self._spool.put(stream, info, blob_name(info, str(self._reference)))
-        with self._lock:
-            self._blobs[digest] = region
-        return evolve(info, digest=digest, size=region.size)
+        digest, size = self._archive.put(stream, info, blob_name(info, str(self._reference)))
+        return evolve(info, digest=digest, size=size)
 
     def _publish(self, descriptor: Descriptor | None, name: str | None, referrers: Sequence[Descriptor]) -> None:
         if descriptor is None:
@@ -131,12 +136,4 @@ class _Destination(LayoutDestination):
                 f"{self._reference}: nothing is added to an archive that is there; copy the image to an oci: layout, "
                 "add to it there, and copy it with its referrers to a new archive"
             )
-        index = LayoutIndex.empty(self._path)
-        index.put(descriptor, name)
-        for referrer in referrers:
-            index.put_referrer(referrer)
-        documents = {
-            IMAGE_LAYOUT_FILE: ImageLayout(image_layout_version=IMAGE_LAYOUT_VERSION).to_json(),
-            IMAGE_INDEX_FILE: index.to_bytes(),
-        }
-        write_archive(self._path, documents, self._blobs, mtime=self._mtime)
+        self._archive.commit(descriptor, name, referrers)

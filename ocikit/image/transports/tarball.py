@@ -28,8 +28,9 @@ from ocikit.errors import (
     ManifestError,
     NotSupportedError,
 )
+from ocikit.image.archive.members import EXPANSION, EXPANSION_BYTES
+from ocikit.image.archive.regions import Pieces, Region, Spool
 from ocikit.image.compression import Compression, DecompressedStream
-from ocikit.image.layout.archive import EXPANSION, EXPANSION_BYTES, Region, Spool
 from ocikit.image.platform import wanted_platforms
 from ocikit.image.tar import TarReader
 from ocikit.image.transports._paths import resolve
@@ -195,7 +196,7 @@ class _Hashed:
 class _Layer:
     """One file as a layer."""
 
-    region: Region
+    region: Region | Pieces
     what: str
     descriptor: Descriptor
     diff_id: Digest
@@ -206,7 +207,7 @@ class _Layer:
         return DecompressedStream(stream, limits=EXPANSION, what=self.what) if self.is_decompressed else stream
 
 
-def _measure(region: Region, what: str) -> _Layer:
+def _measure(region: Region | Pieces, what: str) -> _Layer:
     """Read a file to know what it is as a layer."""
     with (
         _Hashed(region.open(what), what) as stored,
@@ -281,7 +282,7 @@ class _Source(ImageSource):
     def close(self) -> None:
         self._stack.close()
 
-    def _region(self, path: str, stack: contextlib.ExitStack, sys: SystemContext | None) -> tuple[Region, str]:
+    def _region(self, path: str, stack: contextlib.ExitStack, sys: SystemContext | None) -> tuple[Region | Pieces, str]:
         if path == _STDIN:
             return self._spooled(stack, sys), "standard input"
         file = stack.enter_context(OpenFile(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)))
@@ -290,14 +291,14 @@ class _Source(ImageSource):
             raise LayoutError(f"{path}: expected a tar file, found something else; standard input is named -")
         return Region(file.fd, 0, status.st_size), path
 
-    def _spooled(self, stack: contextlib.ExitStack, sys: SystemContext | None) -> Region:
+    def _spooled(self, stack: contextlib.ExitStack, sys: SystemContext | None) -> Pieces:
         stdin = getattr(_sys.stdin, "buffer", None)
         if stdin is None:
             raise LayoutError(f"{self._reference}: there is no standard input that gives bytes")
         spool = Spool(sys.big_files_temporary_dir if sys is not None else None)
         stack.callback(spool.close)
-        _, region = spool.put(_Hashed(stdin, "standard input"), BlobInfo(), "standard input")
-        return region
+        _, pieces = spool.put(_Hashed(stdin, "standard input"), BlobInfo(), "standard input")
+        return pieces
 
 
 def _created(seconds: int) -> Timestamp:
