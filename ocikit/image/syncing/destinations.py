@@ -293,16 +293,18 @@ class _Each(_Layouts):
             _remove_name(path, extra.reference, sys)
             return
         with _fs.Descriptor(os.open(self._directory, _fs.DIRECTORY)) as parent:
-            # What somebody left who was killed just here.
+            # What somebody left who was killed just here; somebody else may be at it, too.
             for name in os.listdir(parent.fd):
                 if name.startswith(_GONE):
-                    _fs.remove_tree(name, dir_fd=parent.fd)
+                    with contextlib.suppress(OSError):
+                        _fs.remove_tree(name, dir_fd=parent.fd)
             gone = _GONE + secrets.token_hex(8)
             # An image is there or it is not: half of one is nowhere to be seen.
             with self._alone(path, sys):
                 os.rename(Path(path).name, gone, src_dir_fd=parent.fd, dst_dir_fd=parent.fd)
             _fs.fsync_directory(parent.fd)
-            _fs.remove_tree(gone, dir_fd=parent.fd)
+            with contextlib.suppress(FileNotFoundError):
+                _fs.remove_tree(gone, dir_fd=parent.fd)
 
     def _alone(self, path: str, sys: SystemContext | None) -> AbstractContextManager[object]:
         """Wait until nobody else has the place open."""

@@ -21,7 +21,7 @@ from ocikit.image.syncing.results import SyncedImage, SyncOutcome, SyncReport
 from ocikit.image.syncing.sources import MAX_IMAGES, Unreadable, find_images, path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Collection, Generator, Iterable
     from pathlib import Path
 
     from ocikit.image.copy import CopyPlan, ProgressEvent
@@ -105,7 +105,8 @@ def sync(
 
     Raises:
         PolicyNotFoundError: No policy was given and the system has none.
-        InvalidReferenceError: A place is no image name, or a name is not possible at the destination.
+        InvalidReferenceError: A place is no image name. With ``on_error="stop"``: a name is not possible at the
+            destination; nothing was copied.
         AmbiguousImageError: Two images would replace each other; nothing was copied.
         ImageNotFoundError: With ``delete_extra`` the source has no images, so that all at the destination would go.
         NotSupportedError: Places such as ``dest`` hold one image each.
@@ -138,11 +139,10 @@ def sync(
     return SyncReport(images=tuple(done.entries), ignored=listing.ignored, dry_run=dry_run)
 
 
-def _check_deletion(choices: Iterable[Choice], target: Destination) -> None:
-    sources = [one.source for one in choices if not isinstance(one, Unreadable)]
-    if not sources:
+def _check_deletion(choices: tuple[Choice, ...], target: Destination) -> None:
+    if not choices:
         raise ImageNotFoundError("the source has no images: with delete_extra all images at the destination would go")
-    for reference in sources:
+    for reference in (one.source for one in choices if not isinstance(one, Unreadable)):
         path = path_of(reference)
         if path is not None and target.path is not None and f"{path}/".startswith(f"{target.path}/"):
             raise ValueError(f"delete_extra: {reference} is at the destination itself, where it would be deleted")
@@ -209,7 +209,7 @@ class _Sync:
         self._max_images = max_images
         self._ended_by: BaseException | None = None
         self._replaced: list[tuple[ImageReference, Digest]] = []
-        self._planned: set[Digest] = set()
+        self._planned: set[tuple[str | None, Digest]] = set()
         blobs = options.concurrent_blob_copies_semaphore
         if blobs is None and max_images > 1:
             blobs = threading.Semaphore(options.max_parallel)
@@ -305,13 +305,14 @@ class _Sync:
     def _bytes(self, planned: CopyPlan) -> tuple[int, int]:
         """Return what would be copied and reused; what an image before brings to the same layout is there by then."""
         moved, reused = planned.bytes_to_copy, planned.bytes_reused
+        layout = path_of(planned.destination)
         if planned.destination.transport.name != "oci":
             return moved, reused
         with self._telling:
             for blob in planned.blobs:
-                if blob.outcome in _MOVED and blob.source_digest in self._planned:
+                if blob.outcome in _MOVED and (layout, blob.source_digest) in self._planned:
                     moved, reused = moved - max(blob.size, 0), reused + max(blob.size, 0)
-                self._planned.add(blob.source_digest)
+                self._planned.add((layout, blob.source_digest))
         return moved, reused
 
     def _event(self, event: ProgressEvent) -> None:
@@ -331,10 +332,9 @@ class _Sync:
 
     def delete(self, choices: tuple[Choice, ...], done: _Entries) -> None:
         """Delete what is there too much, if nothing failed; else say that it stays."""
-        sys, target = self._options.destination_ctx, self._target
-        kept = {one for choice in choices for one in _kept(choice, target)}
+        kept = {one for choice in choices for one in _kept(choice, self._target)}
         failed = any(one.outcome is SyncOutcome.FAILED for one in done.entries)
-        for extra in [*target.extras(kept, sys)]:
+        for extra in self._extras(kept, done):
             if failed:
                 done.add(_skipped(None, extra.reference, "not deleted, as something else failed"))
             else:
@@ -342,16 +342,26 @@ class _Sync:
         for reference, digest in self._replaced if not failed else ():
             self._settle(done, reference, partial(self._forget, reference, digest))
 
+    def _extras(self, kept: Collection[ImageReference], done: _Entries) -> tuple[Extra, ...]:
+        try:
+            return tuple(self._target.extras(kept, self._options.destination_ctx))
+        except (OCIKitError, OSError) as error:
+            self._fail(done, None, error)
+            return ()
+
     def _settle(self, done: _Entries, reference: ImageReference, action: Callable[[], str | None]) -> None:
         try:
             reason = action()
         except (OCIKitError, OSError) as error:
-            done.add(_failed(None, reference, error))
-            if self._stops:
-                raise _noted(error, done.entries[-1], done.entries) from None
+            self._fail(done, reference, error)
         else:
             if reason is not None:
                 done.add(SyncedImage(source=None, destination=reference, outcome=SyncOutcome.DELETED, reason=reason))
+
+    def _fail(self, done: _Entries, reference: ImageReference | None, error: Exception) -> None:
+        done.add(_failed(None, reference, error))
+        if self._stops:
+            raise _noted(error, done.entries[-1], done.entries)
 
     def _delete(self, extra: Extra) -> str:
         if not self._dry_run:
@@ -406,5 +416,7 @@ def _noted(error: Exception, entry: SyncedImage, done: Iterable[SyncedImage]) ->
     there = [str(one.destination) for one in done if one.outcome in {SyncOutcome.COPIED, SyncOutcome.UNCHANGED}]
     more = f" and {len(there) - _NAMES_SHOWN} more" if len(there) > _NAMES_SHOWN else ""
     names = ", ".join(there[:_NAMES_SHOWN]) or "nothing"
-    error.add_note(f"while synchronising {entry.source or entry.destination}; there until then: {names}{more}")
+    error.add_note(
+        f"while synchronising {entry.source or entry.destination or 'the destination'}; there until then: {names}{more}"
+    )
     return error

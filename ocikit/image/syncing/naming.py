@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 
-from ocikit.errors import AmbiguousImageError
+from ocikit.errors import AmbiguousImageError, InvalidReferenceError
 from ocikit.image.syncing.sources import Unreadable
 
 if TYPE_CHECKING:
@@ -89,7 +89,6 @@ class Naming:
             reference: Makes the reference at the destination of a name.
 
         Raises:
-            InvalidReferenceError: The destination can have no image of a name.
             Exception: Whatever a callable of the caller raised.
         """
         for one in found:
@@ -103,7 +102,7 @@ class Naming:
                 yield Unwanted(source=one.image.reference, names=names, reason=reason)
                 continue
             for name in names:
-                yield Wanted(source=one.image.reference, destination=reference(name))
+                yield _possible(one.image.reference, name, reference)
 
     def _reason(self, image: FoundImage) -> str | None:
         if self._is_included is not None and not self._is_included(image):
@@ -117,6 +116,13 @@ class Naming:
             return offer.names
         name = self._rename(offer.image) if self._rename is not None else offer.image.name
         return () if name is None else (f"{self._prefix}{name}",)
+
+
+def _possible(source: ImageReference, name: str, reference: Callable[[str], ImageReference]) -> Wanted | Unreadable:
+    try:
+        return Wanted(source=source, destination=reference(name))
+    except InvalidReferenceError as error:
+        return Unreadable(place=source, error=error)
 
 
 def _selects(selector: Selector) -> Callable[[FoundImage], bool]:

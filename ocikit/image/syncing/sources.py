@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import evolve, field, frozen
 
@@ -41,7 +41,7 @@ __all__ = [
 #: What may name a place: an image name, a path, a reference.
 Place: TypeAlias = str | os.PathLike[str] | ImageReference
 #: What may be a source: a place; several; images with the names that they get.
-Source: TypeAlias = Place | Iterable[Place] | Mapping[str | ImageReference, str | Iterable[str] | None]
+Source: TypeAlias = Place | Iterable[Place] | Mapping[Any, str | Iterable[str] | None]
 
 #: How many images, and things that are none, one call goes through.
 MAX_IMAGES: Final = 100_000
@@ -65,10 +65,10 @@ class Offer:
 
 @frozen(kw_only=True)
 class Unreadable:
-    """A place that could not be read.
+    """A place that could not be read, or an image that can have no place.
 
     Attributes:
-        place: The place.
+        place: The place, or the image.
         error: Why.
     """
 
@@ -141,7 +141,7 @@ class _Finder:
         else:
             raise TypeError(f"source: expected a place, several, or a mapping, found {type(source).__name__}")
 
-    def _pair(self, place: str | ImageReference, names: str | Iterable[str] | None) -> Iterator[Found]:
+    def _pair(self, place: Place, names: str | Iterable[str] | None) -> Iterator[Found]:
         found = [*self._place(place)]
         if names is None:
             yield from found
@@ -241,10 +241,13 @@ def _nothing(path: Path) -> Exception:
 
 def _images_of(reference: ImageReference, sys: SystemContext | None) -> Iterator[FoundImage]:
     """Yield the images of the place that a reference names, or the one image that it names."""
+    transport: object = reference.transport
     if isinstance(reference, LayoutReference) and reference.name is None and reference.position is None:
         yield from images_listed(Path(reference.path), sys, is_layout=True)
     elif isinstance(reference, ArchiveReference) and reference.name is None:
         yield from images_listed(Path(reference.path), sys, is_layout=False)
+    elif isinstance(transport, PlaceTransport):
+        yield from transport.list_images(reference.string_within_transport, sys)
     else:
         yield FoundImage(reference=reference, name=_own_name(reference))
 
