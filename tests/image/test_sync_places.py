@@ -15,6 +15,7 @@ import pytest
 from builders import Store, check_layout, manifest_at, names_in, skopeo_digest
 from hypothesis import given
 from hypothesis import strategies as st
+from stores import fill, specifier
 
 from ocikit.errors import InvalidReferenceError, LayoutError
 from ocikit.image import FoundImage, ImageReference, ImageTransport, PlaceTransport, Policy, parse_image_name, sync
@@ -25,6 +26,8 @@ from ocikit.image.transports.directory import DirectoryReference
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ocikit.image import SyncReport
+
 ANY = Policy.insecure_accept_anything()
 
 
@@ -32,6 +35,11 @@ def image(content: str) -> tuple[Store, dict[str, Any]]:
     """Return a store with an image of one file, and its descriptor."""
     store = Store()
     return store, store.image({"file": content.encode()}, platform=False)
+
+
+def outcomes_of(report: SyncReport) -> list[str]:
+    """Return what became of each image, in order."""
+    return [str(one.outcome) for one in report.images]
 
 
 def inbox(path: Path) -> dict[str, str]:
@@ -89,6 +97,41 @@ def test_what_arrives_is_no_source(tmp_path: Path) -> None:
         report = sync(ANY, source=tmp_path / "in", dest=tmp_path / "in" / "zz")
         assert [str(one.outcome) for one in report.images] == [outcome] * len(expected)
     assert tmp_path / "in" / "zz" in report.ignored
+
+
+def test_an_archive_is_opened_once(tmp_path: Path) -> None:
+    """All images of an archive come from the file as it was when the first one was copied, though it goes meanwhile."""
+    store = Store()
+    tops = {f"app:{n}": store.image({"n": b"%d" % n}, platform=False) for n in range(4)}
+    archive = store.archive(tmp_path / "in.tar.gz", tops, compress="gzip")
+    report = sync(ANY, source=archive, dest=tmp_path / "out", progress=lambda _: archive.unlink(missing_ok=True))
+    assert [str(one.digest) for one in report.images] == [top["digest"] for top in tops.values()]
+    check_layout(tmp_path / "out")
+
+
+def test_archives_into_where_they_are(tmp_path: Path) -> None:
+    """A directory of places is not filled from itself: it would have more images every time."""
+    inbox(tmp_path / "in")
+    before = sorted(os.listdir(tmp_path / "in"))
+    with pytest.raises(LayoutError, match="the destination itself"):
+        sync(ANY, source=tmp_path / "in", dest=tmp_path / "in", into="oci-archive")
+    assert sorted(os.listdir(tmp_path / "in")) == before
+
+
+def test_a_store(tmp_path: Path) -> None:
+    """All images of a store of podman, under their names there; one by its name; and what is no store is an error."""
+    store, top = image("of a store")
+    store.layout(tmp_path / "in", {"x": top})
+    for name in ("localhost/app:1", "localhost/app:2"):
+        fill(tmp_path, "vfs", f"oci:{tmp_path}/in:x", name)
+    place = f"containers-storage:{specifier(tmp_path, 'vfs')}"
+    report = sync(ANY, source=place, dest=tmp_path / "out")
+    assert sorted(names_in(tmp_path / "out")) == ["localhost/app:1", "localhost/app:2"]
+    assert outcomes_of(report) == ["copied"] * 2
+    report = sync(ANY, source=f"{place}localhost/app:2", dest=tmp_path / "one")
+    assert names_in(tmp_path / "one") == ["localhost/app:2"]
+    report = sync(ANY, source="containers-storage:[vfs@/proc/nowhere]", dest=tmp_path / "no", on_error="continue")
+    assert [one.source for one in report.failed] == ["containers-storage:[vfs@/proc/nowhere]"]
 
 
 @pytest.mark.parametrize("into", FORMS)

@@ -15,6 +15,7 @@ from ocikit.errors import ImageNotFoundError, InvalidReferenceError, LimitExceed
 from ocikit.image.copy import BlobOutcome, CopyOptions, CopyResult, image, plan
 from ocikit.image.policy import policy_context
 from ocikit.image.syncing.destinations import Extra, destination_of
+from ocikit.image.syncing.lending import Archives
 from ocikit.image.syncing.naming import Naming, Unwanted, Wanted, without_collisions
 from ocikit.image.syncing.presence import presence
 from ocikit.image.syncing.results import SyncedImage, SyncOutcome, SyncReport
@@ -108,6 +109,7 @@ def sync(
         InvalidReferenceError: A place is no image name. With ``on_error="stop"``: a name is not possible at the
             destination; nothing was copied.
         AmbiguousImageError: Two images would replace each other; nothing was copied.
+        LayoutError: A directory is source and destination, or images at the destination would have no names.
         ImageNotFoundError: With ``delete_extra`` the source has no images, so that all at the destination would go.
         NotSupportedError: Places such as ``dest`` hold one image each.
         LimitExceededError: There are too many images.
@@ -209,6 +211,7 @@ class _Sync:
         self._max_images = max_images
         self._ended_by: BaseException | None = None
         self._replaced: list[tuple[ImageReference, Digest]] = []
+        self._archives = Archives((), options.source_ctx)
         self._planned: set[tuple[str | None, Digest]] = set()
         blobs = options.concurrent_blob_copies_semaphore
         if blobs is None and max_images > 1:
@@ -221,7 +224,9 @@ class _Sync:
         """Copy what is wanted, and add an entry for everything."""
         if not self._dry_run and any(isinstance(one, Wanted) for one in choices):
             self._target.prepare()
-        with contextlib.closing(self._all(choices)) as results:
+        sources = [one.source for one in choices if isinstance(one, Wanted)]
+        self._archives = Archives(sources, self._options.source_ctx)
+        with contextlib.closing(self._archives), contextlib.closing(self._all(choices)) as results:
             for one in results:
                 done.add(one.entry)
                 if one.entry.error is not None and self._stops:
@@ -254,7 +259,8 @@ class _Sync:
         if self._stop.is_set():
             return _Done(entry=_skipped(choice.source, choice.destination, "something else failed before"))
         try:
-            return self._planned_copy(choice) if self._dry_run else self._copied(choice)
+            with self._archives.source(choice.source) as source:
+                return self._planned_copy(choice, source) if self._dry_run else self._copied(choice, source)
         except _StoppedError:
             return _Done(entry=_skipped(choice.source, choice.destination, "something else failed meanwhile"))
         except (OCIKitError, OSError) as error:
@@ -264,12 +270,12 @@ class _Sync:
                 self._stop.set()
             return _Done(entry=_failed(choice.source, choice.destination, error))
 
-    def _copied(self, wanted: Wanted) -> _Done:
+    def _copied(self, wanted: Wanted, source: ImageReference) -> _Done:
         before = presence(wanted.destination, self._options.destination_ctx)
         options = evolve(
             self._options, optimize_destination_image_already_exists=before is not None and before.is_whole
         )
-        result = image(self._context, dest=wanted.destination, src=wanted.source, options=options)
+        result = image(self._context, dest=wanted.destination, src=source, options=options)
         outcome = SyncOutcome.UNCHANGED if _was_there(result, before) else SyncOutcome.COPIED
         _log.info("%s is %s as %s (%s)", wanted.source, outcome, wanted.destination, result.digest)
         entry = SyncedImage(
@@ -284,11 +290,11 @@ class _Sync:
         is_replaced = before is not None and before.digest != result.digest
         return _Done(entry=entry, replaced=(wanted.destination, before.digest) if before and is_replaced else None)
 
-    def _planned_copy(self, wanted: Wanted) -> _Done:
+    def _planned_copy(self, wanted: Wanted, source: ImageReference) -> _Done:
         before = presence(wanted.destination, self._options.destination_ctx)
         with self._target.rehearsal(wanted.destination) as destination:
-            planned = plan(self._context, dest=destination, src=wanted.source, options=self._options)
-        planned = evolve(planned, destination=wanted.destination)
+            planned = plan(self._context, dest=destination, src=source, options=self._options)
+        planned = evolve(planned, source=wanted.source, destination=wanted.destination)
         is_there = before is not None and before.is_whole and _would_stay(planned, before)
         moved, reused = (0, planned.bytes_to_copy + planned.bytes_reused) if is_there else self._bytes(planned)
         entry = SyncedImage(
@@ -402,7 +408,9 @@ def _reference(target: Destination, name: str) -> ImageReference | None:
     return None
 
 
-def _failed(source: ImageReference | Path | None, destination: ImageReference | None, error: Exception) -> SyncedImage:
+def _failed(
+    source: ImageReference | Path | str | None, destination: ImageReference | None, error: Exception
+) -> SyncedImage:
     _log.warning("%s is not synchronised: %s", source if source is not None else destination, error)
     return SyncedImage(source=source, destination=destination, outcome=SyncOutcome.FAILED, error=error)
 

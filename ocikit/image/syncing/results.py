@@ -38,7 +38,8 @@ class SyncedImage:
     """An image and what became of it, or would.
 
     Attributes:
-        source: Where it was; the path of a place that could not be read; None for what the source does not have.
+        source: Where it was; the path or the name of a place that could not be read; None for what the source does not
+            have.
         destination: Where it is now, or would be, or was; None when that is not known.
         outcome: What became of it.
         digest: The digest of its manifest at the destination; None when it is not there, or nobody looked.
@@ -50,7 +51,7 @@ class SyncedImage:
         reason: Why nothing was done, or why it was deleted.
     """
 
-    source: ImageReference | Path | None
+    source: ImageReference | Path | str | None
     destination: ImageReference | None
     outcome: SyncOutcome
     digest: Digest | None = None

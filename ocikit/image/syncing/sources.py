@@ -72,7 +72,7 @@ class Unreadable:
         error: Why.
     """
 
-    place: ImageReference | Path
+    place: ImageReference | Path | str
     error: Exception
 
 
@@ -103,7 +103,8 @@ def find_images(source: Source, sys: SystemContext | None, *, avoided: str | Non
         scoped: Whether the name of the place stands before the name of each image.
 
     Raises:
-        InvalidReferenceError: An image name is malformed, or an image has no name and none can be made.
+        InvalidReferenceError: An image name is malformed.
+        LayoutError: A directory of places is where the images go.
         AmbiguousImageError: A mapping gives one name to a place with several images.
         LimitExceededError: There are more than :data:`MAX_IMAGES`.
         TypeError: The source is none of what it can be.
@@ -174,7 +175,7 @@ class _Finder:
         except (OCIKitError, OSError) as error:
             if isinstance(error, InvalidReferenceError):
                 raise
-            yield Unreadable(place=transport.parse_reference(rest), error=error)
+            yield Unreadable(place=name, error=error)
         else:
             yield from self._offers(found)
 
@@ -197,6 +198,8 @@ class _Finder:
             yield Unreadable(place=path, error=error)
         else:
             yield from self._offers(found)
+            if names and self._avoided == Path(os.path.realpath(path)):
+                raise LayoutError(f"{path}: the source is the destination itself; choose another directory")
             for name in names:
                 yield from self._child(path / name)
 
@@ -222,7 +225,7 @@ class _Finder:
         for image in found:
             try:
                 yield Offer(image=evolve(image, name=self._name(image)))
-            except LayoutError as error:
+            except (InvalidReferenceError, LayoutError) as error:
                 yield Unreadable(place=image.reference, error=error)
 
     def _name(self, image: FoundImage) -> str:
