@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from builders import Store, check_layout, manifest_at, names_in, skopeo_digest
+from builders import OCI_MANIFEST, Store, check_layout, digest_of, manifest_at, names_in, skopeo_digest
 
 from ocikit.errors import (
     AmbiguousImageError,
@@ -19,7 +20,18 @@ from ocikit.errors import (
     OCIKitError,
     PolicyRequirementError,
 )
-from ocikit.image import FoundImage, Policy, SyncedImage, SyncOutcome, SyncReport, copy, sync
+from ocikit.image import (
+    BlobInfo,
+    FoundImage,
+    Policy,
+    SyncedImage,
+    SyncOutcome,
+    SyncReport,
+    copy,
+    parse_image_name,
+    referrers,
+    sync,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,6 +166,33 @@ def test_new_signatures_are_news(tmp_path: Path) -> None:
     (source / "signature-1").unlink()
     sync(ANY, **arguments)
     assert not (tmp_path / "out" / "app" / "signature-1").exists()
+
+
+@pytest.mark.parametrize("into", ["one", "oci", "oci-archive", "dir"])
+def test_new_referrers_are_news(into: Any, tmp_path: Path) -> None:
+    """Asked for, what refers to an image is brought along, also when the image is there; names of lists of it stay."""
+    store = Store()
+    top = store.image({"a": b"a"}, platform=False)
+    store.layout(tmp_path / "in", {"app:1": top})
+    options = copy.CopyOptions(referrers=True)
+    arguments: dict[str, Any] = {"source": tmp_path / "in", "dest": tmp_path / "out", "into": into, "options": options}
+    assert outcomes(sync(ANY, **arguments)) == ["copied"]
+    assert outcomes(sync(ANY, **arguments)) == ["unchanged"]
+    with parse_image_name(f"oci:{tmp_path}/in:app:1").new_image_destination() as writing:
+        writing.put_blob(io.BytesIO(b"{}"), BlobInfo())
+        empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest_of(b"{}"), "size": 2}
+        document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": empty, "layers": [], "subject": top}
+        writing.put_referrer(json.dumps(document).encode())
+        writing.commit()
+    assert outcomes(sync(ANY, **arguments, dry_run=True)) == ["copied"]
+    report = sync(ANY, **arguments)
+    assert outcomes(report) == ["copied"]
+    (one,) = report.images
+    assert one.destination is not None
+    assert len(referrers(one.destination)) == 1
+    for last in (sync(ANY, **arguments, dry_run=True), sync(ANY, **arguments, delete_extra=True)):
+        assert outcomes(last) == ["unchanged"]
+    assert len(referrers(one.destination)) == 1
 
 
 @pytest.mark.parametrize("several", [1, 3])

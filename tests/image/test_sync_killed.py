@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ANY = Policy.insecure_accept_anything()
-KILLS = int(os.environ.get("OCIKIT_KILLS", "3"))
+KILLS = int(os.environ.get("OCIKIT_KILLS", "2"))
 IMAGES = 12
 
 PROGRAM = """

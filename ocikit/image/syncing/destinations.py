@@ -20,13 +20,14 @@ from ocikit import _fs
 from ocikit.errors import InvalidReferenceError, LayoutError, NotSupportedError, OCIKitError
 from ocikit.image import transports
 from ocikit.image.found import PlaceTransport
+from ocikit.image.layout.index import fallback_subject
 from ocikit.image.layout.locks import hold
+from ocikit.image.layout.names import is_name
 from ocikit.image.layout.removal import delete_image
 from ocikit.image.layout.store import Access, Layout
 from ocikit.image.listing import list_images
 from ocikit.image.recognition import images_in, is_unfinished, tidied
 from ocikit.image.syncing.sources import is_image_name, path_of
-from ocikit.image.transports._layout_image import is_name
 from ocikit.image.transports.directory import DirectoryReference
 from ocikit.image.transports.oci import LayoutReference
 from ocikit.image.transports.oci_archive import ArchiveReference
@@ -200,8 +201,12 @@ class _OneLayout(_Layouts):
 
 
 def _extra_names(path: str, wanted: Collection[ImageReference], sys: SystemContext | None) -> Iterator[Extra]:
-    """Yield the names in a layout that are not wanted; images without one may be what others refer to, and stay."""
-    names = dict.fromkeys(image.name for image in list_images(Path(path), sys) if image.name is not None)
+    """Yield the names in a layout that are not wanted. Images without one may be signatures of others, and stay.
+
+    So do lists of referrers, which are called after what they refer to and go with it.
+    """
+    listed = (image.name for image in list_images(Path(path), sys))
+    names = dict.fromkeys(name for name in listed if name is not None and fallback_subject(name) is None)
     for reference in (LayoutReference(path=path, resolved=path, name=name) for name in names):
         if reference not in wanted:
             yield Extra(reference=reference)

@@ -271,10 +271,13 @@ class _Sync:
             return _Done(entry=_failed(choice.source, choice.destination, error))
 
     def _copied(self, wanted: Wanted, source: ImageReference) -> _Done:
-        before = presence(wanted.destination, self._options.destination_ctx)
-        options = evolve(
-            self._options, optimize_destination_image_already_exists=before is not None and before.is_whole
-        )
+        before = self._before(wanted)
+        is_believed = before is not None and before.is_whole
+        if is_believed and before is not None and self._options.referrers:
+            # What refers to an image is no part of it, and may be new where the image is not.
+            planned = plan(self._context, dest=wanted.destination, src=source, options=self._options)
+            is_believed = before.referrers.issuperset(planned.referrers)
+        options = evolve(self._options, optimize_destination_image_already_exists=is_believed)
         result = image(self._context, dest=wanted.destination, src=source, options=options)
         outcome = SyncOutcome.UNCHANGED if _was_there(result, before) else SyncOutcome.COPIED
         _log.info("%s is %s as %s (%s)", wanted.source, outcome, wanted.destination, result.digest)
@@ -290,8 +293,12 @@ class _Sync:
         is_replaced = before is not None and before.digest != result.digest
         return _Done(entry=entry, replaced=(wanted.destination, before.digest) if before and is_replaced else None)
 
+    def _before(self, wanted: Wanted) -> Presence | None:
+        options = self._options
+        return presence(wanted.destination, options.destination_ctx, with_referrers=bool(options.referrers))
+
     def _planned_copy(self, wanted: Wanted, source: ImageReference) -> _Done:
-        before = presence(wanted.destination, self._options.destination_ctx)
+        before = self._before(wanted)
         with self._target.rehearsal(wanted.destination) as destination:
             planned = plan(self._context, dest=destination, src=source, options=self._options)
         planned = evolve(planned, source=wanted.source, destination=wanted.destination)
@@ -385,13 +392,14 @@ def _was_there(result: CopyResult, before: Presence | None) -> bool:
     """Say whether all of an image was there before, under its name."""
     if before is None or result.digest != before.digest or not before.manifests.issuperset(result.instances):
         return False
-    return all(blob.outcome in _THERE for blob in result.blobs)
+    return before.referrers.issuperset(result.referrers) and all(blob.outcome in _THERE for blob in result.blobs)
 
 
 def _would_stay(planned: CopyPlan, before: Presence) -> bool:
     top = planned.manifests[-1].source_digest
     manifests = {one.source_digest for one in planned.manifests}
-    return planned.preserves_digests and top == before.digest and before.manifests >= manifests
+    is_same = planned.preserves_digests and top == before.digest and before.manifests >= manifests
+    return is_same and before.referrers.issuperset(planned.referrers)
 
 
 def _kept(choice: Choice, target: Destination) -> Generator[ImageReference]:

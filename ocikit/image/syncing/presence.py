@@ -8,6 +8,7 @@ from attrs import frozen
 
 from ocikit.errors import BlobNotFoundError, LimitExceededError, OCIKitError
 from ocikit.image.copy.reading import MAX_MANIFEST_BYTES
+from ocikit.image.subject import walk_referrers
 from ocikit.image.types import BlobInfo
 from ocikit.image.unparsed import MAX_DEPTH, UnparsedImage
 
@@ -28,23 +29,28 @@ class Presence:
         manifests: The digests of the manifests that are there, this one included. Of an index that is sparse some are
             not.
         is_whole: Whether every blob of these manifests is there, with the size that it should have.
+        referrers: The digests of what refers to the image, or to what refers to it, as far as somebody asked.
     """
 
     digest: Digest
     manifests: frozenset[Digest]
     is_whole: bool
+    referrers: frozenset[Digest] = frozenset()
 
 
-def presence(reference: ImageReference, sys: SystemContext | None = None) -> Presence | None:
+def presence(
+    reference: ImageReference, sys: SystemContext | None = None, *, with_referrers: bool = False
+) -> Presence | None:
     """Look at an image that may be there; None when it is not, or is of no use.
 
     Args:
         reference: The image.
         sys: The circumstances.
+        with_referrers: Whether to look at what refers to the image, too.
     """
     try:
         with reference.new_image_source(sys) as source:
-            return _Look(source).at(UnparsedImage(source))
+            return _Look(source).at(UnparsedImage(source), with_referrers=with_referrers)
     except (OCIKitError, OSError):
         # Whatever is wrong with it, it is to be written anew; that fails if it cannot be.
         return None
@@ -57,9 +63,15 @@ class _Look:
         self._blobs: set[Digest] = set()
         self._bytes = 0
 
-    def at(self, image: UnparsedImage) -> Presence:
+    def at(self, image: UnparsedImage, *, with_referrers: bool) -> Presence:
         is_whole = self._manifest(image, depth=0)
-        return Presence(digest=image.digest(), manifests=frozenset(self._manifests), is_whole=is_whole)
+        manifests = frozenset(self._manifests)
+        referrers: set[Digest] = set()
+        for subject in manifests if with_referrers else ():
+            for one in walk_referrers(self._source, subject):
+                referrers.add(one.descriptor.digest)
+                is_whole = self._manifest(one.image, depth=0) and is_whole
+        return Presence(digest=image.digest(), manifests=manifests, is_whole=is_whole, referrers=frozenset(referrers))
 
     def _manifest(self, image: UnparsedImage, *, depth: int) -> bool:
         self._bytes += len(image.manifest()[0])
