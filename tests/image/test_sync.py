@@ -195,6 +195,16 @@ def test_new_referrers_are_news(into: Any, tmp_path: Path) -> None:
     assert len(referrers(one.destination)) == 1
 
 
+def test_lists_of_referrers_are_no_extras(tmp_path: Path) -> None:
+    """What other tools call after the digest that it is about is not deleted for its name."""
+    images = layout(tmp_path / "in")
+    fallback = images[NAMES[0]]["digest"].replace(":", "-")
+    layout(tmp_path / "out", ("gone", fallback))
+    report = sync(ANY, source=tmp_path / "in", dest=tmp_path / "out", delete_extra=True)
+    assert [str(one.destination) for one in report.deleted] == [f"oci:{tmp_path}/out:gone"]
+    assert fallback in names_in(tmp_path / "out")
+
+
 @pytest.mark.parametrize("several", [1, 3])
 def test_errors(several: int, tmp_path: Path) -> None:
     """An image that fails harms no other: its error is raised, or stands in the report beside what went well."""

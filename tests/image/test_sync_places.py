@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -18,7 +20,17 @@ from hypothesis import strategies as st
 from stores import fill, specifier
 
 from ocikit.errors import InvalidReferenceError, LayoutError
-from ocikit.image import FoundImage, ImageReference, ImageTransport, PlaceTransport, Policy, parse_image_name, sync
+from ocikit.image import (
+    FoundImage,
+    ImageReference,
+    ImageTransport,
+    PlaceTransport,
+    Policy,
+    parse_image_name,
+    sync,
+)
+from ocikit.image.copy import CopyOptions
+from ocikit.image.recognition import is_unfinished
 from ocikit.image.syncing.destinations import FORMS, destination_of
 from ocikit.image.syncing.presence import presence
 from ocikit.image.transports.directory import DirectoryReference
@@ -26,7 +38,7 @@ from ocikit.image.transports.directory import DirectoryReference
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ocikit.image import SyncReport
+    from ocikit.image import BlobInfo, ByteStream, ImageSource, SyncReport, SystemContext
 
 ANY = Policy.insecure_accept_anything()
 
@@ -150,7 +162,7 @@ def test_a_place_for_each(into: Any, tmp_path: Path) -> None:
         assert sorted(names_in(tmp_path / "back")) == sorted(expected)
 
 
-@given(name=st.text(max_size=60), form=st.sampled_from(sorted(FORMS)))
+@given(name=st.text(max_size=60) | st.from_regex(r"\w+\.(tmp|part|swp)"), form=st.sampled_from(sorted(FORMS)))
 def test_no_name_leads_elsewhere(name: str, form: str) -> None:
     """Whatever an image is called, its place is directly in the directory, and neither hidden nor unfinished."""
     with contextlib.suppress(InvalidReferenceError):
@@ -158,7 +170,7 @@ def test_no_name_leads_elsewhere(name: str, form: str) -> None:
         assert isinstance(reference, ImageReference)
         path = Path(reference.policy_configuration_identity)
         assert path.parent == Path("/srv/images")
-        assert not path.name.startswith(".")
+        assert not is_unfinished(path.name)
         assert ":" not in path.name
         assert parse_image_name(str(reference)).string_within_transport == reference.string_within_transport
 
@@ -224,8 +236,46 @@ class _OnShelf(DirectoryReference):
     def transport(self) -> ImageTransport:
         return SHELF
 
+    def new_image_source(self, sys: SystemContext | None = None) -> ImageSource:
+        source = super().new_image_source(sys)
+        get_blob = source.get_blob
+
+        def counted(info: BlobInfo) -> tuple[ByteStream, int]:
+            stream, size = get_blob(info)
+            return BLOBS.opened(stream), size
+
+        vars(source)["get_blob"] = counted
+        return source
+
+
+class _Blobs:
+    """Counts the blobs of shelves that are open."""
+
+    most = now = 0
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def opened(self, stream: ByteStream) -> ByteStream:
+        """Count one until it is closed."""
+        close = stream.close
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+
+        class Counted(io.BytesIO):
+            def close(counted) -> None:  # noqa: N805 - the other self is wanted in here
+                if not counted.closed:
+                    with self._lock:
+                        self.now -= 1
+                super().close()
+                close()
+
+        return Counted(stream.read())
+
 
 SHELF = _Shelf()
+BLOBS = _Blobs()
 
 
 def test_a_transport_of_somebody_else(tmp_path: Path) -> None:
@@ -242,6 +292,20 @@ def test_a_transport_of_somebody_else(tmp_path: Path) -> None:
         assert [str(one.outcome) for one in report.images] == [outcome] * len(expected)
     report = sync(ANY, source=place, dest=tmp_path / "out")
     assert sorted(names_in(tmp_path / "out")) == sorted(name.replace("/", "-") for name in expected)
+
+
+def test_blobs_of_several_images_are_bounded_together(tmp_path: Path) -> None:
+    """With several images at a time no more blobs are copied at once than with one."""
+    (tmp_path / "shelf").mkdir()
+    for number in range(8):
+        store = Store()
+        files = ({f"{layer}": os.urandom(200_000)} for layer in range(3))
+        store.directory(tmp_path / "shelf" / f"app{number}", store.image(*files, platform=False))
+    BLOBS.most = BLOBS.now = 0
+    place = SHELF.parse_reference(str(tmp_path / "shelf"))
+    sync(ANY, source=place, dest=tmp_path / "out", max_images=4, options=CopyOptions(max_parallel=1))
+    assert BLOBS.most == 1
+    assert len(names_in(tmp_path / "out")) == 8
 
 
 # The peer
