@@ -129,7 +129,7 @@ class Destination(ABC):
             OCIKitError: It cannot be removed.
             OSError: Likewise.
         """
-        del self, reference, digest, sys
+        del reference, digest, sys
         return False
 
 
@@ -338,7 +338,6 @@ class _Foreign(Destination):
                 yield Extra(reference=image.reference)
 
     def remove(self, extra: Extra, sys: SystemContext | None) -> None:
-        del self
         extra.reference.delete_image(sys)
 
 
