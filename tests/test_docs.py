@@ -72,3 +72,26 @@ def test_tests_that_pages_name_are_there(page: Path) -> None:
         path = ROOT / "tests" / file
         assert path.exists(), f"{page.name}: {file}"
         assert f"\ndef {name}(" in path.read_text(), f"{page.name}: {file}::{name}"
+
+
+def test_page_about_all_images_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every block of the page about synchronising, in one namespace, in a directory with what it is about."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests/image"))
+    from builders import Store, names_in  # noqa: PLC0415 - found only from here on
+
+    monkeypatch.chdir(tmp_path)
+    Path("policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    store = Store()
+    made = {f"web:{number}": store.image({"n": b"%d" % number}, platform=False) for number in (1, 2)}
+    store.layout(tmp_path / "images", made)
+    Path("incoming").mkdir()
+    store.archive(tmp_path / "incoming" / "more.tar", {"web:3-debug": made["web:1"], "lib/a": made["web:2"]})
+    text = (ROOT / "docs/sync.md").read_text().replace("/var/lib/app", str(tmp_path))
+    namespace: dict[str, object] = {"__name__": "page_about_all_images"}
+    blocks = _CODE.findall(text)
+    assert len(blocks) == 4
+    for block in blocks:
+        exec(compile(block, "docs/sync.md", "exec", dont_inherit=True), namespace)  # noqa: S102
+    assert sorted(names_in(tmp_path / "mirror")) == ["mirror/lib/a", "web:1", "web:2"]
+    assert len(list((tmp_path / "parcels").iterdir())) == 3
+    assert sorted(names_in(tmp_path / "new")) == ["web:1", "web:2"]

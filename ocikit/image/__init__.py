@@ -9,7 +9,8 @@ The names here are loaded when they are first used; nothing heavy is imported be
 * what is kept about them: :func:`referrers`; files of any kind as images: :mod:`ocikit.image.artifact`
 * lists of images for several platforms, made and edited: :mod:`ocikit.image.index`
 * which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
-* from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`
+* from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`;
+  all of a place: :func:`sync`
 * a directory of them, kept in order: :mod:`ocikit.image.layout`
 * files of ``docker save`` with several images: :mod:`ocikit.image.docker_archive`
 * as a root file system: :func:`unpack`, within :class:`Limits`
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ocikit.image import artifact, copy, docker_archive, index, layout, signature, transports
     from ocikit.image.context import SystemContext
+    from ocikit.image.found import FoundImage, PlaceTransport
     from ocikit.image.history import HistoryLine
     from ocikit.image.identification import Identification, identify
     from ocikit.image.importing import ImportedImage, ImportReport, import_directory
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from ocikit.image.policy import Policy
     from ocikit.image.referring import referrers
     from ocikit.image.signature import PolicyContext
+    from ocikit.image.syncing import SyncedImage, SyncOutcome, SyncReport, sync
     from ocikit.image.transports import archive_reference, delete, image_name, parse_image_name
     from ocikit.image.types import (
         BlobInfo,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BlobInfo",
     "ByteStream",
+    "FoundImage",
     "HistoryLine",
     "Identification",
     "ImageDestination",
@@ -60,8 +64,12 @@ __all__ = [
     "Limits",
     "ListedImage",
     "ListedImages",
+    "PlaceTransport",
     "Policy",
     "PolicyContext",
+    "SyncOutcome",
+    "SyncReport",
+    "SyncedImage",
     "SystemContext",
     "UnpackResult",
     "archive_reference",
@@ -79,6 +87,7 @@ __all__ = [
     "parse_image_name",
     "referrers",
     "signature",
+    "sync",
     "transports",
     "unpack",
 ]
@@ -87,6 +96,7 @@ __all__ = [
 _HOMES = {
     "BlobInfo": "types",
     "ByteStream": "types",
+    "FoundImage": "found",
     "HistoryLine": "history",
     "Identification": "identification",
     "ImageDestination": "types",
@@ -100,8 +110,12 @@ _HOMES = {
     "Limits": "limits",
     "ListedImage": "listing",
     "ListedImages": "listing",
+    "PlaceTransport": "found",
     "Policy": "policy",
     "PolicyContext": "signature",
+    "SyncOutcome": "syncing",
+    "SyncReport": "syncing",
+    "SyncedImage": "syncing",
     "SystemContext": "context",
     "UnpackResult": "unpacking",
     "archive_reference": "transports",
@@ -119,6 +133,7 @@ _HOMES = {
     "parse_image_name": "transports",
     "referrers": "referring",
     "signature": "signature",
+    "sync": "syncing",
     "transports": "transports",
     "unpack": "unpacking",
 }

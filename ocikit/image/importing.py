@@ -23,7 +23,7 @@ from ocikit.image.transports.oci import TRANSPORT as OCI
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ocikit.image.recognition import FoundImage
+    from ocikit.image.found import FoundImage
     from ocikit.image.signature.context import PolicyContext
     from ocikit.image.signature.rules import PolicyRules
     from ocikit.image.types import ImageReference

@@ -7,10 +7,11 @@ import re
 import stat
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from ocikit.errors import AmbiguousImageError, CompressionError, ImageNotFoundError, LayoutError
 from ocikit.image.compression import DecompressedStream
+from ocikit.image.found import FoundImage
 from ocikit.image.layout.index import fallback_subject
 from ocikit.image.layout.names import is_name
 from ocikit.image.listing import list_images
@@ -24,11 +25,12 @@ from ocikit.spec import IMAGE_LAYOUT_FILE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ocikit.image.context import SystemContext
     from ocikit.image.listing import ListedImage
     from ocikit.image.types import ImageReference
     from ocikit.spec import Digest
 
-__all__ = ["FoundImage", "images_in", "is_unfinished", "plain_name"]
+__all__ = ["images_in", "images_listed", "is_unfinished", "plain_name", "tidied"]
 
 _UNFINISHED: Final = re.compile(r"\..*|.*~|#.*#|.*\.(?:tmp|temp|part|partial|crdownload|swp|lock)", re.IGNORECASE)
 _ARCHIVE: Final = re.compile(
@@ -37,19 +39,6 @@ _ARCHIVE: Final = re.compile(
 _DIR_VERSION: Final = b"Directory Transport Version: "
 _BETWEEN_RUNS: Final = re.compile(r"[^A-Za-z0-9]+")
 _SEPARATORS: Final = frozenset({"-", ".", "_", "+", "--"})
-
-
-@frozen(kw_only=True)
-class FoundImage:
-    """An image in an archive or directory.
-
-    Attributes:
-        reference: What it is opened by.
-        name: What it is called there; None when it has no name.
-    """
-
-    reference: ImageReference
-    name: str | None
 
 
 def is_unfinished(name: str) -> bool:
@@ -67,17 +56,28 @@ def plain_name(path: Path) -> str:
         LayoutError: Nothing is left.
     """
     match = _ARCHIVE.fullmatch(path.name) if not path.is_dir() else None
-    stem = match["stem"] if match else path.name
-    name = _BETWEEN_RUNS.sub(lambda gap: gap[0] if gap[0] in _SEPARATORS else "-", stem).strip("-._+")
+    name = tidied(match["stem"] if match else path.name)
     if not name:
         raise LayoutError(f"{path}: no name for an image can be made of this; rename it")
     return name
 
 
-def images_in(path: Path) -> tuple[FoundImage, ...]:
+def tidied(text: str) -> str:
+    """Return text with everything replaced that the grammar of names in a layout does not allow, and colons too.
+
+    What is returned is one component of a path, and never hidden; it may be empty.
+    """
+    return _BETWEEN_RUNS.sub(lambda gap: gap[0] if gap[0] in _SEPARATORS else "-", text).strip("-._+")
+
+
+def images_in(path: Path, sys: SystemContext | None = None) -> tuple[FoundImage, ...]:
     """List the images in an archive, layout or ``dir`` directory; nothing when ``path`` is none of these.
 
     A file that is called like an archive counts as one.
+
+    Args:
+        path: Where to look.
+        sys: The circumstances.
 
     Raises:
         LayoutError: It is one and is damaged, or is called like one and is none.
@@ -102,11 +102,22 @@ def images_in(path: Path) -> tuple[FoundImage, ...]:
         is_image = (path / IMAGE_LAYOUT_FILE).exists()
     else:
         is_image = stat.S_ISREG(mode) and (called_like_one or _is_tar(path))
-    return _listed(path, is_layout=stat.S_ISDIR(mode)) if is_image else ()
+    return images_listed(path, sys, is_layout=stat.S_ISDIR(mode)) if is_image else ()
 
 
-def _listed(path: Path, *, is_layout: bool) -> tuple[FoundImage, ...]:
-    listed = list_images(path)
+def images_listed(path: Path, sys: SystemContext | None = None, *, is_layout: bool) -> tuple[FoundImage, ...]:
+    """List the images in what is known to be a layout or an archive.
+
+    Args:
+        path: The directory or the file.
+        sys: The circumstances.
+        is_layout: Whether it is a layout in a directory, rather than an archive.
+
+    Raises:
+        OCIKitError: As for :func:`images_in`.
+        OSError: Likewise.
+    """
+    listed = list_images(path, sys)
     if not listed:
         raise ImageNotFoundError(f"{path}: there are no images in it")
     # What is only there for what it says about an image is not one more image.

@@ -105,6 +105,8 @@ def references(random: Random, scratch: Path) -> None:
     if refused(lambda: found.append(image.parse_image_name(name))):
         return
     (reference,) = found
+    if getattr(reference, "stream", None) is not None:
+        return  # a stream is read once, and nothing else is equal to it
     assert image.parse_image_name(image.image_name(reference)) == reference, name
     assert isinstance(reference.policy_configuration_identity, str)
     assert all(reference.policy_configuration_namespaces), name

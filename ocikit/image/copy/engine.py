@@ -126,13 +126,17 @@ def _is_there(
 
 
 def _has(destination: ImageReference, manifests: tuple[AnySource, ...], options: CopyOptions) -> bool:
-    """Say whether the destination has these very manifests. One that cannot be read is written anew."""
+    """Say whether the destination has these very manifests and signatures. What cannot be read is written anew."""
     sys = options.destination_ctx
     if options.force_manifest_mime_type is not None or (sys is not None and sys.compression_format is not None):
         return False
     try:
         with destination.new_image_source(sys) as there:
-            return all(there.get_manifest(manifest.instance)[0] == manifest.data for manifest in manifests)
+            return all(
+                there.get_manifest(manifest.instance)[0] == manifest.data
+                and there.get_signatures(manifest.instance) == manifest.signatures
+                for manifest in manifests
+            )
     except (ImageError, OSError, NotSupportedError):
         return False
 

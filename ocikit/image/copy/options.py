@@ -112,8 +112,8 @@ class CopyOptions:
         link_blobs: Give files of blobs a second name instead of copying them, where both sides are layouts on one file
             system. A blob is verified the first time and believed as long as its file is untouched. The two layouts
             share files then: who overwrites one in place damages both.
-        optimize_destination_image_already_exists: Look first whether the destination has the very same manifest, and
-            then copy nothing.
+        optimize_destination_image_already_exists: Look first whether the destination has the very same manifest
+            and signatures, and then copy nothing.
         referrers: Copy what refers to the copied images too: signatures, SBOMs, attestations, and what refers to them.
             True for all, or the types of artifacts.
         remove_signatures: Leave the signatures of the source behind.

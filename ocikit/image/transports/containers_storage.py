@@ -25,6 +25,7 @@ from ocikit.errors import (
     LayoutError,
     NotSupportedError,
 )
+from ocikit.image.found import FoundImage
 from ocikit.image.manifest import guess_media_type, parse_manifest
 from ocikit.image.reference import parse_normalized_named
 from ocikit.image.storage.conf import StoreLocation, default_location
@@ -61,6 +62,37 @@ class _Transport(ImageTransport):
             raise InvalidReferenceError(f"{reference!r}: expected the name or the id of an image, found nothing")
         named, id_ = _parse_image(text, place, reference)
         return StorageReference(store=place, is_store_implied=implied, named=named, id=id_)
+
+    def list_images(self, place: str, sys: SystemContext | None = None) -> Iterator[FoundImage]:
+        """Yield the images in a store, those with several names several times; one without goes by its id.
+
+        Args:
+            place: As for :func:`list_store`; or an image, which then is the only one.
+            sys: The circumstances.
+
+        Raises:
+            InvalidReferenceError: The text is neither a store nor an image.
+            LayoutError: It is no store, or damaged.
+            OSError: It cannot be opened.
+        """
+        if _split_store(place)[1]:
+            one = self.parse_reference(place)
+            yield FoundImage(reference=one, name=str(one.named) if one.named is not None else one.id)
+            return
+        for _, name, reference, _ in list_store(place, sys):
+            yield FoundImage(reference=reference, name=name if name is not None else reference.id)
+
+    def image_in(self, place: str, name: str) -> StorageReference:
+        """Return the reference for an image of a name in a store.
+
+        Args:
+            place: The store in brackets; empty for the one of this machine or user.
+            name: The name.
+
+        Raises:
+            InvalidReferenceError: It is not the name of an image.
+        """
+        return self.parse_reference(f"{place}{name}")
 
     def validate_policy_configuration_scope(self, scope: str) -> None:
         store, bracket, rest = scope.removeprefix("[").partition("]")
