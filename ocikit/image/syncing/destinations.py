@@ -264,11 +264,12 @@ class _Each(_Layouts):
     @contextlib.contextmanager
     def rehearsal(self, reference: ImageReference) -> Iterator[ImageReference]:
         path = path_of(reference)
-        if self._form != "dir" or path is None or os.path.lexists(path):
+        if self._form == "oci" or path is None or os.path.lexists(path):
             yield reference
             return
+        # Another place that is not there either: to open this one would make something.
         with tempfile.TemporaryDirectory(prefix="ocikit-") as empty:
-            yield _as_directory(f"{empty}/{Path(path).name}", "")
+            yield FORMS[self._form](f"{empty}/{Path(path).name}", "rehearsed")
 
     def extras(self, wanted: Collection[ImageReference], sys: SystemContext | None) -> Iterator[Extra]:
         places = {path_of(reference) for reference in wanted}
