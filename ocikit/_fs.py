@@ -30,6 +30,7 @@ __all__ = [
     "DIRECTORY",
     "TEMPORARY_PREFIX",
     "Descriptor",
+    "FlushBehind",
     "above_standard_streams",
     "atomic_write",
     "fsync_directory",
@@ -48,6 +49,7 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 TEMPORARY_PREFIX = ".ocikit-tmp-"
 
 _LOCK_POLL_SECONDS = 0.01
+_FLUSHED_AT_ONCE = 32 << 20
 
 _LAST_STANDARD_STREAM = 2
 
@@ -367,3 +369,26 @@ def _flock(fd: int, operation: int, deadline: float | None, path: str | bytes | 
             time.sleep(_LOCK_POLL_SECONDS)
         else:
             return
+
+
+class FlushBehind:
+    """Has the disk begin to write what is appended to a file, a piece at a time: little is left to do for an fsync.
+
+    Args:
+        fd: The file.
+        start: Where what is appended begins.
+    """
+
+    def __init__(self, fd: int, start: int = 0) -> None:
+        self._fd = fd
+        self._told = start
+
+    def reached(self, end: int) -> None:
+        """Say how far the file was written by now. Nothing is waited for, and what is read soon stays in memory."""
+        advise = getattr(os, "posix_fadvise", None)
+        if end - self._told < _FLUSHED_AT_ONCE or advise is None:
+            return
+        with contextlib.suppress(OSError):
+            # What the kernel does first when pages will not be needed again is to write those that are dirty.
+            advise(self._fd, self._told, end - self._told, os.POSIX_FADV_DONTNEED)
+        self._told = end

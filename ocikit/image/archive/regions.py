@@ -6,7 +6,6 @@ begins to write what has arrived while the rest still comes: what is left to flu
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import queue
@@ -14,7 +13,7 @@ import tempfile
 import threading
 from typing import TYPE_CHECKING, Final
 
-from ocikit._fs import Descriptor
+from ocikit._fs import Descriptor, FlushBehind
 from ocikit._tuples import NamedTuple
 from ocikit.errors import LayoutError
 from ocikit.image.layout.blobs import receive
@@ -34,7 +33,6 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _LARGE: Final = 4 << 20
 _AHEAD: Final = 4
 # After so much the disk is told to begin.
-_FLUSH: Final = 32 << 20
 # Content of unknown size gets room in such pieces. What is not used of the last one is a hole.
 _EXTENT: Final = 4 << 20
 
@@ -178,7 +176,7 @@ class _Behind:
         self._where = where
         self._flush = flush
         self._error: Exception | None = None
-        self._told = -1
+        self._behind: FlushBehind | None = None
         self._queue: queue.Queue[tuple[bytes, int] | None] = queue.Queue(_AHEAD)
         self._thread = threading.Thread(target=self._run, name="ocikit-archive", daemon=True)
         self._thread.start()
@@ -210,21 +208,10 @@ class _Behind:
 
     def _write(self, data: bytes, position: int) -> None:
         write_all(self._fd, data, position, self._where)
-        end = position + len(data)
-        if self._told < 0:
-            self._told = position
-        if self._flush and end - self._told >= _FLUSH:
-            begin_to_flush(self._fd, self._told, end - self._told)
-            self._told = end
-
-
-def begin_to_flush(fd: int, start: int, size: int) -> None:
-    """Have the disk begin to write a part of a file, and go on; what is being written stays readable."""
-    advise = getattr(os, "posix_fadvise", None)
-    if advise is not None:
-        with contextlib.suppress(OSError):
-            # What the kernel does first when pages will not be needed again is to write those that are dirty.
-            advise(fd, start, size, os.POSIX_FADV_DONTNEED)
+        if self._behind is None:
+            self._behind = FlushBehind(self._fd, position)
+        if self._flush:
+            self._behind.reached(position + len(data))
 
 
 def receive_at(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ocikit._fs import DIRECTORY, Descriptor, fsync_directory
 from ocikit.errors import LayoutError
-from ocikit.image.archive.regions import Region, Spool, begin_to_flush
+from ocikit.image.archive.regions import Region, Spool
 from ocikit.image.compression import CompressedStream
 from ocikit.image.layout.temporary import TemporaryFile, remove_stale
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["SpooledTarget", "StreamTarget", "Target", "WritableStream", "file_target"]
 
 _CHUNK: Final = 1 << 20
-_FLUSH: Final = 32 << 20
 _PASSED_THROUGH: Final = (stat.S_ISFIFO, stat.S_ISCHR)
 
 
@@ -207,14 +206,9 @@ class _CompressedTarget(SpooledTarget):
     def finish(self, size: int) -> None:
         beside = _Beside(self._path, replace=self._replace)
         try:
-            written = flushed = 0
             with self._whole(size) as stream:
                 while data := stream.read(_CHUNK):
                     beside.file.write(data)
-                    written += len(data)
-                    if written - flushed >= _FLUSH:
-                        begin_to_flush(beside.file.fileno(), flushed, written - flushed)
-                        flushed = written
             beside.rename()
         finally:
             beside.close()

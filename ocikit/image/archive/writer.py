@@ -11,9 +11,10 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final
 
+from ocikit._fs import FlushBehind
 from ocikit._tuples import NamedTuple
 from ocikit.errors import BlobNotFoundError
-from ocikit.image.archive.regions import Pieces, Region, Spool, begin_to_flush, receive_at, write_all
+from ocikit.image.archive.regions import Pieces, Region, Spool, receive_at, write_all
 from ocikit.image.tar_writer import TAR_END, padding, tar_header
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ __all__ = ["ArchiveWriter"]
 # Up to which size a blob is put aside. Manifests and configurations are below it, layers mostly above.
 _SMALL: Final = 1 << 16
 _CHUNK: Final = 1 << 20
-_FLUSH: Final = 32 << 20
 
 
 class _Place:
@@ -259,12 +259,11 @@ class ArchiveWriter:
         os.ftruncate(self._target.fd, self._end)
 
     def _copy(self, stream: ByteStream) -> None:
-        flushed = self._end
+        behind = FlushBehind(self._target.fd, self._end)
         while data := stream.read(_CHUNK):
             self._append(data)
-            if self._target.is_final and self._end - flushed >= _FLUSH:
-                begin_to_flush(self._target.fd, flushed, self._end - flushed)
-                flushed = self._end
+            if self._target.is_final:
+                behind.reached(self._end)
 
     def _append(self, data: bytes) -> None:
         self._write(data, self._end)

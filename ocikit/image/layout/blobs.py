@@ -12,6 +12,7 @@ import io
 import os
 import stat
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -45,6 +46,8 @@ __all__ = ["BlobDirectory", "StoredFile", "blob_name", "open_regular", "read_doc
 _CHUNK: Final = 1 << 20
 # What is hashed by the thread that writes it: less than it takes to start another.
 _ALONE: Final = 8 << 20
+# How many pieces the hash may be behind: on a busy machine the two threads seldom run at the same time.
+_BEHIND: Final = 8
 _ALGORITHM: Final = "sha256"
 # What open(2) says when a name cannot be there, or is something that is not opened here.
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENAMETOOLONG})
@@ -92,7 +95,7 @@ class _Hashing:
         self._update = update
         self._left = _ALONE
         self._pool: ThreadPoolExecutor | None = None
-        self._pending: Future[object] | None = None
+        self._pending: deque[Future[object]] = deque()
 
     def update(self, data: bytes) -> None:
         self._left -= len(data)
@@ -101,9 +104,9 @@ class _Hashing:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, "ocikit-hash")
-        if self._pending is not None:
-            self._pending.result()
-        self._pending = self._pool.submit(self._update, data)
+        if len(self._pending) == _BEHIND:
+            self._pending.popleft().result()
+        self._pending.append(self._pool.submit(self._update, data))
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ import secrets
 import stat
 from typing import TYPE_CHECKING, Final
 
-from ocikit._fs import TEMPORARY_PREFIX, Descriptor, fsync_directory, located
+from ocikit._fs import TEMPORARY_PREFIX, Descriptor, FlushBehind, fsync_directory, located
 from ocikit._tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -59,12 +59,14 @@ class TemporaryFile:
                 self._file = Descriptor(os.open(self._name, _NEW, mode, dir_fd=directory_fd))
                 fcntl.flock(self.fileno(), fcntl.LOCK_EX)
                 if os.fstat(self.fileno()).st_nlink:
-                    return
+                    break
                 # Somebody took it for a leftover in the moment before it was locked.
                 self._file.close()
         except BaseException:
             self.close()
             raise
+        self._size = 0
+        self._behind = FlushBehind(self.fileno())
 
     def fileno(self) -> int:
         """Return the descriptor, open for reading and writing; -1 when it is closed."""
@@ -78,6 +80,8 @@ class TemporaryFile:
                 view = view[os.write(fd, view) :]
         except OSError as error:
             raise located(error, self._directory_fd) from error
+        self._size += len(data)
+        self._behind.reached(self._size)
 
     def rename(self, name: str, directory_fd: int) -> None:
         """Give the file its name, in place of what has it; the content is on disk before the name is.
