@@ -11,6 +11,7 @@ while they work.
 from __future__ import annotations
 
 import enum
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -38,6 +39,8 @@ _OUTPUT: Final = 1 << 20
 _FIRST_PIECE: Final = 1 << 12
 # The largest window (zstd) and dictionary (xz) that a stream may ask for, in bytes: a frame can claim gigabytes.
 _WINDOW_LOG: Final = 27
+# More threads take more memory, and are waiting for what is to be compressed.
+_ZSTD_WORKERS: Final = 4
 _XZ_MEMORY: Final = (1 << _WINDOW_LOG) + (1 << 24)
 
 
@@ -322,7 +325,15 @@ def _new_gzip_compressor(level: int | None) -> _Compressor:
 
 
 def _new_zstd_compressor(level: int | None) -> _Compressor:
-    compressor: _Compressor = _zstd().ZstdCompressor(level=level)
+    zstd = _zstd()
+    parameter = zstd.CompressionParameter
+    options = {parameter.compression_level: level} if level is not None else {}
+    # Threads of the library's own, where it was built with them. How many there are changes no byte of what comes out;
+    # whether there are any does.
+    most = parameter.nb_workers.bounds()[1]
+    if most:
+        options[parameter.nb_workers] = min(os.cpu_count() or 1, _ZSTD_WORKERS, most)
+    compressor: _Compressor = zstd.ZstdCompressor(options=options)
     return compressor
 
 
