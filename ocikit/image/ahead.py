@@ -24,7 +24,8 @@ class ReadAhead:
     """What another stream gives, read a few pieces before it is asked for.
 
     Args:
-        open_stream: Opens the stream, in the thread; what it raises, :meth:`read` raises. The stream is not closed.
+        open_stream: Opens the stream, in the thread, which begins with the first :meth:`read`; what it raises,
+            :meth:`read` raises. The stream is not closed.
         name: What the thread is called.
     """
 
@@ -35,7 +36,6 @@ class ReadAhead:
         self._stopped = False
         self._pieces: queue.Queue[bytes | BaseException] = queue.Queue(_AHEAD)
         self._thread = threading.Thread(target=self._produce, name=name, daemon=True)
-        self._thread.start()
 
     def read(self, size: int = -1, /) -> bytes:
         """Return between 1 and ``size`` bytes; ``b""`` only at the end. A negative size is any.
@@ -53,6 +53,8 @@ class ReadAhead:
         return data
 
     def _next(self) -> bytes:
+        if self._thread.ident is None:
+            self._thread.start()
         piece = self._pieces.get()
         if isinstance(piece, BaseException):
             self._ended = True
@@ -81,7 +83,8 @@ class ReadAhead:
                 self._pieces.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 continue
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def __enter__(self) -> Self:
         return self

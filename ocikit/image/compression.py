@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 
     from ocikit.image.types import ByteStream
 
-__all__ = ["DETECTION_BYTES", "CompressedStream", "Compression", "DecompressedStream", "ExpansionLimits", "detect"]
+__all__ = [
+    "DETECTION_BYTES",
+    "CompressedStream",
+    "Compression",
+    "DecompressedStream",
+    "ExpansionLimits",
+    "check_level",
+    "detect",
+]
 
 #: How many bytes :func:`detect` looks at.
 DETECTION_BYTES: Final = 10
@@ -37,6 +45,9 @@ _OUTPUT: Final = 1 << 20
 # The first piece that a new member is fed. A decompressor hands back a copy of what follows its member, so that
 # a file of many tiny members would be copied once for each if they were fed all of it.
 _FIRST_PIECE: Final = 1 << 12
+# Every member costs a decompressor. Files of many members have one for each file in a layer, and those have a header.
+_MANY_MEMBERS: Final = 50_000
+_SMALLEST_MEMBER: Final = 64
 # The largest window (zstd) and dictionary (xz) that a stream may ask for, in bytes: a frame can claim gigabytes.
 _WINDOW_LOG: Final = 27
 # More threads take more memory, and are waiting for what is to be compressed.
@@ -202,6 +213,7 @@ class DecompressedStream:
         self._whole = memoryview(b"")  # the last that was read
         self._input = self._whole  # the end of it that is unread
         self._piece = 0
+        self._members = 0
         self._fill(DETECTION_BYTES)
         #: How the stream is compressed; None when it is plain.
         self.compression: Compression | None = detect(bytes(self._input[:DETECTION_BYTES]))
@@ -277,6 +289,11 @@ class DecompressedStream:
             raise self._fault("followed by something that is not part of it")
         self._decompressor = self._new()
         self._piece = _FIRST_PIECE
+        self._members += 1
+        if self._members > _MANY_MEMBERS and self.bytes_in < _SMALLEST_MEMBER * self._members:
+            raise LimitExceededError(
+                f"{self._what}: members of fewer than {_SMALLEST_MEMBER} bytes in a compressed stream", _MANY_MEMBERS
+            )
         return True
 
     def _next_piece(self) -> memoryview:
@@ -356,6 +373,27 @@ _WRITERS: Final[dict[Compression, Callable[[int | None], _Compressor]]] = {
 }
 
 
+def _new_compressor(compression: Compression, level: int | None) -> _Compressor:
+    try:
+        return _WRITERS[compression](level)
+    except (ValueError, OverflowError, TypeError, *_failures(compression)) as error:
+        raise ValueError(f"{compression.value.lower()} has no compression level {level!r}: {error}") from error
+
+
+def _failures(compression: Compression) -> tuple[type[Exception]]:
+    return (_READERS[compression][1](),)
+
+
+def check_level(compression: Compression, level: int | None) -> None:
+    """Refuse a level that a format does not have.
+
+    Raises:
+        ValueError: It has no such level.
+        MissingDependencyError: The format needs a module that is not installed.
+    """
+    _new_compressor(compression, level)
+
+
 class CompressedStream:
     """A stream, compressed while it is read. Equal content, format and level give equal bytes.
 
@@ -365,12 +403,13 @@ class CompressedStream:
         level: As the format has it; None for its default.
 
     Raises:
+        ValueError: The format has no such level.
         MissingDependencyError: The format needs a module that is not installed.
     """
 
     def __init__(self, stream: ByteStream, compression: Compression, level: int | None = None) -> None:
         self._stream = stream
-        self._compressor: _Compressor | None = _WRITERS[compression](level)
+        self._compressor: _Compressor | None = _new_compressor(compression, level)
         self._output = memoryview(b"")
         self.compression = compression
 

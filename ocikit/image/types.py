@@ -165,6 +165,11 @@ class ImageReference(ABC):
         return None
 
     @property
+    def is_stream(self) -> bool:
+        """Whether the place can be read or written only once, in one go (standard input and output, file objects)."""
+        return False
+
+    @property
     @abstractmethod
     def policy_configuration_identity(self) -> str:
         """The most specific scope of policy.json for this image; ``""`` when only the default can match."""

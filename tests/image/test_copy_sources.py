@@ -83,19 +83,46 @@ def multi(tmp_path: Path) -> tuple[Path, dict[str, dict[str, Any]]]:
 
 
 def test_the_same_image_is_there(tmp_path: Path) -> None:
-    """With the option the manifest alone decides, and no blob is looked at; without, they are."""
+    """With the option nothing is written when all is there; what is missing, or asked for besides, is done."""
     source = two_layers(tmp_path / "in")
-    copy.image(ANY, dest=f"oci:{tmp_path}/out:x", src=f"oci:{source}:x")
+    out = f"oci:{tmp_path}/out:x"
+    copy.image(ANY, dest=out, src=f"oci:{source}:x")
+    index = tmp_path / "out" / "index.json"
+    before = index.stat().st_ino
+    options = copy.CopyOptions(optimize_destination_image_already_exists=True)
+    assert len(copy.image(ANY, dest=out, src=f"oci:{source}:x", options=options).reused) == 3
+    assert index.stat().st_ino == before
     layer = tmp_path / "out" / "blobs" / manifest_of(source)["layers"][0]["digest"].replace(":", "/")
     layer.unlink()
-    options = copy.CopyOptions(optimize_destination_image_already_exists=True)
-    fast = copy.image(ANY, dest=f"oci:{tmp_path}/out:x", src=f"oci:{source}:x", options=options)
-    assert len(fast.reused) == 3
-    assert not layer.exists()
+    assert len(copy.image(ANY, dest=out, src=f"oci:{source}:x", options=options).copied) == 1
+    assert layer.exists()
     new = copy.image(ANY, dest=f"oci:{tmp_path}/new:x", src=f"oci:{source}:x", options=options)
     assert len(new.copied) == 3
-    copy.image(ANY, dest=f"oci:{tmp_path}/out:x", src=f"oci:{source}:x")
-    assert layer.exists()
+    checks = copy.CopyOptions(optimize_destination_image_already_exists=True, verify_diff_ids=True)
+    assert len(copy.image(ANY, dest=out, src=f"oci:{source}:x", options=checks).copied) == 2
+    zstd = copy.CopyOptions(optimize_destination_image_already_exists=True, destination_ctx=ZSTD)
+    assert len(copy.image(ANY, dest=out, src=f"oci:{source}:x", options=zstd).converted) == 2
+
+
+def test_an_image_is_changed_in_its_place(multi: tuple[Path, dict[str, dict[str, Any]]]) -> None:
+    """A copy onto the same name does what is asked for, and nothing when nothing is."""
+    layout, parts = multi
+    name = f"oci:{layout}:x"
+    assert (
+        copy.image(ANY, dest=name, src=name, options=copy.CopyOptions(image_list_selection=ALL)).digest
+        == (parts["index"]["digest"])
+    )
+    options = copy.CopyOptions(
+        image_list_selection=ALL, ensure_compression_variants_exist=(copy.CompressionVariant(compression="zstd"),)
+    )
+    result = copy.image(ANY, dest=name, src=name, options=options)
+    assert len(json.loads(result.manifest)["manifests"]) == 9
+    assert manifest_at(layout, "x") == result.digest
+    sys = SystemContext(compression_format="zstd")
+    zstd = copy.CopyOptions(image_list_selection=ALL, source_ctx=sys, destination_ctx=sys)
+    changed = copy.image(ANY, dest=name, src=name, options=zstd)
+    assert changed.digest != result.digest
+    check_layout(layout)
 
 
 def test_linked_blobs(tmp_path: Path) -> None:

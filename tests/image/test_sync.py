@@ -242,15 +242,15 @@ def test_several_at_once(tmp_path: Path) -> None:
     class Counting(threading.Semaphore):
         most = now = 0
 
-        def __enter__(self, *_: object) -> bool:
-            taken = super().__enter__()
-            self.now += 1
+        def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002 - its own
+            taken = super().acquire(blocking, timeout)
+            self.now += taken
             self.most = max(self.most, self.now)
             return taken
 
-        def __exit__(self, *error: object) -> None:
-            self.now -= 1
-            super().__exit__(*error)  # type: ignore[arg-type]
+        def release(self, n: int = 1) -> None:
+            self.now -= n
+            super().release(n)
 
     layout(tmp_path / "in", tuple(f"app:{number}" for number in range(12)))
     bound = Counting(1)

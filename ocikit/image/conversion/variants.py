@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 from ocikit._tuples import NamedTuple
 from ocikit.errors import ManifestTypeRejectedError, NotSupportedError
 from ocikit.image.compression import Compression
-from ocikit.spec import DockerManifestList, mediatypes
+from ocikit.spec import mediatypes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from ocikit.image.manifest import AnyIndex
-    from ocikit.spec import Descriptor
+    from ocikit.spec import Descriptor, Digest
 
 __all__ = ["ZSTD", "PlatformKey", "compression_of_entry", "is_zstd", "marks", "missing_variants", "platform_key"]
 
@@ -69,14 +69,23 @@ def platform_key(entry: Descriptor) -> PlatformKey:
     return PlatformKey(platform.os, platform.architecture, platform.variant, platform.os_version, features)
 
 
-def missing_variants(index: AnyIndex, wanted: Collection[Compression]) -> list[tuple[Descriptor, Compression]]:
+def missing_variants(
+    index: AnyIndex,
+    wanted: Collection[Compression],
+    *,
+    known: Mapping[Digest, frozenset[Compression | None]] | None = None,
+    to: str | None = None,
+) -> list[tuple[Descriptor, Compression]]:
     """Say what is to be made so that every platform has an image in every wanted compression.
 
-    Attestations, artifacts and indexes within the index have no variants.
+    Attestations, artifacts and indexes within the index have no variants, nor have images without layers.
 
     Args:
         index: The index.
         wanted: gzip, zstd or both.
+        known: How the layers of images are compressed, by the digest that the index has for them; what the index says
+            counts for others.
+        to: The type that the index will have; None for its own.
 
     Returns:
         Entries to make a variant of, the first of their platform, each with the compression that it lacks; in the order
@@ -86,9 +95,14 @@ def missing_variants(index: AnyIndex, wanted: Collection[Compression]) -> list[t
         NotSupportedError: Layers are not written in one of the formats.
         ManifestTypeRejectedError: Variants in zstd are asked for in Docker's list, which has no way to mark them.
     """
-    _check_wanted(index, wanted)
-    images = [entry for entry in index.manifests if _is_image(entry)]
-    there = {(platform_key(entry), compression_of_entry(entry)) for entry in images}
+    _check_wanted(wanted, to if to is not None else index.MEDIA_TYPE)
+    found = dict(known or {})
+    images = [entry for entry in index.manifests if _is_image(entry) and found.get(entry.digest) != frozenset()]
+    there: set[tuple[PlatformKey, Compression | None]] = set()
+    for entry in images:
+        compressions = found.get(entry.digest, {compression_of_entry(entry)})
+        if len(compressions) == 1:
+            there |= {(platform_key(entry), compression) for compression in compressions}
     missing: list[tuple[Descriptor, Compression]] = []
     for entry in images:
         for compression in dict.fromkeys(wanted):
@@ -98,11 +112,11 @@ def missing_variants(index: AnyIndex, wanted: Collection[Compression]) -> list[t
     return missing
 
 
-def _check_wanted(index: AnyIndex, wanted: Collection[Compression]) -> None:
+def _check_wanted(wanted: Collection[Compression], media_type: str) -> None:
     for compression in wanted:
         if compression not in {Compression.GZIP, Compression.ZSTD}:
             raise NotSupportedError(f"{compression.value.lower()}: variants are made in gzip and zstd")
-    if Compression.ZSTD in wanted and isinstance(index, DockerManifestList):
+    if Compression.ZSTD in wanted and media_type == mediatypes.DOCKER_MANIFEST_LIST:
         raise ManifestTypeRejectedError(
             "Docker's list of manifests cannot say which entries are in zstd; convert it to an OCI index"
         )

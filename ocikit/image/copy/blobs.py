@@ -20,16 +20,17 @@ from ocikit.errors import SizeMismatchError
 from ocikit.image.compression import DETECTION_BYTES, detect
 from ocikit.image.copy.foreign import open_foreign
 from ocikit.image.copy.progress import ArtifactDone, ArtifactRead, ArtifactSkipped, NewArtifact
-from ocikit.image.copy.recompression import DiffIDCheck, Known, Recompressed
+from ocikit.image.copy.recompression import DiffIDCheck, Known, Made, Recompressed
 from ocikit.image.copy.results import BlobOutcome
 from ocikit.image.copy.transfers import StoredBlob
 from ocikit.image.types import BlobInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Self
 
     from ocikit.image.compression import Compression
+    from ocikit.image.copy.decisions import LayerDecision
     from ocikit.image.copy.options import CopyOptions
     from ocikit.image.copy.progress import ProgressEvent
     from ocikit.image.copy.transfers import Key, Transfer
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
 
     _Tell = Callable[[ProgressEvent], object]
 
-__all__ = ["copy_blobs", "without_copying"]
+__all__ = ["compression_of", "copy_blobs", "without_copying"]
 
 _known: Final = Known()
+# How often a blob that waits for its turn looks whether it is still wanted.
+_TURN_SECONDS: Final = 0.1
 
 
 def copy_blobs(
@@ -62,6 +65,17 @@ def copy_blobs(
         BaseException: Whatever the progress callable raised.
     """
     return _Blobs(source, destination, options).copy(wanted)
+
+
+def compression_of(source: ImageSource, layer: LayerDecision) -> Compression | None:
+    """Say how a layer is compressed that was not copied, by its first bytes at the source."""
+    with contextlib.ExitStack() as stack:
+        stream, _ = source.get_blob(layer.source.info)
+        stack.enter_context(stream)
+        start = b""
+        while len(start) < DETECTION_BYTES and (data := stream.read(DETECTION_BYTES - len(start))):
+            start += data
+    return detect(start)
 
 
 def without_copying(transfer: Transfer, destination: ImageDestination, *, must_read: bool = False) -> StoredBlob | None:
@@ -95,15 +109,13 @@ def without_copying(transfer: Transfer, destination: ImageDestination, *, must_r
 def _made_before(transfer: Transfer, destination: ImageDestination) -> StoredBlob | None:
     work = transfer.work
     known = _known.get(transfer.key)
-    if work is None or (known is None and (work.compression is not None or transfer.diff_id is None)):
+    # What a configuration claims to be in a layer is believed when it was found to be in it.
+    if work is None or known is None or transfer.diff_id not in {None, known.diff_id}:
         return None
-    # What a layer is without compression is known without having been seen: its diffID.
-    digest, size = known if known is not None else (transfer.diff_id, -1)
-    there = destination.try_reusing_blob(BlobInfo(digest=digest, size=size))
-    if digest is None or there is None:
+    if destination.try_reusing_blob(BlobInfo(digest=known.digest, size=known.size)) is None:
         return None
     return StoredBlob(
-        digest=digest, size=there.size, outcome=BlobOutcome.REUSED, was_read=True, compression=work.compression
+        digest=known.digest, size=known.size, outcome=BlobOutcome.REUSED, was_read=True, compression=work.compression
     )
 
 
@@ -123,7 +135,7 @@ class _Blobs:
         self._interval = options.progress_interval
         self._links = options.link_blobs
         self._verifies = options.verify_diff_ids
-        self._turn = options.concurrent_blob_copies_semaphore or contextlib.nullcontext()
+        self._semaphore = options.concurrent_blob_copies_semaphore
         safe = source.has_thread_safe_get_blob and destination.has_thread_safe_put_blob
         self._workers = options.max_parallel if safe else 1
 
@@ -137,7 +149,9 @@ class _Blobs:
             else:
                 stored[transfer.key] = there
                 self._tell(ArtifactSkipped(artifact=transfer.info))
-        if self._workers == 1 or len(missing) <= 1:
+        # A layer that is recompressed is read by a thread of its own, and events are told in this one.
+        is_alone = self._workers == 1 or len(missing) <= 1
+        if is_alone and not any(transfer.work for transfer in missing):
             for transfer in missing:
                 stored[transfer.key] = self._copy_one(transfer, self._tell, threading.Event())
         else:
@@ -170,9 +184,7 @@ class _Blobs:
         return {transfer.key: future.result() for transfer, future in zip(missing, futures, strict=True)}
 
     def _copy_one(self, transfer: Transfer, tell: _Tell, stop: threading.Event) -> StoredBlob:
-        with self._turn:
-            if stop.is_set():
-                raise _StoppedError
+        with self._turn(stop):
             tell(NewArtifact(artifact=transfer.info))
             linked = self._link(transfer) if self._links else None
             if linked is not None:
@@ -188,6 +200,21 @@ class _Blobs:
             done = evolve(transfer.info, digest=stored.digest, size=stored.size)
             tell(ArtifactDone(artifact=done, offset=observed.offset, offset_update=observed.untold))
             return stored
+
+    @contextlib.contextmanager
+    def _turn(self, stop: threading.Event) -> Iterator[None]:
+        """Wait until it is this blob's turn, or until it is not wanted any more."""
+        semaphore = self._semaphore
+        while semaphore is not None and not semaphore.acquire(timeout=_TURN_SECONDS):
+            if stop.is_set():
+                raise _StoppedError
+        try:
+            if stop.is_set():
+                raise _StoppedError
+            yield
+        finally:
+            if semaphore is not None:
+                semaphore.release()
 
     def _store(self, transfer: Transfer, observed: _Observed, stack: contextlib.ExitStack) -> StoredBlob:
         if transfer.work is not None:
@@ -214,7 +241,7 @@ class _Blobs:
         )
         if put.digest is None:
             raise TypeError(f"{self._destination.reference}: put_blob has not said which digest it stored")
-        _known.put(transfer.key, put.digest, put.size)
+        _known.put(transfer.key, Made(digest=put.digest, size=put.size, diff_id=transfer.diff_id))
         return StoredBlob(
             digest=put.digest,
             size=put.size,

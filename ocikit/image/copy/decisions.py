@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from ocikit._tuples import NamedTuple
 from ocikit.errors import DigestChangeError, ManifestError, ManifestTypeRejectedError, NotSupportedError
-from ocikit.image.compression import Compression
+from ocikit.image.compression import Compression, check_level
 from ocikit.image.config import read_config
 from ocikit.image.conversion.layers import (
     is_encrypted,
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Decision", "LayerDecision", "Work", "as_it_is", "decide"]
 
 _WRITTEN: Final = (Compression.GZIP, Compression.ZSTD)
+# What leaves signatures behind, of an image and of an index.
+_REMEDIES: Final = ("remove_signatures=True", "remove_list_signatures=True")
 
 
 @frozen(kw_only=True)
@@ -88,6 +90,7 @@ class Decision:
         lost: What the new type has no place for, in words.
         variant: The compression of which this is one more instance, beside the manifest as it is; None for the manifest
             itself.
+        entry: What an index says of the manifest that this is a variant of.
     """
 
     manifest: SourceManifest
@@ -96,6 +99,7 @@ class Decision:
     changes: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     variant: CompressionVariant | None = None
+    entry: Descriptor | None = None
 
 
 def decide(
@@ -150,14 +154,14 @@ class _Decider:
         self._types: dict[Digest, str] = {}  # and the types that they get
 
     def all(self, manifests: tuple[AnySource, ...]) -> Iterator[Decision]:
-        by_digest = {manifest.digest: manifest for manifest in manifests if isinstance(manifest, SourceImage)}
+        images: dict[Digest, Decision] = {}
         for manifest in manifests:
             if isinstance(manifest, SourceIndex):
-                variants = tuple(self._variants(manifest, by_digest))
+                variants = tuple(self._variants(manifest, images))
                 yield from variants
                 decision = self._index(manifest, variants)
             else:
-                decision = self._image(manifest)
+                decision = images[manifest.digest] = self._image(manifest)
             self._check(decision)
             if decision.changes:
                 self._changed[manifest.digest] = decision.changes[0]
@@ -183,11 +187,12 @@ class _Decider:
     def _layers(self, manifest: SourceImage, variant: CompressionVariant | None) -> Iterator[LayerDecision]:
         works = [self._work(manifest, number, variant) for number in range(len(manifest.layers))]
         diff_ids: tuple[Digest | None, ...] = (None,) * len(works)
+        if self._options.verify_diff_ids:
+            _check_readable(manifest)
         if self._options.verify_diff_ids or any(works):
             diff_ids = self._diff_ids(manifest) or diff_ids
         for layer, work, diff_id in zip(manifest.layers, works, diff_ids, strict=True):
-            info = layer.info
-            is_foreign = bool(info.urls) and is_nondistributable(info.media_type)
+            is_foreign = bool(layer.info.urls) and is_nondistributable(layer.media_type)
             is_downloaded = is_foreign and self._options.download_foreign_layers
             stays_away = is_foreign and not is_downloaded and self._destination.accepts_foreign_layer_urls
             yield LayerDecision(
@@ -199,16 +204,16 @@ class _Decider:
             )
 
     def _work(self, manifest: SourceImage, number: int, variant: CompressionVariant | None) -> Work | None:
-        wanted, info = self._wanted, manifest.layers[number].info
+        wanted, layer = self._wanted, manifest.layers[number]
         if variant is not None:
             wanted = _Wanted(Work(compression=Compression.from_name(variant.compression), level=variant.level), True)
-        if wanted is None or not is_layer(info.media_type):
+        if wanted is None or not is_layer(layer.media_type):
             return None
-        if is_encrypted(info.media_type):
+        if is_encrypted(layer.media_type):
             raise NotSupportedError(
                 f"{manifest.description}: layer {number} is encrypted and cannot be {wanted.work}; decrypt it first"
             )
-        there = layer_compression(info.media_type)
+        there = layer_compression(layer.media_type)
         if there is wanted.work.compression or (there is not None and not wanted.is_exact):
             return None
         return wanted.work
@@ -222,6 +227,8 @@ class _Decider:
             raise ManifestError(
                 f"{manifest.description}: {len(manifest.layers)} layers in the manifest, {len(found)} in the config"
             )
+        for diff_id in found:
+            diff_id.hasher()  # before anything is written: what could not be compared later
         return found
 
     def _image_type(self, manifest: SourceImage, layers: tuple[LayerDecision, ...]) -> str:
@@ -244,13 +251,17 @@ class _Decider:
 
     # Indexes
 
-    def _variants(self, manifest: SourceIndex, there: Mapping[Digest, SourceImage]) -> Iterator[Decision]:
+    def _variants(self, manifest: SourceIndex, images: Mapping[Digest, Decision]) -> Iterator[Decision]:
         wanted = self._options.ensure_compression_variants_exist
         by_compression = {Compression.from_name(one.compression): one for one in wanted}
-        for entry, compression in missing_variants(manifest.parsed, tuple(by_compression)) if wanted else ():
-            original = there.get(entry.digest)
-            if original is not None:
-                yield self._image(original, by_compression[compression])
+        if not by_compression:
+            return
+        known = {digest: _compressions(decision) for digest, decision in images.items()}
+        media_type = self._index_type(manifest)
+        for entry, compression in missing_variants(manifest.parsed, tuple(by_compression), known=known, to=media_type):
+            original = images.get(entry.digest)
+            if original is not None and isinstance(original.manifest, SourceImage):
+                yield evolve(self._image(original.manifest, by_compression[compression]), entry=entry)
 
     def _index(self, manifest: SourceIndex, variants: tuple[Decision, ...]) -> Decision:
         media_type = self._index_type(manifest)
@@ -336,7 +347,7 @@ class _Decider:
         if manifest.signatures:
             yield (
                 f"it has {len(manifest.signatures)} signatures, which hold for these bytes only "
-                "(remove_signatures=True leaves them behind)"
+                f"({_REMEDIES[isinstance(manifest, SourceIndex)]} leaves them behind)"
             )
         if named is not None:
             yield f"the destination is named by the digest {named}"
@@ -355,13 +366,13 @@ def _about(manifest: SourceManifest) -> Iterator[None]:
 
 def _expected(layer: LayerDecision) -> NewLayer | None:
     """Return a layer as it will be, as far as that can be said before it was read."""
-    info, work = layer.source.info, layer.work
-    if not is_layer(info.media_type) or is_encrypted(info.media_type):
+    info, media_type, work = layer.source.info, layer.source.media_type, layer.work
+    if not is_layer(media_type) or is_encrypted(media_type):
         return None
     return NewLayer(
         digest=layer.source.digest,
         size=info.size if info.size >= 0 else layer.source.descriptor.size,
-        compression=work.compression if work is not None else layer_compression(info.media_type),
+        compression=work.compression if work is not None else layer_compression(media_type),
         is_distributable=layer.is_downloaded,
     )
 
@@ -374,8 +385,26 @@ def _layer_changes(layers: tuple[LayerDecision, ...]) -> Iterator[str]:
         if layer.is_downloaded:
             yield f"layer {number} is fetched from its URLs and loses them"
         if layer.work is not None:
-            there = _word(layer_compression(layer.source.info.media_type))
+            there = _word(layer_compression(layer.source.media_type))
             yield f"layer {number} ({there}) is {layer.work}"
+
+
+def _check_readable(manifest: SourceImage) -> None:
+    for number, layer in enumerate(manifest.layers):
+        if is_encrypted(layer.media_type):
+            raise NotSupportedError(
+                f"{manifest.description}: layer {number} is encrypted, its diffID cannot be verified; decrypt it, or "
+                "copy without verify_diff_ids"
+            )
+
+
+def _compressions(decision: Decision) -> frozenset[Compression | None]:
+    """Say how the layers of an image will be compressed; nothing of an image without any that could be recompressed."""
+    return frozenset(
+        layer.work.compression if layer.work is not None else layer_compression(layer.source.media_type)
+        for layer in decision.layers
+        if is_layer(layer.source.media_type)
+    )
 
 
 def _of_variant(decision: Decision) -> str:
@@ -400,4 +429,5 @@ def _wanted_work(destination: ImageDestination, options: CopyOptions) -> _Wanted
     if compression not in _WRITTEN:
         known = " and ".join(map(_word, _WRITTEN))
         raise NotSupportedError(f"destination_ctx.compression_format: layers are compressed by {known}, not by {name}")
+    check_level(compression, level)
     return _Wanted(Work(compression=compression, level=level), is_exact=name is not None)

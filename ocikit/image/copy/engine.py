@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocikit.errors import ImageError, NotSupportedError
-from ocikit.image.copy.blobs import copy_blobs
+from ocikit.image.copy.blobs import compression_of, copy_blobs
 from ocikit.image.copy.decisions import as_it_is, decide
 from ocikit.image.copy.options import CopyOptions
-from ocikit.image.copy.reading import SourceImage, read_manifests
+from ocikit.image.copy.presence import is_onto_itself, is_unchanged, what_is_there
+from ocikit.image.copy.reading import read_manifests
 from ocikit.image.copy.referring import find_referrers, put_referrers
 from ocikit.image.copy.results import BlobOutcome, CopyResult
 from ocikit.image.copy.transfers import StoredBlob, transfers
@@ -20,13 +20,15 @@ from ocikit.image.policy import policy_context
 from ocikit.image.transports import as_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ocikit.image.copy.reading import AnySource
+    from ocikit.image.copy.referring import CopiedReferrer
     from ocikit.image.copy.results import CopiedBlob
     from ocikit.image.signature.context import PolicyContext
     from ocikit.image.signature.rules import PolicyRules
     from ocikit.image.types import ImageReference
+    from ocikit.spec import Digest
 
 __all__ = ["image"]
 
@@ -43,9 +45,9 @@ def image(
     """Copy an image from one place to another; unchanged, unless the destination or the options want it changed.
 
     Everything is verified on the way: manifests against the digests they are asked for by, blobs against digest
-    and size while they stream. The policy is held against every image before it is parsed. What the destination
-    has already is not copied. The image becomes visible in one step when all of it is there; a copy that fails
-    or is ended leaves nothing visible behind.
+    and size while they stream. The policy is held against every image before it is parsed; what refers to an image
+    goes with the image that is allowed. What the destination has already is not copied. The image becomes visible in
+    one step when all of it is there; a copy that fails or is ended leaves nothing visible behind.
 
     A manifest is converted to another type when the destination does not take its own, layers are recompressed when
     that is asked for; digests change only then, and what is signed is never changed.
@@ -80,20 +82,30 @@ def image(
         source_reference.new_image_source(options.source_ctx) as source,
     ):
         manifests = read_manifests(source, context, options)
-        if _is_there(manifests, source_reference, destination_reference, options):
+        if is_onto_itself(manifests, source_reference, destination_reference, options):
             return _result(destination_reference, *_unchanged(manifests))
+        looks = options.optimize_destination_image_already_exists and not options.verify_diff_ids
+        there = what_is_there(destination_reference, manifests, options) if looks else None
         with destination_reference.new_image_destination(options.destination_ctx) as destination:
             decisions = decide(manifests, source, destination, options)
             referrers = find_referrers(decisions, source, destination, options)
+            if there is not None and is_unchanged(decisions) and there.issuperset(_referring(referrers)):
+                return evolve(
+                    _result(destination_reference, *_unchanged(manifests)), referrers=tuple(_referring(referrers))
+                )
             wanted = transfers(decisions, (transfer for one in referrers for transfer in one.transfers))
             stored = copy_blobs(wanted, source, destination, options)
-            new = written(decisions, stored, options)
-            put_manifests(new, destination)
+            new = written(decisions, stored, options, lambda layer: compression_of(source, layer))
+            new = put_manifests(new, destination, options)
             put_referrers(referrers, destination)
             destination.commit()
     _log.debug("%s copied to %s: %s, %d blobs", source_reference, destination_reference, new[-1].digest, len(stored))
     result = _result(destination_reference, new, copied_blobs(wanted, stored, new))
-    return evolve(result, referrers=tuple(one.digest for one in referrers if not one.is_listed))
+    return evolve(result, referrers=tuple(_referring(referrers)))
+
+
+def _referring(referrers: tuple[CopiedReferrer, ...]) -> Iterator[Digest]:
+    return (one.digest for one in referrers if not one.is_listed)
 
 
 def _result(
@@ -111,42 +123,12 @@ def _result(
     )
 
 
-def _is_there(
-    manifests: tuple[AnySource, ...],
-    source: ImageReference,
-    destination: ImageReference,
-    options: CopyOptions,
-) -> bool:
-    """Say whether the copy would change nothing: of an image onto itself, or, on request, onto the very same image."""
-    top = manifests[-1]
-    same_context = options.source_ctx == options.destination_ctx
-    if source == destination and same_context:
-        return not options.remove_signatures and not (isinstance(top, SourceImage) and top.is_chosen)
-    return options.optimize_destination_image_already_exists and _has(destination, manifests, options)
-
-
-def _has(destination: ImageReference, manifests: tuple[AnySource, ...], options: CopyOptions) -> bool:
-    """Say whether the destination has these very manifests and signatures. What cannot be read is written anew."""
-    sys = options.destination_ctx
-    if options.force_manifest_mime_type is not None or (sys is not None and sys.compression_format is not None):
-        return False
-    try:
-        with destination.new_image_source(sys) as there:
-            return all(
-                there.get_manifest(manifest.instance)[0] == manifest.data
-                and there.get_signatures(manifest.instance) == manifest.signatures
-                for manifest in manifests
-            )
-    except (ImageError, OSError, NotSupportedError):
-        return False
-
-
 def _unchanged(
     manifests: tuple[AnySource, ...],
 ) -> tuple[tuple[WrittenManifest, ...], tuple[CopiedBlob, ...]]:
-    """Return what a copy says of manifests and blobs that are at the destination already."""
+    """Return what a copy says of manifests and blobs when all of it is at the destination."""
     decisions = [as_it_is(manifest) for manifest in manifests]
     wanted = transfers(decisions)
     stored = {one.key: StoredBlob(digest=one.digest, size=one.info.size, outcome=BlobOutcome.REUSED) for one in wanted}
-    new = written(decisions, stored, CopyOptions())
+    new = written(decisions, stored, CopyOptions(), lambda _: None)
     return new, copied_blobs(wanted, stored, new)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
-from ocikit.spec import mediatypes
+from ocikit.spec import Platform, mediatypes
 
 if TYPE_CHECKING:
     import threading
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ocikit.image.copy.progress import ProgressEvent
     from ocikit.image.types import SystemContext
-    from ocikit.spec import Digest, Platform
+    from ocikit.spec import Digest
 
 __all__ = ["CompressionVariant", "CopyOptions", "ImageListSelection", "SparseManifestListAction"]
 
@@ -48,6 +48,11 @@ class SparseManifestListAction(enum.Enum):
     STRIP_SPARSE = "strip"
 
 
+def _variant(_: object, attribute: Attribute[str], value: str) -> None:
+    if value.lower() not in {"gzip", "zstd"}:
+        raise ValueError(f"CompressionVariant.{attribute.name}: expected 'gzip' or 'zstd', found {value!r}")
+
+
 @frozen(kw_only=True)
 class CompressionVariant:
     """A compression in which every platform of an index is to be there.
@@ -57,13 +62,45 @@ class CompressionVariant:
         level: The level for it; None for the format's default.
     """
 
-    compression: str
+    compression: str = field(validator=_variant)
     level: int | None = None
 
 
-def _at_least_one(_: object, attribute: Attribute[int], value: int) -> None:
-    if value < 1:
-        raise ValueError(f"CopyOptions.{attribute.name} must be at least 1, not {value}")
+def _at_least_one(_: object, attribute: Attribute[int], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"CopyOptions.{attribute.name} must be a number, at least 1, not {value!r}")
+
+
+def _boolean(_: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"CopyOptions.{attribute.name}: expected True or False, found {value!r}")
+
+
+def _tuple_of(kind: type) -> Callable[[object, Attribute[Any], object], None]:
+    # A single one is easily given in its place, and text is a sequence of text.
+    def check(_: object, attribute: Attribute[Any], value: object) -> None:
+        if not isinstance(value, tuple) or not all(isinstance(one, kind) for one in value):
+            raise TypeError(f"CopyOptions.{attribute.name}: expected a tuple of {kind.__name__}, found {value!r}")
+
+    return check
+
+
+def _referrers(_: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool):
+        _tuple_of(str)(_, attribute, value)
+
+
+def _having(method: str) -> Callable[[object, Attribute[Any], object], None]:
+    def check(_: object, attribute: Attribute[Any], value: object) -> None:
+        if value is not None and not callable(getattr(value, method, None)):
+            raise TypeError(f"CopyOptions.{attribute.name}: expected something with {method}(), found {value!r}")
+
+    return check
+
+
+def _flag() -> bool:
+    result: bool = field(default=False, validator=_boolean)
+    return result
 
 
 def _member_of(kind: type[enum.Enum]) -> Callable[[object, Attribute[Any], object], None]:
@@ -131,29 +168,31 @@ class CopyOptions:
     image_list_selection: ImageListSelection = field(
         default=ImageListSelection.SYSTEM, validator=_member_of(ImageListSelection)
     )
-    instances: tuple[Digest, ...] = ()
-    instance_platforms: tuple[Platform, ...] = ()
+    instances: tuple[Digest, ...] = field(default=(), validator=_tuple_of(str))
+    instance_platforms: tuple[Platform, ...] = field(default=(), validator=_tuple_of(Platform))
     sparse_manifest_list_action: SparseManifestListAction = field(
         default=SparseManifestListAction.KEEP_SPARSE, validator=_member_of(SparseManifestListAction)
     )
-    prefer_gzip_instances: bool = False
+    prefer_gzip_instances: bool = _flag()
     source_ctx: SystemContext | None = None
     destination_ctx: SystemContext | None = None
-    preserve_digests: bool = False
+    preserve_digests: bool = _flag()
     force_manifest_mime_type: str | None = field(default=None, validator=_forcible)
-    force_compression_format: bool = False
-    ensure_compression_variants_exist: tuple[CompressionVariant, ...] = ()
-    download_foreign_layers: bool = False
-    verify_diff_ids: bool = False
-    link_blobs: bool = False
-    optimize_destination_image_already_exists: bool = False
-    referrers: bool | tuple[str, ...] = False
-    remove_signatures: bool = False
-    remove_list_signatures: bool = False
-    progress: Callable[[ProgressEvent], object] | None = None
+    force_compression_format: bool = _flag()
+    ensure_compression_variants_exist: tuple[CompressionVariant, ...] = field(
+        default=(), validator=_tuple_of(CompressionVariant)
+    )
+    download_foreign_layers: bool = _flag()
+    verify_diff_ids: bool = _flag()
+    link_blobs: bool = _flag()
+    optimize_destination_image_already_exists: bool = _flag()
+    referrers: bool | tuple[str, ...] = field(default=False, validator=_referrers)
+    remove_signatures: bool = _flag()
+    remove_list_signatures: bool = _flag()
+    progress: Callable[[ProgressEvent], object] | None = field(default=None, validator=_having("__call__"))
     progress_interval: float = 0.1
     max_parallel: int = field(default=6, validator=_at_least_one)
-    concurrent_blob_copies_semaphore: threading.Semaphore | None = None
+    concurrent_blob_copies_semaphore: threading.Semaphore | None = field(default=None, validator=_having("acquire"))
 
     def __attrs_post_init__(self) -> None:
         for is_wrong, message in _CONTRADICTIONS:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ocikit.image.copy.blobs import without_copying
-from ocikit.image.copy.decisions import decide
+from ocikit.image.copy.decisions import as_it_is, decide
 from ocikit.image.copy.options import CopyOptions
+from ocikit.image.copy.presence import is_onto_itself
 from ocikit.image.copy.reading import read_manifests
 from ocikit.image.copy.referring import find_referrers
 from ocikit.image.copy.results import BlobOutcome
@@ -18,6 +19,7 @@ from ocikit.image.transports import as_reference
 
 if TYPE_CHECKING:
     from ocikit.image.copy.decisions import Decision
+    from ocikit.image.copy.reading import AnySource
     from ocikit.image.copy.transfers import Transfer
     from ocikit.image.signature.context import PolicyContext
     from ocikit.image.signature.rules import PolicyRules
@@ -142,6 +144,8 @@ def plan(
         source_reference.new_image_source(options.source_ctx) as source,
     ):
         manifests = read_manifests(source, context, options)
+        if is_onto_itself(manifests, source_reference, destination_reference, options):
+            return _nothing(source_reference, manifests)
         with destination_reference.new_image_destination(options.destination_ctx) as destination:
             decisions = decide(manifests, source, destination, options)
             referrers = find_referrers(decisions, source, destination, options)
@@ -155,6 +159,24 @@ def plan(
         manifests=tuple(map(_manifest, decisions)),
         blobs=blobs,
         referrers=tuple(one.digest for one in referrers if not one.is_listed),
+    )
+
+
+def _nothing(reference: ImageReference, manifests: tuple[AnySource, ...]) -> CopyPlan:
+    decisions = [as_it_is(manifest) for manifest in manifests]
+    return CopyPlan(
+        source=reference,
+        destination=reference,
+        manifests=tuple(map(_manifest, decisions)),
+        blobs=tuple(
+            PlannedBlob(
+                source_digest=one.digest,
+                size=one.info.size,
+                media_type=one.info.media_type,
+                outcome=BlobOutcome.REUSED,
+            )
+            for one in transfers(decisions)
+        ),
     )
 
 

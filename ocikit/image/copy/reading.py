@@ -13,6 +13,7 @@ from attrs import frozen
 from ocikit.errors import ImageNotFoundError, LimitExceededError, ManifestError
 from ocikit.image.config import check_config
 from ocikit.image.conversion.digests import SCHEMA1
+from ocikit.image.conversion.layers import is_layer
 from ocikit.image.copy.options import ImageListSelection
 from ocikit.image.legacy import as_schema2
 from ocikit.image.platform import platform_name
@@ -78,6 +79,11 @@ class SourceLayer:
     digest: Digest
     info: BlobInfo
 
+    @property
+    def media_type(self) -> str:
+        """Its type: what the source says of it, or the manifest when the source says nothing that is known."""
+        return self.info.media_type if is_layer(self.info.media_type) else self.descriptor.media_type
+
 
 @frozen(kw_only=True)
 class SourceImage(SourceManifest):
@@ -140,7 +146,7 @@ class _Reader:
         self._source = source
         self._context = context
         self._options = options
-        self._seen: set[Digest] = set()
+        self._seen: dict[Digest, Descriptor] = {}
         self._bytes = 0
 
     def top(self) -> Iterator[AnySource]:
@@ -185,10 +191,16 @@ class _Reader:
         if not entries:
             self._context.is_running_image_allowed(image)
         for entry in entries:
+            entry.embedded_content()
+            first = self._seen.setdefault(entry.digest, entry)
+            if (first.media_type, first.size) != (entry.media_type, entry.size):
+                raise ManifestError(
+                    f"{image.description}: lists {entry.digest} as {first.media_type} of {first.size:,} bytes, and as "
+                    f"{entry.media_type} of {entry.size:,}"
+                )
             # The same manifest listed twice, for two platforms say, is one manifest to copy.
-            if entry.digest in self._seen:
+            if first is not entry:
                 continue
-            self._seen.add(entry.digest)
             yield from self._entry(UnparsedImage(self._source, entry), depth=depth)
         index = image.index()
         copied = {entry.digest for entry in entries}

@@ -12,6 +12,8 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from attrs import frozen
+
 from ocikit.errors import CompressionError, DigestMismatchError
 from ocikit.image.ahead import ReadAhead
 from ocikit.image.checked import CheckedStream
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from ocikit.image.copy.transfers import Key, Transfer
     from ocikit.image.types import ByteStream
 
-__all__ = ["DiffIDCheck", "Known", "Recompressed"]
+__all__ = ["DiffIDCheck", "Known", "Made", "Recompressed"]
 
 _AHEAD: Final = 8
 _REMEMBERED: Final = 10_000
@@ -172,21 +174,36 @@ class _Queued:
         pass
 
 
+@frozen(kw_only=True)
+class Made:
+    """What came out of a layer that was recompressed.
+
+    Attributes:
+        digest: The digest.
+        size: The size in bytes.
+        diff_id: What the plain bytes were found to be; None when nobody looked.
+    """
+
+    digest: Digest
+    size: int
+    diff_id: Digest | None
+
+
 class Known:
-    """What came out of layers that were recompressed here: digest and size, by the layer and what was done to it."""
+    """What came out of layers that were recompressed here, by the layer and what was done to it."""
 
     def __init__(self) -> None:
-        self._results: OrderedDict[Key, tuple[Digest, int]] = OrderedDict()
+        self._results: OrderedDict[Key, Made] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Key) -> tuple[Digest, int] | None:
-        """Return digest and size of the result; None when it is not known."""
+    def get(self, key: Key) -> Made | None:
+        """Return what came out; None when it is not known."""
         with self._lock:
             return self._results.get(key)
 
-    def put(self, key: Key, digest: Digest, size: int) -> None:
+    def put(self, key: Key, made: Made) -> None:
         """Remember a result; the oldest is forgotten when there are too many."""
         with self._lock:
-            self._results[key] = digest, size
+            self._results[key] = made
             if len(self._results) > _REMEMBERED:
                 self._results.popitem(last=False)

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from ocikit.errors import DigestChangeError, LimitExceededError, NotSupportedError
 from ocikit.image.copy.transfers import Transfer
-from ocikit.image.subject import walk_referrers
+from ocikit.image.subject import MAX_REFERRER_BYTES, MAX_REFERRERS, walk_referrers
 from ocikit.image.types import BlobInfo
 from ocikit.image.unparsed import MAX_DEPTH, UnparsedImage
 
@@ -62,10 +62,11 @@ def find_referrers(
     """
     if not options.referrers:
         return ()
+    collector = _Collector(source, options)
     found: dict[Digest, CopiedReferrer] = {}
     for decision in decisions:
         manifest = decision.manifest
-        ours = [one for one in _of(source, manifest.digest, options) if one.digest not in found]
+        ours = tuple(collector.of(manifest.digest))
         if ours and decision.changes and decision.variant is None:
             raise DigestChangeError(
                 manifest.description,
@@ -81,31 +82,48 @@ def find_referrers(
     return tuple(found.values())
 
 
-def _of(source: ImageSource, subject: Digest, options: CopyOptions) -> Iterator[CopiedReferrer]:
-    wanted = options.referrers
-    kept = {subject}
-    for one in walk_referrers(source, subject):
-        # What refers to a referrer goes with it, of whatever type it is.
-        is_wanted = isinstance(wanted, bool) or one.depth > 1 or one.descriptor.artifact_type in wanted
-        if is_wanted and one.subject in kept:
-            kept.add(one.descriptor.digest)
-            yield from _whole(source, one.image, one.descriptor.digest, is_listed=False, depth=1)
+class _Collector:
+    """Reads referrers, and what indexes among them list, each once."""
 
+    def __init__(self, source: ImageSource, options: CopyOptions) -> None:
+        self._source = source
+        self._wanted = options.referrers
+        self._seen: set[Digest] = set()
+        self._bytes = 0
 
-def _whole(
-    source: ImageSource, image: UnparsedImage, digest: Digest, *, is_listed: bool, depth: int
-) -> Iterator[CopiedReferrer]:
-    """Yield a manifest, and before it everything that it lists."""
-    transfers: tuple[Transfer, ...] = ()
-    if not image.is_index():
-        manifest = image.image_manifest()
-        transfers = (_transfer(manifest.config, is_config=True), *map(_transfer, manifest.layers))
-    else:
-        if depth > MAX_DEPTH:
-            raise LimitExceededError(f"{image.description}: indexes nested in each other", MAX_DEPTH)
-        for entry in image.index().manifests:
-            yield from _whole(source, UnparsedImage(source, entry), entry.digest, is_listed=True, depth=depth + 1)
-    yield CopiedReferrer(digest=digest, data=image.manifest()[0], transfers=transfers, is_listed=is_listed)
+    def of(self, subject: Digest) -> Iterator[CopiedReferrer]:
+        """Yield what refers to a manifest, as far as it is wanted and was not yielded before."""
+        kept = {subject}
+        for one in walk_referrers(self._source, subject):
+            # What refers to a referrer goes with it, of whatever type it is.
+            wanted = self._wanted
+            is_wanted = isinstance(wanted, bool) or one.depth > 1 or one.descriptor.artifact_type in wanted
+            if is_wanted and one.subject in kept:
+                kept.add(one.descriptor.digest)
+                yield from self._whole(one.image, one.descriptor.digest, is_listed=False, depth=1)
+
+    def _whole(self, image: UnparsedImage, digest: Digest, *, is_listed: bool, depth: int) -> Iterator[CopiedReferrer]:
+        """Yield a manifest, and before it everything that it lists."""
+        if digest in self._seen:
+            return
+        self._seen.add(digest)
+        data, _ = image.manifest()
+        self._bytes += len(data)
+        if len(self._seen) > MAX_REFERRERS:
+            raise LimitExceededError(f"{image.reference}: referrers, and what indexes among them list", MAX_REFERRERS)
+        if self._bytes > MAX_REFERRER_BYTES:
+            raise LimitExceededError(f"{image.reference}: bytes of referrers", MAX_REFERRER_BYTES)
+        transfers: tuple[Transfer, ...] = ()
+        if image.is_index():
+            if depth > MAX_DEPTH:
+                raise LimitExceededError(f"{image.description}: indexes nested in each other", MAX_DEPTH)
+            for entry in image.index().manifests:
+                listed = UnparsedImage(self._source, entry)
+                yield from self._whole(listed, entry.digest, is_listed=True, depth=depth + 1)
+        else:
+            manifest = image.image_manifest()
+            transfers = (_transfer(manifest.config, is_config=True), *map(_transfer, manifest.layers))
+        yield CopiedReferrer(digest=digest, data=data, transfers=transfers, is_listed=is_listed)
 
 
 def _transfer(descriptor: Descriptor, *, is_config: bool = False) -> Transfer:

@@ -12,8 +12,9 @@ from attrs import evolve, frozen
 from ocikit.image.conversion.documents import Converted
 from ocikit.image.conversion.edits import with_replaced_entries, with_replaced_layers
 from ocikit.image.conversion.indexes import convert_index
-from ocikit.image.conversion.layers import is_layer, is_nondistributable, layer_media_type
+from ocikit.image.conversion.layers import is_encrypted, is_layer, is_nondistributable, layer_media_type
 from ocikit.image.conversion.manifests import convert_manifest
+from ocikit.image.conversion.variants import ZSTD
 from ocikit.image.manifest import parse_manifest
 from ocikit.spec import DockerManifest, Manifest, mediatypes
 
@@ -81,7 +82,7 @@ def rewrite_image(manifest: SourceManifest, media_type: str, layers: Sequence[Ne
 def _replaced(old: Descriptor, new: NewLayer, manifest_type: str) -> Descriptor:
     media_type = old.media_type
     keeps_away = is_nondistributable(media_type) and not new.is_distributable
-    if is_layer(media_type):
+    if is_layer(media_type) and not is_encrypted(media_type):
         media_type = layer_media_type(manifest_type, new.compression, distributable=not keeps_away)
     same = (old.digest, old.size) == (new.digest, new.size)
     return evolve(
@@ -110,7 +111,8 @@ def rewrite_index(
     Args:
         manifest: The index at the source.
         media_type: The type it gets.
-        replaced: What takes the place of entries that are listed and not dropped: of type, digest and size.
+        replaced: What takes the place of entries that are listed and not dropped: type, digest, size, and the
+            annotations that say how the image is compressed.
         dropped: The entries that go.
         added: The entries that come, at the end.
 
@@ -126,7 +128,11 @@ def rewrite_index(
     if media_type != own:
         converted = convert_index(data, own, media_type, replaced=replaced)
         data, lost = converted.data, converted.lost
-    elif replaced:
+        replaced = {new.digest: new for new in replaced.values()}
+    if replaced and media_type == mediatypes.IMAGE_INDEX:
+        # How an image is compressed is said by its entry, and may be something else now.
+        data = with_replaced_entries(data, media_type, replaced, without_annotations=[ZSTD])
+    elif replaced and media_type == own:
         data = with_replaced_entries(data, own, replaced)
     if added:
         data = with_replaced_entries(data, media_type, {}, added=added)

@@ -132,4 +132,6 @@ def _both(first: Transfer, second: Transfer) -> Transfer:
         diff_id=first.diff_id or second.diff_id,
         content=first.content if first.content is not None else second.content,
         stays_away=first.stays_away and second.stays_away,
+        # Where one says that it is an ordinary layer, the source has it.
+        is_downloaded=first.is_downloaded and second.is_downloaded,
     )

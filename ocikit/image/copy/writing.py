@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
+from ocikit.errors import ManifestTypeRejectedError
 from ocikit.image.compression import Compression
 from ocikit.image.conversion.layers import is_encrypted, is_layer, layer_compression
-from ocikit.image.conversion.variants import marks
-from ocikit.image.copy.options import SparseManifestListAction
+from ocikit.image.conversion.manifests import convert_manifest
+from ocikit.image.conversion.variants import ZSTD, marks
+from ocikit.image.copy.options import FORCIBLE, SparseManifestListAction
 from ocikit.image.copy.reading import SourceIndex
 from ocikit.image.copy.results import CopiedBlob
 from ocikit.image.copy.rewriting import NewLayer, rewrite_image, rewrite_index
@@ -18,13 +20,16 @@ from ocikit.image.manifest import parse_manifest
 from ocikit.spec import Descriptor, Digest, DockerManifest, Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ocikit.image.conversion.documents import Converted
     from ocikit.image.copy.decisions import Decision, LayerDecision
     from ocikit.image.copy.options import CompressionVariant, CopyOptions
     from ocikit.image.copy.transfers import Key, StoredBlob, Transfer
     from ocikit.image.types import ImageDestination
+
+    #: Says how a layer is compressed.
+    Look = Callable[[LayerDecision], Compression | None]
 
 __all__ = ["WrittenManifest", "copied_blobs", "put_manifests", "written"]
 
@@ -59,7 +64,7 @@ class WrittenManifest:
 
 
 def written(
-    decisions: Sequence[Decision], stored: Mapping[Key, StoredBlob], options: CopyOptions
+    decisions: Sequence[Decision], stored: Mapping[Key, StoredBlob], options: CopyOptions, look: Look
 ) -> tuple[WrittenManifest, ...]:
     """Return the manifests as they are to be written, in the same order.
 
@@ -67,30 +72,35 @@ def written(
         decisions: What becomes of them; what an index lists before the index.
         stored: The blobs at the destination.
         options: What was asked for.
+        look: Says how a layer is compressed that was not read by this copy.
 
     Raises:
         ManifestError: The type of a manifest has no place for what its layers turned out to be.
         NotSupportedError: Likewise.
     """
-    return tuple(_Writer(stored, options).all(decisions))
+    return tuple(_Writer(stored, options, look).all(decisions))
 
 
 class _Writer:
-    def __init__(self, stored: Mapping[Key, StoredBlob], options: CopyOptions) -> None:
+    def __init__(self, stored: Mapping[Key, StoredBlob], options: CopyOptions, look: Look) -> None:
         self._stored = stored
+        self._look = look
         self._strips = options.sparse_manifest_list_action is SparseManifestListAction.STRIP_SPARSE
         self._replaced: dict[Digest, Descriptor] = {}  # what took the place of a manifest
         # What the next index gets besides.
-        self._variants: list[tuple[WrittenManifest, CompressionVariant]] = []
+        self._variants: list[tuple[WrittenManifest, CompressionVariant, Descriptor]] = []
 
     def all(self, decisions: Sequence[Decision]) -> Iterator[WrittenManifest]:
         for decision in decisions:
             made = self._made(decision)
-            if decision.variant is not None:
-                self._variants.append((made, decision.variant))
+            if decision.variant is not None and decision.entry is not None:
+                self._variants.append((made, decision.variant, decision.entry))
             elif made.digest != decision.manifest.digest:
                 self._replaced[decision.manifest.digest] = Descriptor(
-                    media_type=made.media_type, digest=made.digest, size=len(made.data)
+                    media_type=made.media_type,
+                    digest=made.digest,
+                    size=len(made.data),
+                    annotations=self._marks(decision),
                 )
             yield made
 
@@ -104,7 +114,7 @@ class _Writer:
             converted = self._index(decision, source)
         else:
             converted = rewrite_image(
-                source, decision.media_type, [_new_layer(layer, self._stored) for layer in decision.layers]
+                source, decision.media_type, [self._new_layer(layer) for layer in decision.layers]
             )
         return WrittenManifest(
             decision=decision,
@@ -117,7 +127,7 @@ class _Writer:
     def _index(self, decision: Decision, index: SourceIndex) -> Converted:
         dropped = index.left_out if self._strips else frozenset()
         kept = [entry.digest for entry in index.parsed.manifests if entry.digest not in dropped]
-        added = [_variant_entry(*one, index) for one in self._variants]
+        added = [_variant_entry(*one) for one in self._variants]
         self._variants.clear()
         return rewrite_index(
             index,
@@ -127,30 +137,43 @@ class _Writer:
             added=added,
         )
 
+    def _new_layer(self, layer: LayerDecision) -> NewLayer | None:
+        """Return the layer as it is now, by its content rather than by what was said of it; None when it stays."""
+        stated, media_type = layer.source.descriptor, layer.source.media_type
+        blob = self._stored[key_of(layer)]
+        stays = (stated.digest, stated.size) == (blob.digest, blob.size)
+        if not is_layer(media_type) or is_encrypted(media_type):
+            return None if stays else NewLayer(digest=blob.digest, size=blob.size, compression=None)
+        compression = self._compression(layer, blob)
+        is_told = is_layer(stated.media_type) and layer_compression(stated.media_type) is compression
+        if stays and is_told and not layer.is_downloaded:
+            return None
+        return NewLayer(
+            digest=blob.digest, size=blob.size, compression=compression, is_distributable=layer.is_downloaded
+        )
 
-def _new_layer(layer: LayerDecision, stored: Mapping[Key, StoredBlob]) -> NewLayer | None:
-    """Return the layer as it is now, by its content rather than by what was said of it; None when it stays."""
-    stated, media_type = layer.source.descriptor, layer.source.info.media_type
-    blob = stored[key_of(layer)]
-    if not is_layer(media_type) or is_encrypted(media_type):
-        return None
-    compression = blob.compression if blob.was_read else layer_compression(media_type)
-    new = NewLayer(digest=blob.digest, size=blob.size, compression=compression, is_distributable=layer.is_downloaded)
-    stays = (stated.digest, stated.size) == (new.digest, new.size)
-    is_told = is_layer(stated.media_type) and layer_compression(stated.media_type) is compression
-    return None if stays and is_told and not layer.is_downloaded else new
+    def _compression(self, layer: LayerDecision, blob: StoredBlob) -> Compression | None:
+        if blob.was_read:
+            return blob.compression
+        if layer.stays_away:
+            return layer_compression(layer.source.media_type)
+        return self._look(layer)
+
+    def _marks(self, decision: Decision) -> dict[str, str]:
+        """Return what the entry of an image says of its compression: zstd, when all of its layers are in it."""
+        found = {self._compression(layer, self._stored[key_of(layer)]) for layer in decision.layers}
+        return marks(Compression.ZSTD) if found == {Compression.ZSTD} else {}
 
 
-def _variant_entry(variant: WrittenManifest, asked: CompressionVariant, index: SourceIndex) -> Descriptor:
+def _variant_entry(variant: WrittenManifest, asked: CompressionVariant, entry: Descriptor) -> Descriptor:
     """Return the entry for one more instance: like the one it was made from, with the mark of its compression."""
-    original = variant.decision.manifest.digest
-    entry = next(entry for entry in index.parsed.manifests if entry.digest == original)
+    others = {key: value for key, value in entry.annotations.items() if key != ZSTD}
     return evolve(
         entry,
         media_type=variant.media_type,
         digest=variant.digest,
         size=len(variant.data),
-        annotations={**entry.annotations, **marks(Compression.from_name(asked.compression))},
+        annotations={**others, **marks(Compression.from_name(asked.compression))},
         data=None,
     )
 
@@ -184,18 +207,58 @@ def copied_blobs(
     )
 
 
-def put_manifests(manifests: Sequence[WrittenManifest], destination: ImageDestination) -> None:
+def put_manifests(
+    manifests: Sequence[WrittenManifest], destination: ImageDestination, options: CopyOptions
+) -> tuple[WrittenManifest, ...]:
     """Store the manifests, then their signatures; nothing is visible before the destination commits.
+
+    An image that the destination rejects in its type, although it did not say so before, is tried in the other one.
 
     Args:
         manifests: The manifests, the one that the copy is about last.
         destination: Where they go.
+        options: What was asked for.
+
+    Returns:
+        The manifests as they were stored.
 
     Raises:
+        ManifestTypeRejectedError: The destination takes none of the types that the image can have.
         OCIKitError: As the destination gives it.
     """
+    put = []
     for manifest in manifests:
-        destination.put_manifest(manifest.data, manifest.instance)
-    for manifest in manifests:
+        try:
+            destination.put_manifest(manifest.data, manifest.instance)
+            put.append(manifest)
+        except ManifestTypeRejectedError:
+            other = _other_type(manifest, destination, options)
+            if other is None:
+                raise
+            destination.put_manifest(other.data, other.instance)
+            put.append(other)
+    for manifest in put:
         if manifest.decision.manifest.signatures and manifest.decision.variant is None:
             destination.put_signatures(manifest.decision.manifest.signatures, manifest.instance)
+    return tuple(put)
+
+
+def _other_type(
+    manifest: WrittenManifest, destination: ImageDestination, options: CopyOptions
+) -> WrittenManifest | None:
+    """Return an image in the type that was not tried yet; None when there is none, or it must stay as it is."""
+    is_bound = options.preserve_digests or options.force_manifest_mime_type or manifest.decision.manifest.signatures
+    named = destination.reference.docker_reference
+    if is_bound or manifest.is_listed or (named is not None and named.digest is not None):
+        return None
+    others = [one for one in FORCIBLE if one != manifest.media_type]
+    if len(others) == len(FORCIBLE):
+        return None
+    converted = convert_manifest(manifest.data, manifest.media_type, others[0])
+    return evolve(
+        manifest,
+        data=converted.data,
+        media_type=converted.media_type,
+        digest=Digest.from_bytes(converted.data),
+        lost=(*manifest.lost, *converted.lost),
+    )

@@ -62,6 +62,11 @@ class ArchiveFileReference(PathReference):
     stream: Any = field(default=None, repr=False)
 
     @property
+    def is_stream(self) -> bool:
+        """Whether it is no file."""
+        return self.stream is not None
+
+    @property
     def policy_configuration_identity(self) -> str:
         """The resolved path; ``""`` for a stream, which nothing but the default of the transport can match."""
         return self.resolved if self.stream is None else ""
