@@ -1,4 +1,4 @@
-"""What an adversary broke in the copy engine: claims that were believed, options that were passed over, endless work."""
+"""What an adversary broke in the copy engine: claims that were believed, options passed over, work without end."""
 
 from __future__ import annotations
 
