@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
-from ocikit.errors import BlobNotFoundError, LimitExceededError
-from ocikit.image.archive.docker import MANIFEST_FILE, parse_tag
+from ocikit.errors import BlobNotFoundError, LayoutError, LimitExceededError
+from ocikit.image.archive.docker import MANIFEST_FILE, parse_manifest, parse_tag
 from ocikit.image.archive.docker_reader import DockerArchive
 from ocikit.image.archive.members import Members
-from ocikit.image.layout.archive import ArchiveReader
+from ocikit.image.layout.archive import ArchiveReader, blob_member
+from ocikit.image.layout.blobs import read_document
 from ocikit.image.layout.documents import read_manifest
 from ocikit.image.layout.names import is_name
 from ocikit.image.layout.store import Access, Layout
@@ -26,7 +27,16 @@ from ocikit.image.transports.oci import LayoutReference
 from ocikit.image.transports.oci_archive import TRANSPORT as OCI_ARCHIVE
 from ocikit.image.transports.oci_archive import ArchiveReference
 from ocikit.image.unparsed import MAX_DEPTH
-from ocikit.spec import IMAGE_LAYOUT_FILE, Descriptor, Digest, DockerManifestList, Index, mediatypes
+from ocikit.spec import (
+    IMAGE_LAYOUT_FILE,
+    Descriptor,
+    Digest,
+    DockerManifest,
+    DockerManifestList,
+    Index,
+    Manifest,
+    mediatypes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +59,8 @@ class ListedImage:
     Attributes:
         reference: What to ask for it by; None for an image in an archive with several that has no name of its own, and
             for what is listed in an index.
-        name: Its name there, as it is written; None when it has none.
+        name: Its name there, as it is written; None when it has none. In a layout in which that is none or that of
+            several, the name that containerd gave it, when it did.
         position: Where it stands in index.json, in the index that lists it, in Docker's manifest.json, or among the
             images of a store, counted from 0.
         descriptor: What is said there of its manifest: type, digest, size, platform, annotations; of a store, the
@@ -130,12 +141,37 @@ def _is_docker(members: Members, where: str, transport: ImageTransport | None) -
         return transport is DOCKER_ARCHIVE
     if MANIFEST_FILE not in members:
         return False
-    return IMAGE_LAYOUT_FILE not in members or not _are_told_apart(ArchiveReader(members, where=where).index())
+    return IMAGE_LAYOUT_FILE not in members or not _says_as_much(ArchiveReader(members, where=where), members, where)
 
 
-def _are_told_apart(index: LayoutIndex) -> bool:
-    names = [index.name(position) for position in range(len(index))]
-    return len(names) == 1 or (None not in names and len(set(names)) == len(names))
+def _says_as_much(archive: ArchiveReader, members: Members, where: str) -> bool:
+    """Say whether the index of an archive has every image that Docker's list in it has, told apart and with its layers.
+
+    Docker leaves images without a name out of its index when there is one with a name, and on Windows it lists layers
+    there by digests under which they are not in the archive.
+    """
+    images = list(_listed(archive.index(), where, OCI_ARCHIVE))
+    different = {image.descriptor.digest for image in images}
+    if len(different) < max(_saved_images(members, where), 1) or any(image.reference is None for image in images):
+        return False
+    return all(_is_whole(archive, members, image.descriptor, where) for image in images)
+
+
+def _saved_images(members: Members, where: str) -> int:
+    what = f"{where}: {MANIFEST_FILE}"
+    try:
+        with members.find(MANIFEST_FILE).open(what) as stream:
+            return len(parse_manifest(read_document(stream, what), what))
+    except (LayoutError, LimitExceededError):
+        return 0  # whatever it is, it is no list of Docker's
+
+
+def _is_whole(archive: ArchiveReader, members: Members, descriptor: Descriptor, where: str) -> bool:
+    if descriptor.media_type in mediatypes.INDEXES or blob_member(descriptor.digest) not in members:
+        return True
+    manifest = read_manifest(archive, descriptor, f"manifest {descriptor.digest} in {where}")
+    layers = manifest.layers if isinstance(manifest, Manifest | DockerManifest) else ()
+    return all(blob_member(layer.digest) in members for layer in layers)
 
 
 def _in_store(text: str, sys: SystemContext | None) -> Iterator[ListedImage]:
@@ -205,28 +241,40 @@ def _saved(archive: DockerArchive, path: str) -> Iterator[ListedImage]:
 
 
 def _listed(index: LayoutIndex, path: str, transport: ImageTransport) -> Iterator[ListedImage]:
-    names, only = Counter(index.names()), index.only()
+    only, names = index.only(), _names(index)
     for position in range(len(index)):
         descriptor = index.descriptor(position)
         if descriptor.media_type in mediatypes.MANIFESTS:
+            name = names.get(position)
             yield ListedImage(
-                reference=_reference(index, position, path, transport, names, alone=position == only),
-                name=index.name(position),
+                reference=_reference(position, path, transport, name, alone=position == only),
+                name=name if name is not None else index.name(position),
                 position=position,
                 descriptor=descriptor,
             )
 
 
+def _names(index: LayoutIndex) -> dict[int, str]:
+    """Return for each image the name that leads to it and to no other: its own, else the one that containerd gave it."""
+    own, full = index.names(), [index.full_name(position) for position in range(len(index))]
+    count, full_count = Counter(own), Counter(full)
+    found = {}
+    for position, long in enumerate(full):
+        name = index.name(position)
+        if name is not None and count[name] == 1 and is_name(name):
+            found[position] = name
+        elif long is not None and full_count[long] == 1 and long not in count and is_name(long):
+            found[position] = long
+    return found
+
+
 def _reference(
-    index: LayoutIndex, position: int, path: str, transport: ImageTransport, names: Counter[str], *, alone: bool
+    position: int, path: str, transport: ImageTransport, name: str | None, *, alone: bool
 ) -> ImageReference | None:
     """Return a reference that leads to this image and to no other; None when an archive has no such.
 
     It is made, not parsed: a colon in the path would be read as the beginning of the name.
     """
-    name = index.name(position)
-    if name is not None and (names[name] > 1 or not is_name(name)):
-        name = None
     resolved = os.path.realpath(path)
     if transport is OCI:
         return LayoutReference(path=path, resolved=resolved, name=name, position=position if name is None else None)

@@ -113,7 +113,7 @@ def open_image(
 
 def _layers(source: ImageSource, chosen: UnparsedImage, manifest: ImageManifest, config: Image) -> Iterator[Layer]:
     what, diff_ids = chosen.description, config.rootfs.diff_ids
-    if config.rootfs.type != "layers":
+    if config.rootfs.type not in {"", "layers"}:
         raise ManifestError(f"config of {what}: $.rootfs.type: expected 'layers', found {config.rootfs.type!r}")
     if len(manifest.layers) != len(diff_ids):
         raise ManifestError(f"{what}: {len(manifest.layers)} layers in the manifest, {len(diff_ids)} in the config")

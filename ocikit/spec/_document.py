@@ -127,6 +127,16 @@ def _unknown(table: Table, name: object, item: object) -> object:
         raise
 
 
+def _in_any_case(table: Table, name: object, document: dict[Any, Any]) -> Entry | None:
+    folded = name.casefold() if isinstance(name, str) else ""
+    known = table.folded.get(folded)
+    if known is None:
+        return None
+    if sum(isinstance(other, str) and other.casefold() == folded for other in document) > 1:
+        raise Fault(f"is there beside another spelling of {known!r}; parsers disagree about such documents", name)
+    return table.by_name[known]
+
+
 def fault_of(document: Document) -> Fault | None:
     """The first value of the wrong type in a document, which only one that was built in Python can have."""
     try:
@@ -162,6 +172,9 @@ class Document:
 
     #: Casefolded keys of other kinds of documents: with one of them, a document is ambiguous.
     _foreign: ClassVar[frozenset[str]] = frozenset()
+    #: Whether keys are read in any case, as every program in Go reads them: where nobody else reads the document. One
+    #: that is there in two spellings is refused all the same.
+    _any_case: ClassVar[bool] = False
 
     @classmethod
     def from_json(
@@ -273,6 +286,8 @@ class Document:
         extra: dict[str, Any] = {}
         for name, item in value.items():
             entry = by_name.get(name)
+            if entry is None and cls._any_case:
+                entry = _in_any_case(table, name, value)
             if entry is None:
                 extra[name] = _unknown(table, name, item)
             elif item is not None:

@@ -14,7 +14,7 @@ from attrs import field, frozen
 from ocikit.spec import mediatypes
 from ocikit.spec._document import Document, key
 from ocikit.spec._json import Fault
-from ocikit.spec._kinds import BOOLEAN, DIGEST, INT64, OBJECT, STRING, TIMESTAMP, array, mapping
+from ocikit.spec._kinds import BOOLEAN, DIGEST, INT64, OBJECT, STRING, TIMESTAMP, Kind, array, mapping, plain_object
 from ocikit.spec.descriptor import Descriptor, Platform
 from ocikit.spec.digest import Digest
 
@@ -45,6 +45,9 @@ IMAGE_LAYOUT_VERSION: Final = "1.0.0"
 IMAGE_INDEX_FILE: Final = "index.json"
 #: Name of the directory in a layout that holds the blobs.
 IMAGE_BLOBS_DIR: Final = "blobs"
+
+# Nothing is in it that would matter, and ``null`` is less than nothing: engines take both.
+_EMPTY: Final = Kind(lambda value: plain_object({} if value is None else value), OBJECT.encode)
 
 
 @frozen(kw_only=True, repr=False, eq=False)
@@ -113,11 +116,13 @@ class ImageConfig(Document):
     Docker's further fields (``Healthcheck``, ``OnBuild``, ``Shell`` …) are in ``extra``.
     """
 
+    _any_case: ClassVar[bool] = True
+
     #: Whom to run as: ``user``, ``uid``, ``user:group``, ``uid:gid``, ``uid:group`` or ``user:gid``.
     user: str = field(default="", metadata=key("User", STRING))
     #: Ports to expose, such as ``8080/tcp``; the keys matter, the values are empty objects.
     exposed_ports: Mapping[str, Mapping[str, Any]] = field(
-        factory=dict, hash=False, metadata=key("ExposedPorts", mapping(OBJECT))
+        factory=dict, hash=False, metadata=key("ExposedPorts", mapping(_EMPTY))
     )
     #: Environment, as ``NAME=value``.
     env: tuple[str, ...] = field(default=(), metadata=key("Env", array(STRING)))
@@ -126,7 +131,7 @@ class ImageConfig(Document):
     #: The command when there is no entrypoint, its default arguments otherwise.
     cmd: tuple[str, ...] = field(default=(), metadata=key("Cmd", array(STRING)))
     #: Directories that hold data of one container; the keys matter, the values are empty objects.
-    volumes: Mapping[str, Mapping[str, Any]] = field(factory=dict, hash=False, metadata=key("Volumes", mapping(OBJECT)))
+    volumes: Mapping[str, Mapping[str, Any]] = field(factory=dict, hash=False, metadata=key("Volumes", mapping(_EMPTY)))
     #: Working directory of the process.
     working_dir: str = field(default="", metadata=key("WorkingDir", STRING))
     #: Arbitrary metadata of the container.
@@ -181,6 +186,8 @@ class History(Document):
 @frozen(kw_only=True, repr=False, eq=False)
 class Image(Document):
     """The configuration of an image (config.md); Docker's fields that OCI lacks are in ``extra``."""
+
+    _any_case: ClassVar[bool] = True
 
     #: When the image was created.
     created: Timestamp | None = field(default=None, metadata=key("created", TIMESTAMP))

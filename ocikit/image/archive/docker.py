@@ -17,7 +17,7 @@ from ocikit.errors import InvalidDigestError, InvalidReferenceError, LayoutError
 from ocikit.image.archive.members import plain
 from ocikit.image.reference import parse_normalized_named
 from ocikit.spec import Digest, mediatypes
-from ocikit.spec._json import dumps, loads
+from ocikit.spec._json import describe, dumps, loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,6 +45,8 @@ REPOSITORIES_FILE: Final = "repositories"
 #: The size up to which the list of images is read, in bytes.
 MANIFEST_LIMIT: Final = 1 << 20
 
+# By lower-case key. Docker, podman and whatever else is written in Go reads keys in any case, and Jib writes them so.
+_KEYS: Final = {key.lower(): key for key in ("Config", "RepoTags", "Layers")}
 _MOST_IMAGES: Final = 1000
 _MOST_TAGS: Final = 10_000
 _LATEST: Final = "latest"
@@ -120,14 +122,26 @@ def parse_manifest(data: bytes, where: str) -> tuple[SavedImage, ...]:
 def _image(entry: object, where: str) -> SavedImage:
     if not isinstance(entry, dict):
         raise LayoutError(f"{where}: expected an object")
-    config = entry.get("Config")
+    known = _spelled(entry, where)
+    config = known.get("Config")
     if not isinstance(config, str):
-        raise LayoutError(f"{where}.Config: expected the name of a member, found {config!r}")
+        raise LayoutError(f"{where}.Config: expected the name of a member, found {describe(config)}")
     return SavedImage(
         config=_member(config, f"{where}.Config"),
-        repo_tags=tuple(_strings(entry, "RepoTags", where)),
-        layers=tuple(_member(layer, f"{where}.Layers") for layer in _strings(entry, "Layers", where)),
+        repo_tags=tuple(_strings(known, "RepoTags", where)),
+        layers=tuple(_member(layer, f"{where}.Layers") for layer in _strings(known, "Layers", where)),
     )
+
+
+def _spelled(entry: dict[str, Any], where: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in entry.items():
+        name = _KEYS.get(key.lower())
+        if name in found:
+            raise LayoutError(f"{where}.{name}: is there in two spellings, of which readers take one or the other")
+        if name is not None:
+            found[name] = value
+    return found
 
 
 def _strings(entry: dict[str, Any], key: str, where: str) -> Iterable[str]:
@@ -144,7 +158,7 @@ def _member(name: str, where: str) -> str:
         found = plain(os.fsencode(name))
     except UnicodeEncodeError:
         found = None
-    if found is None or name.startswith("/"):
+    if found is None:
         raise LayoutError(f"{where}: {name!r} is not the name of a member of the archive")
     return found
 

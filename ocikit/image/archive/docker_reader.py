@@ -182,14 +182,18 @@ class DockerArchive:
     def _layer(self, name: str) -> Pieces:
         region = self._region(name)
         if region not in self._plain:
-            self._plain[region] = self._members.decompressed(name)
+            self._plain[region] = self._members.decompressed(self._member(name))
         return self._plain[region]
 
     def _region(self, name: str) -> Region:
-        try:
-            return self._members.find(name)
-        except BlobNotFoundError:
-            raise LayoutError(f"{self._where}: {MANIFEST_FILE} names {name}, which is not in the archive") from None
+        return self._members.find(self._member(name))
+
+    def _member(self, name: str) -> str:
+        # Docker on Windows lists its members with the separator of Windows, and writes them with that of tar.
+        for spelled in (name, name.replace("\\", "/")):
+            if spelled in self._members:
+                return spelled
+        raise LayoutError(f"{self._where}: {MANIFEST_FILE} names {name}, which is not in the archive")
 
     def _read(self, name: str) -> bytes:
         what = f"{self._where}: {name}"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ocikit.image.types import BlobInfo, ByteStream
     from ocikit.spec import Descriptor
 
-__all__ = ["ArchiveReader", "LayoutArchiveWriter"]
+__all__ = ["ArchiveReader", "LayoutArchiveWriter", "blob_member"]
 
 _DOCKER_FILE: Final = "manifest.json"
 _DOCKER_HINT: Final = "; it looks like one of `docker save`: name it as docker-archive:{}"

@@ -103,7 +103,7 @@ class ImageCheck:
             LimitExceededError: It is nested too deeply.
         """
         config = parse_config(data, "config")
-        if config.rootfs.type != "layers":
+        if config.rootfs.type not in {"", "layers"}:
             raise ManifestError(f"config: $.rootfs.type: expected 'layers', found {config.rootfs.type!r}")
         layers = sum(not line.empty_layer for line in config.history) if config.history else None
         return cls(diff_ids=config.rootfs.diff_ids, history=layers, platform=config.platform)

@@ -25,6 +25,8 @@ __all__ = ["LayoutIndex", "fallback_subject"]
 _IMAGES: Final = mediatypes.MANIFESTS
 _NAMES_SHOWN: Final = 10
 _POSITION_DIGITS: Final = 10
+# What containerd, and with it Docker, BuildKit and nerdctl, calls an image by in full; its ref.name is only the tag.
+_FULL_NAME: Final = "io.containerd.image.name"
 _FALLBACK: Final = re.compile("(sha256)-([0-9a-f]{64})")
 
 
@@ -122,6 +124,10 @@ class LayoutIndex:
         """Return the name of the entry at a position; None when it has none."""
         return _name(self._entries[position])
 
+    def full_name(self, position: int) -> str | None:
+        """Return the name that containerd gave the entry at a position, with registry and tag; None when it did not."""
+        return _full_name(self._entries[position])
+
     def label(self, position: int) -> str:
         """Return what people call the entry at a position: its name, else ``@N``."""
         return self.name(position) or f"@{position}"
@@ -134,7 +140,7 @@ class LayoutIndex:
         """Return the position of an image.
 
         Args:
-            name: Its name; None for the only image there is.
+            name: Its name, or when none is called so the one that containerd gave it; None for the only image there is.
             position: Its position, in place of a name.
 
         Raises:
@@ -169,7 +175,9 @@ class LayoutIndex:
         return 0 if len(self) == 1 else None
 
     def _find_name(self, name: str) -> int:
-        found = [number for number, entry in enumerate(self._entries) if _is_image(entry) and _name(entry) == name]
+        images = [(number, entry) for number, entry in enumerate(self._entries) if _is_image(entry)]
+        found = [number for number, entry in images if _name(entry) == name]
+        found = found or [number for number, entry in images if _full_name(entry) == name]
         if not found:
             raise ImageNotFoundError(f"{self._where}: no image is named {name!r}; names are {self._known()}")
         digests = {self.descriptor(number).digest for number in found}
@@ -329,9 +337,17 @@ def _is_attached(entry: dict[str, Any]) -> bool:
 
 
 def _name(entry: dict[str, Any]) -> str | None:
+    return _noted(entry, REF_NAME)
+
+
+def _full_name(entry: dict[str, Any]) -> str | None:
+    return _noted(entry, _FULL_NAME)
+
+
+def _noted(entry: dict[str, Any], key: str) -> str | None:
     noted = entry.get("annotations")
-    name = noted.get(REF_NAME) if isinstance(noted, dict) else None
-    return name if isinstance(name, str) and name else None
+    value = noted.get(key) if isinstance(noted, dict) else None
+    return value if isinstance(value, str) and value else None
 
 
 def _says_all_of(entry: dict[str, Any], other: dict[str, Any]) -> bool:
