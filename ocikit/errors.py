@@ -197,6 +197,10 @@ class LimitExceededError(OCIKitError, ValueError):
         self.found = found
         self.remedy = remedy
 
+    def within(self, where: str) -> LimitExceededError:
+        """Return the error with the place where it was found, for whoever knows more of that."""
+        return LimitExceededError(f"{where}: {self.what}", self.limit, self.found, self.remedy)
+
 
 class SpecError(OCIKitError):
     """Base of the errors about documents of the specifications."""

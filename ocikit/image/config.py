@@ -70,8 +70,11 @@ def parse_config(data: bytes, what: str) -> Image:
 
     Raises:
         ManifestError: It is malformed.
+        LimitExceededError: It is nested too deeply.
     """
     try:
         return Image.from_json(data)
     except ParseError as error:
         raise ManifestError(f"{what}: {error}") from error
+    except LimitExceededError as error:
+        raise error.within(what) from error

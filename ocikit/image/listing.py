@@ -129,7 +129,11 @@ def list_images(
     aside = sys.big_files_temporary_dir if sys is not None else None
     with Members(resolved, where=resolved, temporary_directory=aside) as members:
         if _is_docker(members, resolved, transport):
-            return ListedImages(_saved(DockerArchive(members, where=resolved), path))
+            try:
+                return ListedImages(_saved(DockerArchive(members, where=resolved), path))
+            except LayoutError:
+                if transport is not None or IMAGE_LAYOUT_FILE not in members:
+                    raise
         archive = ArchiveReader(members, where=resolved)
         found = ListedImages(_listed(archive.index(), path, OCI_ARCHIVE))
         return _with_children(found, archive, path) if nested else found
@@ -255,7 +259,7 @@ def _listed(index: LayoutIndex, path: str, transport: ImageTransport) -> Iterato
 
 
 def _names(index: LayoutIndex) -> dict[int, str]:
-    """Return for each image the name that leads to it and to no other: its own, else the one that containerd gave it."""
+    """Return for each image the name that leads to it alone: its own, else the one that containerd gave it."""
     own, full = index.names(), [index.full_name(position) for position in range(len(index))]
     count, full_count = Counter(own), Counter(full)
     found = {}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ocikit.image.types import SystemContext
     from ocikit.spec import Descriptor
 
-__all__ = ["choose_instance", "platform_name", "wanted_platforms"]
+__all__ = ["choose_instance", "is_for_machines", "platform_name", "wanted_platforms"]
 
 # What uname calls an architecture, and what Go and the image specification call it, with its variant.
 _ARCHITECTURES: Final = {
@@ -121,9 +121,14 @@ def _fits(entry: Descriptor, wanted: Platform) -> bool:
     found = entry.platform
     return (
         found is not None
-        and _UNKNOWN not in {found.os, found.architecture}
+        and is_for_machines(found)
         and (found.os, found.architecture, found.variant) == (wanted.os, wanted.architecture, wanted.variant)
     )
+
+
+def is_for_machines(platform: Platform) -> bool:
+    """Say whether something runs somewhere; attestations are listed for ``unknown/unknown``."""
+    return _UNKNOWN not in {platform.os, platform.architecture}
 
 
 def _is_zstd(entry: Descriptor) -> bool:

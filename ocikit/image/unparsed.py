@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
-from ocikit.errors import LimitExceededError, ManifestError, SizeMismatchError
+from ocikit.errors import (
+    BlobNotFoundError,
+    LimitExceededError,
+    ManifestError,
+    OCIKitError,
+    SizeMismatchError,
+)
 from ocikit.image.conversion.digests import SCHEMA1, manifest_digest, verify_manifest
 from ocikit.image.legacy import as_schema2
 from ocikit.image.manifest import check_size, normalise_media_type, parse_manifest
-from ocikit.image.platform import choose_instance
+from ocikit.image.platform import choose_instance, is_for_machines, platform_name
 from ocikit.spec import Descriptor, DockerManifestList, Index, mediatypes
 
 if TYPE_CHECKING:
@@ -20,6 +27,8 @@ __all__ = ["MAX_DEPTH", "UnparsedImage", "find_manifest"]
 
 #: How many indexes may be nested in each other.
 MAX_DEPTH: Final = 8
+# How many entries of an index are looked for, to say which are there.
+_ASKED_FOR: Final = 20
 
 
 class UnparsedImage:
@@ -127,6 +136,7 @@ class UnparsedImage:
         Raises:
             ImageNotFoundError: There is none for the platform.
             AmbiguousImageError: Nothing says which it would be.
+            BlobNotFoundError: There is none for the platform here, though the index has one; with what there is.
             LimitExceededError: More than :data:`MAX_DEPTH` indexes are nested in each other.
             Exception: As :meth:`manifest`.
         """
@@ -135,8 +145,29 @@ class UnparsedImage:
             if not image.is_index():
                 return image
             entry = choose_instance(image.index(), sys, what=image.description, prefer_gzip=prefer_gzip)
-            image = UnparsedImage(self._source, entry)
+            chosen = UnparsedImage(self._source, entry)
+            try:
+                chosen.manifest()
+            except BlobNotFoundError as error:
+                raise BlobNotFoundError(f"{error}; {image._what_is_there()}") from error
+            image = chosen
         raise LimitExceededError(f"{self.description}: indexes nested in each other", MAX_DEPTH)
+
+    def _what_is_there(self) -> str:
+        """Say which images of an index are there: `docker save`, ctr and others leave out what they do not have."""
+        there = []
+        for entry in self.index().manifests[:_ASKED_FOR]:
+            if entry.platform is not None and is_for_machines(entry.platform):
+                with contextlib.suppress(OCIKitError, OSError):
+                    UnparsedImage(self._source, entry).manifest()
+                    there.append(platform_name(entry.platform))
+        known = ", ".join(there)
+        return (
+            f"of the images that the index lists there is {known}; choose another with SystemContext(os_choice=…, "
+            "architecture_choice=…, variant_choice=…)"
+            if known
+            else "nothing that the index lists is there"
+        )
 
     def _parsed(self) -> AnyManifest:
         try:

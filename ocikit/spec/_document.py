@@ -128,7 +128,9 @@ def _unknown(table: Table, name: object, item: object) -> object:
 
 
 def _in_any_case(table: Table, name: object, document: dict[Any, Any]) -> Entry | None:
-    folded = name.casefold() if isinstance(name, str) else ""
+    if not isinstance(name, str):
+        return None
+    folded = name.casefold()
     known = table.folded.get(folded)
     if known is None:
         return None

@@ -146,6 +146,8 @@ class ImageConfig(Document):
 class RootFS(Document):
     """Which layers, uncompressed, make up the root file system (config.md)."""
 
+    _any_case: ClassVar[bool] = True
+
     #: MUST be ``layers``.
     type: str = field(default="layers", metadata=key("type", STRING, absent="", always=True))
     #: Digests of the uncompressed layers, the lowest first.
@@ -170,6 +172,8 @@ class RootFS(Document):
 @frozen(kw_only=True, repr=False, eq=False)
 class History(Document):
     """How one layer, or a change without a layer, came about (config.md)."""
+
+    _any_case: ClassVar[bool] = True
 
     #: When.
     created: Timestamp | None = field(default=None, metadata=key("created", TIMESTAMP))

@@ -104,10 +104,7 @@ def parse_manifest(data: bytes, where: str) -> tuple[SavedImage, ...]:
         LayoutError: It is malformed.
         LimitExceededError: There are more than 1,000 images in it, or 10,000 names.
     """
-    try:
-        document = loads(data)
-    except ParseError as error:
-        raise LayoutError(f"{where}: {error}") from error
+    document = _loaded(data, where)
     if not isinstance(document, list):
         raise LayoutError(f"{where}: $: expected an array of images")
     if len(document) > _MOST_IMAGES:
@@ -195,8 +192,8 @@ def diff_ids(config: bytes, where: str) -> tuple[Digest, ...]:
     Raises:
         LayoutError: It is malformed, or states none.
     """
-    rootfs = _document(config, where).get("rootfs")
-    found = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    rootfs = _in_any_case(_document(config, where), "rootfs", where)
+    found = _in_any_case(rootfs, "diff_ids", where) if isinstance(rootfs, dict) else None
     if found is None and isinstance(rootfs, dict):
         return ()
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
@@ -207,11 +204,24 @@ def diff_ids(config: bytes, where: str) -> tuple[Digest, ...]:
         raise LayoutError(f"{where}: $.rootfs.diff_ids: {error}") from error
 
 
-def _document(config: bytes, where: str) -> dict[str, Any]:
+def _in_any_case(document: dict[str, Any], key: str, where: str) -> object:
+    found = [value for name, value in document.items() if name.lower() == key]
+    if len(found) > 1:
+        raise LayoutError(f"{where}: {key} is there in two spellings, of which readers take one or the other")
+    return found[0] if found else None
+
+
+def _loaded(data: bytes, where: str) -> object:
     try:
-        document = loads(config)
+        return loads(data)
     except ParseError as error:
         raise LayoutError(f"{where}: {error}") from error
+    except LimitExceededError as error:
+        raise error.within(where) from error
+
+
+def _document(config: bytes, where: str) -> dict[str, Any]:
+    document = _loaded(config, where)
     if not isinstance(document, dict):
         raise LayoutError(f"{where}: $: expected an object")
     return document

@@ -217,6 +217,10 @@ class Members:
         except LayoutError as error:
             hint = "" if self._members else f" ({_FOR_ANYTHING})"
             raise LayoutError(f"{self._where}: {error}{hint}") from error
+        except LimitExceededError as error:
+            if self._where in error.what:
+                raise
+            raise error.within(self._where) from error
 
     def _count(self, member: TarMember) -> None:
         self._name_bytes += len(member.name) + len(member.linkname)

@@ -10,7 +10,7 @@ import copy
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from ocikit.errors import AmbiguousImageError, ImageNotFoundError, LayoutError, ParseError
+from ocikit.errors import AmbiguousImageError, ImageNotFoundError, LayoutError, LimitExceededError, ParseError
 from ocikit.image.layout.verbatim import element_texts
 from ocikit.spec import Descriptor, Digest, mediatypes
 from ocikit.spec._json import dumps, loads
@@ -73,6 +73,8 @@ class LayoutIndex:
             document = loads(data)
         except ParseError as error:
             raise LayoutError(f"{where}: {error}") from error
+        except LimitExceededError as error:
+            raise error.within(where) from error
         if not isinstance(document, dict):
             raise LayoutError(f"{where}: $: expected an object")
         entries = document.get("manifests")
