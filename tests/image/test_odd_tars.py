@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from builders import digest_of
 from layers import BLOCK, END, character, directory, entry, file, hard_link, symlink
-from producers import CONFIG, LOWER, UPPER
+from producers import CONFIG, LOWER, UPPER, umoci
 
 from ocikit.errors import (
     CompressionError,
@@ -261,3 +261,36 @@ def test_a_flipped_layer(tmp_path: Path) -> None:
         with pytest.raises(VerificationError):
             copy.image(ANY, dest=f"oci:{tmp_path}/{name[0]}:x", src=f"docker-archive:{tmp_path}/a.tar")
         assert not (tmp_path / name[0] / "index.json").exists() or not list_images(tmp_path / name[0])
+
+
+def test_what_is_not_quite_an_archive(tmp_path: Path) -> None:
+    """Packed with the directory around it, unpacked, half made or empty: the error says what to do."""
+    made = umoci(tmp_path)
+    subprocess.run(["tar", "-C", str(tmp_path), "-cf", str(tmp_path / "around.tar"), "layout"], check=True)
+    with pytest.raises(
+        LayoutError, match="one in the directory 'layout' in it: pack what is in there, tar -C 'layout'"
+    ):
+        list_images(tmp_path / "around.tar")
+    with pytest.raises(LayoutError, match="one in the directory 'layout' in it"):
+        inspect(f"oci-archive:{tmp_path}/around.tar")
+    (tmp_path / "empty.tar").touch()
+    with pytest.raises(LayoutError, match="there is nothing in it"):
+        inspect(f"oci-archive:{tmp_path}/empty.tar")
+    (made.path / "oci-layout").unlink()
+    with pytest.raises(
+        LayoutError, match=r'still being made or was not copied whole; .* {"imageLayoutVersion":"1\.0\.0"}'
+    ):
+        inspect(f"oci:{made.path}:1.0")
+    (made.path / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    assert inspect(f"oci:{made.path}:1.0").config
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "a.tar").write_bytes(plain() + END)
+    subprocess.run(["tar", "-C", str(tmp_path / "saved"), "-xf", str(tmp_path / "a.tar")], check=True)
+    with pytest.raises(LayoutError, match="an unpacked archive of `docker save`, pack it again: tar -C"):
+        list_images(tmp_path / "saved")
+    again = tmp_path / "again.tar"
+    subprocess.run(["tar", "-C", str(tmp_path / "saved"), "-cf", str(again), "."], check=True)
+    assert [one.name for one in list_images(again)] == ["app:1"]
+    copy.image(ANY, dest=f"dir:{tmp_path}/d", src=f"docker-archive:{again}")
+    with pytest.raises(LayoutError, match=f"name it as dir:{tmp_path}/d"):
+        list_images(tmp_path / "d")

@@ -35,6 +35,9 @@ __all__ = ["ArchiveReader", "LayoutArchiveWriter", "blob_member"]
 
 _DOCKER_FILE: Final = "manifest.json"
 _DOCKER_HINT: Final = "; it looks like one of `docker save`: name it as docker-archive:{}"
+_DEEPER_HINT: Final = "; there is one in the directory {0!r} in it: pack what is in there, tar -C {0!r} -cf app.tar ."
+_EMPTY_HINT: Final = "; there is nothing in it"
+_DEEPEST: Final = 3
 
 
 class ArchiveReader:
@@ -100,11 +103,18 @@ class ArchiveReader:
             raise BlobNotFoundError(f"{self._where}: a manifest refers to {name}, it is not in the archive") from None
         return region.open(f"{self._where}: {name}"), region.size
 
+    def _hint(self) -> str:
+        ends = f"/{IMAGE_LAYOUT_FILE}", f"/{_DOCKER_FILE}"
+        deeper = next((name for name in self._members.names() if name.endswith(ends)), None)
+        if deeper is not None:
+            return _DEEPER_HINT.format(deeper.rpartition("/")[0])
+        return "" if self._members.names() else _EMPTY_HINT
+
     def _document(self, name: str) -> bytes:
         try:
             region = self._members.find(name)
         except BlobNotFoundError:
-            hint = _DOCKER_HINT.format(self._where) if self.is_docker else ""
+            hint = _DOCKER_HINT.format(self._where) if self.is_docker else self._hint()
             raise LayoutError(
                 f"{self._where}: there is no {name} in it: this is not an archive of an OCI layout{hint}"
             ) from None
@@ -114,10 +124,12 @@ class ArchiveReader:
 
 def _is_of_layout(name: str) -> bool:
     parts = name.split("/")
+    if parts[-1] in {IMAGE_LAYOUT_FILE, _DOCKER_FILE}:
+        return len(parts) <= _DEEPEST  # those further down only for what can be said of them
     if len(parts) == 3 and parts[0] == IMAGE_BLOBS_DIR:
         with contextlib.suppress(InvalidDigestError):
             return blob_member(Digest(f"{parts[1]}:{parts[2]}")) == name
-    return name in {IMAGE_LAYOUT_FILE, IMAGE_INDEX_FILE, _DOCKER_FILE}
+    return name == IMAGE_INDEX_FILE
 
 
 def blob_member(digest: Digest) -> str:

@@ -38,6 +38,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Access", "Layout", "check_version"]
 
+# What a directory without an oci-layout file may be instead, by a file in it, the surest sign first.
+_SIGNS: Final = {
+    "version": "it looks like an image of its own, name it as dir:{}",
+    "manifest.json": "it looks like an unpacked archive of `docker save`, pack it again: tar -C {} -cf app.tar .",
+    IMAGE_INDEX_FILE: (
+        "with its index.json it looks like one that is still being made or was not copied whole; where it is whole, "
+        f'the file is {{{{"imageLayoutVersion":"{IMAGE_LAYOUT_VERSION}"}}}}'
+    ),
+}
+
 
 class Access(enum.Enum):
     """What a layout is opened for."""
@@ -180,7 +190,7 @@ class Layout:
             yield index
             data = index.to_bytes()
             if len(data) > LIMIT:
-                raise LimitExceededError(f"bytes of {self._path}/{IMAGE_INDEX_FILE}", len(data))
+                raise LimitExceededError(f"bytes of {self._path}/{IMAGE_INDEX_FILE}", LIMIT, len(data))
             atomic_write(self._directory.fd, IMAGE_INDEX_FILE, data)
 
     def _open(self, access: Access) -> Descriptor:
@@ -232,7 +242,9 @@ class Layout:
     def _check(self) -> None:
         data = self._read(IMAGE_LAYOUT_FILE)
         if data is None:
-            raise LayoutError(f"{self._path}: there is no {IMAGE_LAYOUT_FILE} file: this is not an OCI layout")
+            there = os.listdir(self._directory.fd)
+            hint = next((f"; {hint.format(self._path)}" for sign, hint in _SIGNS.items() if sign in there), "")
+            raise LayoutError(f"{self._path}: there is no {IMAGE_LAYOUT_FILE} file: this is not an OCI layout{hint}")
         check_version(data, f"{self._path}/{IMAGE_LAYOUT_FILE}")
 
     def _read(self, name: str) -> bytes | None:
