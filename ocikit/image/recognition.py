@@ -12,7 +12,7 @@ from attrs import evolve
 from ocikit.errors import AmbiguousImageError, CompressionError, ImageNotFoundError, LayoutError
 from ocikit.image.compression import DecompressedStream
 from ocikit.image.found import FoundImage
-from ocikit.image.layout.index import fallback_subject
+from ocikit.image.layout.index import FULL_NAME, fallback_subject
 from ocikit.image.layout.names import is_name
 from ocikit.image.listing import list_images
 from ocikit.image.tar import TarReader
@@ -128,12 +128,21 @@ def images_listed(path: Path, sys: SystemContext | None = None, *, is_layout: bo
     # The same image may be listed twice under one name, by tools that only ever add.
     found: dict[tuple[str | None, Digest], FoundImage] = {}
     for image in images:
-        name = image.name
+        name = _name_in_full(image)
         if name is None and nameless > 1:
             name = f"{plain_name(path)}-{image.position}"
         reference = _in_layout(path, image) if is_layout else _in_archive(path, image, len(images))
         found.setdefault((name, image.descriptor.digest), FoundImage(reference=reference, name=name))
     return tuple(found.values())
+
+
+def _name_in_full(image: ListedImage) -> str | None:
+    """Return the name of an image; where that is only the tag of what containerd called it, all of that.
+
+    Docker from 25 on, BuildKit and ctr write both. By its tag no image is told from those in the next archive.
+    """
+    full = image.descriptor.annotations.get(FULL_NAME, "")
+    return full if image.name and full.endswith(f":{image.name}") and is_name(full) else image.name
 
 
 def _is_attached(image: ListedImage) -> bool:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from builders import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Store, digest_of
+from hypothesis import given
+from hypothesis import strategies as st
 from layers import END, file
 from producers import FULL_NAME, LOWER, REF_NAME, UPPER, config
 from saved import listed, manifest, write
@@ -21,13 +23,16 @@ from ocikit.errors import (
     LimitExceededError,
     ManifestError,
     OCIKitError,
+    ParseError,
     VerificationError,
 )
 from ocikit.image import Policy, SystemContext, copy, import_directory, inspect, list_images, unpack
+from ocikit.spec import Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from random import Random
 
 ANY = Policy.insecure_accept_anything()
 LINUX = SystemContext(os_choice="linux", architecture_choice="amd64")
@@ -148,6 +153,24 @@ def test_refused_configurations(tmp_path: Path, here: Path, case: str) -> None:
         unpack(f"docker-archive:{archive}", here / "root", policy=ANY)
     assert "a.tar" in str(caught.value)
     assert not (here / "root").exists()
+
+
+@given(st.randoms(use_true_random=False))
+def test_any_case_means_the_same(random: Random) -> None:
+    """However the keys of a configuration are spelled, it says the same; said twice in two ways it says nothing."""
+
+    def again(value: Any) -> Any:
+        if isinstance(value, list):
+            return [again(one) for one in value]
+        if isinstance(value, dict):
+            return {"".join(random.choice((str.lower, str.upper))(c) for c in key): again(value[key]) for key in value}
+        return value
+
+    document = config(LOWER, UPPER, author="x") | {"config": {"Env": ["A=b"], "Cmd": ["x"], "WorkingDir": "/"}}
+    assert Image.from_dict(again(document)) == Image.from_dict(document)
+    key = random.choice(list(document))
+    with pytest.raises(ParseError, match="beside another spelling"):
+        Image.from_dict(document | {key.swapcase(): document[key]})
 
 
 NOTHING = bytes(1024)

@@ -21,6 +21,7 @@ from ocikit.image import (
     inspect,
     layout,
     list_images,
+    sync,
     unpack,
 )
 
@@ -129,6 +130,22 @@ def test_all_of_them_imported(tmp_path: Path) -> None:
     assert len(report.imported) == expected
     for path in (tmp_path / "there").iterdir():
         assert layout.fsck(path).ok, path
+
+
+def test_archives_of_one_tag_each(tmp_path: Path) -> None:
+    """Images whose names in their archives are no more than a tag are imported under all of their names."""
+    (tmp_path / "inbox").mkdir()
+    expected = {"docker 25": "docker.io/library/app:1", "buildkit, name": "docker.io/library/app:1.2"}
+    for number, name in enumerate(expected):
+        ARCHIVES[name](tmp_path).path.rename(tmp_path / f"inbox/{number}.tar")
+    report = import_directory(
+        tmp_path / "inbox", policy=ANY, dest=tmp_path / "there", into="one", options=copy.CopyOptions(source_ctx=LINUX)
+    )
+    assert [str(one.reference) for one in report.imported] == [
+        f"oci:{tmp_path}/there:{name}" for name in expected.values()
+    ]
+    done = sync(ANY, source=tmp_path / "inbox", dest=tmp_path / "again", options=copy.CopyOptions(source_ctx=LINUX))
+    assert [one.name for one in list_images(tmp_path / "again")] == list(expected.values()), str(done)
 
 
 def test_an_index_of_what_is_not_there(tmp_path: Path) -> None:

@@ -19,14 +19,15 @@ from ocikit.spec.annotation_keys import REF_NAME
 if TYPE_CHECKING:
     from collections.abc import Container
 
-__all__ = ["LayoutIndex", "fallback_subject"]
+__all__ = ["FULL_NAME", "LayoutIndex", "fallback_subject"]
 
 # Entries of other types (bare configs, foreign things) carry names that are not names of images.
 _IMAGES: Final = mediatypes.MANIFESTS
 _NAMES_SHOWN: Final = 10
 _POSITION_DIGITS: Final = 10
-# What containerd, and with it Docker, BuildKit and nerdctl, calls an image by in full; its ref.name is only the tag.
-_FULL_NAME: Final = "io.containerd.image.name"
+#: The annotation for the full name that containerd, and with it Docker, BuildKit and nerdctl, calls an image by. What
+#: they write for ``ref.name`` is only the tag.
+FULL_NAME: Final = "io.containerd.image.name"
 _FALLBACK: Final = re.compile("(sha256)-([0-9a-f]{64})")
 
 
@@ -343,7 +344,7 @@ def _name(entry: dict[str, Any]) -> str | None:
 
 
 def _full_name(entry: dict[str, Any]) -> str | None:
-    return _noted(entry, _FULL_NAME)
+    return _noted(entry, FULL_NAME)
 
 
 def _noted(entry: dict[str, Any], key: str) -> str | None:
