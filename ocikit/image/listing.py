@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
-from ocikit.errors import BlobNotFoundError, LayoutError, LimitExceededError
+from ocikit.errors import BlobNotFoundError, LayoutError, LimitExceededError, OCIKitError
 from ocikit.image.archive.docker import MANIFEST_FILE, parse_manifest, parse_tag
 from ocikit.image.archive.docker_reader import DockerArchive
 from ocikit.image.archive.members import Members
@@ -173,7 +173,10 @@ def _saved_images(members: Members, where: str) -> int:
 def _is_whole(archive: ArchiveReader, members: Members, descriptor: Descriptor, where: str) -> bool:
     if descriptor.media_type in mediatypes.INDEXES or blob_member(descriptor.digest) not in members:
         return True
-    manifest = read_manifest(archive, descriptor, f"manifest {descriptor.digest} in {where}")
+    try:
+        manifest = read_manifest(archive, descriptor, f"manifest {descriptor.digest} in {where}")
+    except OCIKitError:
+        return False
     layers = manifest.layers if isinstance(manifest, Manifest | DockerManifest) else ()
     return all(blob_member(layer.digest) in members for layer in layers)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -396,3 +397,58 @@ def test_a_layer_that_is_called_what_it_is_not(tmp_path: Path, here: Path) -> No
     path = store.layout(tmp_path / "m", {"x": store.json(OCI_MANIFEST, document)})
     with pytest.raises(DigestMismatchError, match="diffID"):
         unpack(f"oci:{path}:x", here / "other", policy=ANY)
+
+
+def framed(data: bytes, extra: bytes = b"", *, named: bool = False) -> bytes:
+    """Return a member of gzip with fields that few write: an extra field, a name and a comment."""
+    flags = (4 if extra else 0) | (8 | 16 if named else 0)
+    head = b"\x1f\x8b\x08" + bytes([flags]) + b"\1\2\3\4\2\3"
+    head += len(extra).to_bytes(2, "little") + extra if extra else b""
+    head += b"layer.tar\0no comment\0" if named else b""
+    packer = zlib.compressobj(wbits=-15)
+    body = packer.compress(data) + packer.flush()
+    return head + body + zlib.crc32(data).to_bytes(4, "little") + len(data).to_bytes(4, "little")
+
+
+def skippable(data: bytes) -> bytes:
+    """Return a frame that readers of zstd skip."""
+    return b"\x5e\x2a\x4d\x18" + len(data).to_bytes(4, "little") + data
+
+
+def zstd(data: bytes) -> bytes:
+    """Compress data by zstd."""
+    return subprocess.run(["zstd", "-c", "-q"], input=data, check=True, capture_output=True).stdout
+
+
+ZSTD_LAYER = OCI_LAYER.replace("gzip", "zstd")
+ODD_COMPRESSION: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "gzip with a name": (lambda data: framed(data, named=True), OCI_LAYER),
+    "estargz": (
+        lambda data: framed(data[:512]) + framed(data[512:]) + framed(b"", b"SG\x16\0" + b"0" * 16 + b"STARGZ"),
+        OCI_LAYER,
+    ),
+    "gzip with an empty member": (lambda data: GZIPPED_NOTHING + framed(data), OCI_LAYER),
+    "zstd:chunked": (lambda data: zstd(data[:512]) + zstd(data[512:]) + skippable(b"x") + skippable(b""), ZSTD_LAYER),
+    "zstd behind a frame": (lambda data: skippable(b"") + zstd(data), ZSTD_LAYER),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ODD_COMPRESSION)
+def test_odd_compression(tmp_path: Path, here: Path, case: str) -> None:
+    """Layers made to be read in parts are layers; as all the bytes they are, and as all that comes out of them."""
+    pack, kind = ODD_COMPRESSION[case]
+    store = Store()
+    document = {
+        "schemaVersion": 2,
+        "config": store.json(OCI_CONFIG, config(LOWER, UPPER)),
+        "layers": [store.blob(kind, pack(one)) for one in (LOWER, UPPER)],
+    }
+    path = store.layout(tmp_path / "l", {"x": store.json(OCI_MANIFEST, document)})
+    result = copy.image(
+        ANY, dest=f"oci:{here}/l:x", src=f"oci:{path}:x", options=copy.CopyOptions(verify_diff_ids=True)
+    )
+    assert len(result.copied) == 3
+    copy.image(ANY, dest=f"docker-archive:{here}/d.tar:x:1", src=f"oci:{path}:x")
+    assert [layer.digest for layer in inspect(f"docker-archive:{here}/d.tar").layers] == DIFFS
+    unpack(f"oci:{path}:x", here / "root", policy=ANY)
+    assert (here / "root/etc/app").read_bytes() == b"two"

@@ -176,6 +176,10 @@ def test_two_lists_that_contradict_each_other(tmp_path: Path) -> None:
         assert [one.name for one in list_images(archive)] == ["1.2"]
     with pytest.raises(LayoutError, match="names x, which is not in the archive"):
         list_images(f"docker-archive:{archive}")
+    made = ARCHIVES["docker 25"](tmp_path)
+    data = made.path.read_bytes()
+    archive.write_bytes(data.replace(b'"layers": [', b'"layers" :['))  # in the manifest that the index lists
+    assert [one.name for one in list_images(archive)] == ["app:1"]
 
 
 ARTIFACTS: dict[str, tuple[str, str]] = {
