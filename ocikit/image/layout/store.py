@@ -44,7 +44,7 @@ _SIGNS: Final = {
     "manifest.json": "it looks like an unpacked archive of `docker save`, pack it again: tar -C {} -cf app.tar .",
     IMAGE_INDEX_FILE: (
         "with its index.json it looks like one that is still being made or was not copied whole; where it is whole, "
-        f'the file is {{{{"imageLayoutVersion":"{IMAGE_LAYOUT_VERSION}"}}}}'
+        "layout.fsck({!r}, repair=True) writes the file"
     ),
 }
 
@@ -278,7 +278,10 @@ class Layout:
                 hold(IMAGE_BLOBS_DIR, exclusive=exclusive, where=where, dir_fd=self._directory.fd, required=required)
             )
         except FileNotFoundError:
-            raise LayoutError(f"{where}: there is no such directory: the layout is damaged") from None
+            raise LayoutError(
+                f"{where}: there is no such directory: the layout is damaged; where all that it lists is elsewhere, "
+                f"layout.fsck({self._path!r}, repair=True) makes it"
+            ) from None
         except NotADirectoryError:
             raise LayoutError(
                 f"{where}: expected a directory, found a link or a file; blobs that are kept elsewhere are named "
