@@ -330,9 +330,14 @@ def wait(pidfd: int, *, close: bool = False) -> int:
     """Wait for a process; one that does not end is killed, which is as good as a crash."""
     if not select.select([pidfd], [], [], SECONDS)[0]:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    ended = os.waitid(P_PIDFD, pidfd, os.WEXITED | WALL)
-    if close:
-        os.close(pidfd)
+    try:
+        ended = os.waitid(P_PIDFD, pidfd, os.WEXITED | WALL)
+    except ChildProcessError:
+        # The child of an attendant, who has seen how it ended; it is gone, which is all that is known here.
+        return 0
+    finally:
+        if close:
+            os.close(pidfd)
     if ended is None:
         return -1
     return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
