@@ -325,7 +325,6 @@ class _Creation(NamedTuple):
             seccomp=seccomp,
             umask=own_status().umask if self.spec.hooks is not None else _NO_UMASK,
             modules=find_modules(self.spec.process, self.spec.linux),
-            pinned=surroundings.pinned(),
             no_pivot=self.options.no_pivot,
             revealing=surroundings.revealing_mounts() if self.options.no_pivot else (),
         )

@@ -87,8 +87,6 @@ class Surroundings(NamedTuple):
     revealing: tuple[str, ...] = ()
     #: The security modules of this host, as far as the configuration has labels for them.
     modules: Modules = Modules()
-    #: This process keeps to some of the CPUs of this host.
-    pinned: bool = False
 
 
 def compile_plan(spec: Spec, around: Surroundings) -> Plan:
@@ -201,7 +199,7 @@ def _isolation(spec: Spec, namespaces: dict[str, LinuxNamespace], around: Surrou
         yield ask("wait for the cgroups", Sync.NOTHING)
     for path in around.cgroup_join:
         yield Step(Op.WRITE, "join cgroup", (NO_SLOT, 0), (path.encode(), b"0"), path)
-    yield from placement(pinned=around.pinned)
+    yield placement()
     yield from plan_namespaces.become_root(spec, namespaces, around.caller, rootfs)
     if "cgroup" in namespaces and not namespaces["cgroup"].path:
         yield Step(Op.UNSHARE, "make cgroup namespace", (NAMESPACES["cgroup"].flag,))
