@@ -227,7 +227,7 @@ class _Creation(NamedTuple):
                 cgroup_setup.check_free(places.paths)
                 # Only now is there nothing left of a creation before.
                 own = own._replace(mounted_root=mounted_root.expect(self.spec, self.bundle))
-                records.write_own(directory, own)
+                records.write_own(directory, own, self.id)
                 if self.options.notify:
                     os.mkdir(NOTIFY_DIRECTORY, dir_fd=directory)
                     os.chmod(NOTIFY_DIRECTORY, 0o755, dir_fd=directory)  # noqa: S103 - whatever the umask; seen in there
@@ -393,7 +393,7 @@ class _Creation(NamedTuple):
             if monitor is not None:
                 own = own._replace(monitor=monitor.note(started))
             if own is not making.own:
-                records.write_own(directory, own)
+                records.write_own(directory, own, self.id)
             records.write_state(directory, state.whole, record)
             if monitor is not None:
                 monitor.introduce(started, making.reception)
