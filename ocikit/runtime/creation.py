@@ -1,8 +1,9 @@
 """A bundle becomes a container: everything is made, or nothing is left.
 
 The order is what makes a crash at any point recoverable. First all that can be refused without touching anything; then
-the directory, which claims the id, and in it a note of the cgroups to come; then the cgroups; then init. Its state is
-on disk before it is told to go on without us, so there is never a container that nobody can list.
+the directory, which claims the id, and in it a note of the cgroups to come; then the cgroups and init, at the same time
+where init joins them itself. Its state is on disk before it is told to go on without us, so there is never a container
+that nobody can list.
 """
 
 from __future__ import annotations

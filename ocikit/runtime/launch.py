@@ -4,7 +4,8 @@ The conversation, in order (the names are those of ``wire.h``):
 
 1. The helper carries out the steps up to the clone and says PID, with a pidfd; then it is gone, and reaped. Before
    that it may ask for something (SYNC), and is answered.
-2. Init may ask for something that only the launcher can do (SYNC), and is answered.
+2. Init may wait for what the launcher does meanwhile (:attr:`Sync.NOTHING`), and is told to go on without asking. It
+   may ask for something that only the launcher can do (SYNC), and is answered.
 3. Init says READY: everything up to ``exec.fifo`` is done. It waits for :meth:`Launch.commit`, and ends by itself when
    the launcher is gone before that. From then on it waits at the fifo, on its own. Or its plan lets it go right on.
 4. The program is executed, and the channel closes; or it could not be, and init says FAILED.
