@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,6 +17,7 @@ from launching import default_spec, make_rootfs, run_plan
 
 from ocikit import _sys, runtime
 from ocikit.errors import CgroupError, SetupError
+from ocikit.runtime.cgroups.hierarchies import detect, place
 from ocikit.runtime.launch import Launch, launch
 from ocikit.runtime.plan.compiler import Surroundings, compile_plan
 from ocikit.runtime.plan.steps import Op, Plan, Sync, ask
@@ -20,7 +25,6 @@ from ocikit.spec import LinuxNamespace, LinuxResources, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 class RefusalError(Exception):
@@ -28,7 +32,7 @@ class RefusalError(Exception):
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
+def unpacked(tmp_path: Path) -> Path:
     """Return a bundle with a root of busybox."""
     make_rootfs(tmp_path / "rootfs")
     return tmp_path
@@ -52,9 +56,9 @@ def with_network(spec: Spec, path: str) -> Spec:
     )
 
 
-def test_init_waits_for_what_it_joins(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_waits_for_what_it_joins(unpacked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that init writes itself into may appear long after init: it is written all the same."""
-    tasks = bundle / "tasks"
+    tasks = unpacked / "tasks"
 
     def make_late() -> None:
         time.sleep(0.1)  # without a wait, init would be at the file in a hundredth of that
@@ -64,12 +68,12 @@ def test_init_waits_for_what_it_joins(bundle: Path, monkeypatch: pytest.MonkeyPa
         return launch(*args, **options, meanwhile=make_late)
 
     monkeypatch.setattr("launching.launch", launch_late)
-    ran = run_plan(bundle, default_spec("true"), late_cgroups=True, cgroup_join=(str(tasks),))
+    ran = run_plan(unpacked, default_spec("true"), late_cgroups=True, cgroup_join=(str(tasks),))
     assert ran.code == 0
     assert tasks.read_bytes() == b"0"
 
 
-def test_nobody_is_left_when_it_cannot_be_made(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_is_left_when_it_cannot_be_made(unpacked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes wrong in making it is raised as it is; helper and init are ended and reaped by then."""
     started: list[int] = []
     start_helper = _sys.start_helper
@@ -81,7 +85,7 @@ def test_nobody_is_left_when_it_cannot_be_made(bundle: Path, monkeypatch: pytest
         start_helper(process, fds)
         started.append(process.pid)
 
-    plan = compile_plan(default_spec("true"), Surroundings(bundle=str(bundle), late_cgroups=True))
+    plan = compile_plan(default_spec("true"), Surroundings(bundle=str(unpacked), late_cgroups=True))
     monkeypatch.setattr(_sys, "start_helper", noting)
     with pytest.raises(RefusalError):
         start(plan, refuse)
@@ -91,10 +95,10 @@ def test_nobody_is_left_when_it_cannot_be_made(bundle: Path, monkeypatch: pytest
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | 0x4000_0000)
 
 
-def test_a_helper_that_fails_meanwhile_says_why(bundle: Path) -> None:
+def test_a_helper_that_fails_meanwhile_says_why(unpacked: Path) -> None:
     """Nobody is there any more to be told to go on; what counts is what the helper said before it ended."""
-    spec = with_network(default_spec("true"), str(bundle / "no-such-namespace"))
-    plan = compile_plan(spec, Surroundings(bundle=str(bundle), late_cgroups=True))
+    spec = with_network(default_spec("true"), str(unpacked / "no-such-namespace"))
+    plan = compile_plan(spec, Surroundings(bundle=str(unpacked), late_cgroups=True))
     with pytest.raises(SetupError, match="network namespace") as caught:
         start(plan, lambda: time.sleep(0.05))
     assert caught.value.errno == errno.ENOENT
@@ -109,9 +113,9 @@ def test_nothing_is_asked_for_by_a_step_that_only_waits(monkeypatch: pytest.Monk
         started._asked(_sys.Inbox())
 
 
-def test_it_is_the_first_thing_that_is_waited_for(bundle: Path) -> None:
+def test_it_is_the_first_thing_that_is_waited_for(unpacked: Path) -> None:
     """The word to go on is said before anybody asks for one: nobody else may take it."""
-    plan = compile_plan(default_spec("true"), Surroundings(bundle=str(bundle), late_cgroups=True))
+    plan = compile_plan(default_spec("true"), Surroundings(bundle=str(unpacked), late_cgroups=True))
     waits = [step for step in plan.steps if step.op in {Op.SYNC, Op.READY, Op.BIND, Op.CONSOLE}]
     assert (waits[0].op, waits[0].arguments[0]) == (Op.SYNC, Sync.NOTHING)
     joining = [number for number, step in enumerate(plan.steps) if step.action == "join cgroup"]
@@ -129,3 +133,49 @@ def test_a_limit_that_is_refused_leaves_nothing(
         runtime.create(root, container_id, made, spec=spec)
     assert not (root / container_id).exists()
     assert not any(container_id in names for _, names, _ in os.walk("/sys/fs/cgroup"))
+
+
+@pytest.mark.parametrize("moment", ["before", "in the middle", "after"])
+def test_who_is_killed_while_both_are_made(root: Path, bundle: Path, container_id: str, moment: str) -> None:
+    """Init ends when its creator does, whatever was made by then; and that is found by the note of it, and removed."""
+    script = (
+        "import os, signal, sys; from ocikit import runtime\n"
+        "from ocikit.runtime.cgroups import placement\n"
+        "moment, report, *rest = sys.argv[1:]\n"
+        "die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "make = placement.Placement.make\n"
+        "def make_and_die(self, made):\n"
+        "    for one in os.listdir('/proc/self/task'):\n"
+        "        with open(report, 'a') as file:\n"
+        "            file.write(' ' + open(f'/proc/self/task/{one}/children').read())\n"
+        "    if moment == 'before': die()\n"
+        "    if moment == 'in the middle': placement.cgroup_limits.limit_devices = die\n"
+        "    make(self, made)\n"
+        "    die()\n"
+        "placement.Placement.make = make_and_die\n"
+        "runtime.create(*rest, stdin='null')\n"
+    )
+    report = root.with_name("children")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    python = os.path.realpath("/proc/self/exe")
+    command = [python, "-c", script, moment, str(report), str(root), container_id, str(bundle)]
+    done = subprocess.run(command, check=False, env=environment)
+    assert done.returncode == -signal.SIGKILL
+    started = set(report.read_text().split())
+    assert started or detect().v2_only  # there, all cgroups come first
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() and comm(pid).startswith("ocikit") for pid in started):
+        assert time.monotonic() < deadline, f"{started} have not ended with their creator"
+        time.sleep(0.01)
+    assert runtime.list_containers(root) == []
+    assert runtime.stop_and_remove(root, prefix=container_id).removed == (container_id,)
+    assert not any(os.path.exists(path) for path in place(detect(), "", container_id).values())
+
+
+def comm(pid: str) -> str:
+    """Return what a living process is called; nothing for one that has ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if state.rpartition(")")[2].split()[0] in {"Z", "X"} else state[state.index("(") + 1 :]
