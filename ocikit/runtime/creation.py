@@ -381,6 +381,9 @@ class _Creation(NamedTuple):
             from ocikit.runtime.process import adopt_init  # noqa: PLC0415 - see above
             from ocikit.runtime.state.libcontainer import state_document  # noqa: PLC0415 - see above
 
+            if monitor is not None:
+                own = own._replace(monitor=monitor.note(started))
+                records.write_own(directory, own, self.id)
             note = self._note(making.seccomp)
             if note:
                 records.write_processes(directory, note)
@@ -391,9 +394,6 @@ class _Creation(NamedTuple):
                 started.ready()
             if own.mounted_root is not None:
                 own = own._replace(mounted_root=mounted_root.find(own.mounted_root))
-            if monitor is not None:
-                own = own._replace(monitor=monitor.note(started))
-            if own is not making.own:
                 records.write_own(directory, own, self.id)
             records.write_state(directory, state.whole, record)
             if monitor is not None:
