@@ -7,7 +7,6 @@ the extension. It is loaded with the first call that needs it, so that everythin
 from __future__ import annotations
 
 import errno
-import fcntl
 import functools
 import os
 import time
@@ -29,8 +28,10 @@ __all__ = [
     "Inbox",
     "Spawned",
     "attach_device_filter",
+    "capabilities",
     "channel",
     "helper_executable",
+    "memory_file",
     "namespaces",
     "openat2",
     "pidfd_exit_status",
@@ -58,8 +59,6 @@ _LOOKUPS = 2000
 _LOOKUP_PAUSE = 0.001  # seconds
 
 _WORDS = 4000  # WIRE_WORDS of wire.h
-
-_MFD_EXEC = 0x10  # memfd_create(2), kernel ≥ 6.3: said explicitly, for hosts that log memory files without it
 
 
 @functools.cache
@@ -123,6 +122,23 @@ def namespaces(directory: str, names: Sequence[str]) -> list[int]:
     found = ffi.new("uint64_t[]", len(names))
     _check(lib.ocikit_namespaces(directory.encode(), "\0".join(names).encode(), len(names), found), directory)
     return list(found)
+
+
+def capabilities() -> tuple[int, int]:
+    """Return what this thread may do.
+
+    Returns:
+        A mask of the capabilities in effect, and one of those that it could pass on: permitted, and in its bounding
+        set.
+
+    Raises:
+        OSError: As capget(2) gives it.
+        NotSupportedError: The compiled part is missing.
+    """
+    lib, ffi = _native()
+    effective, passable = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+    _check(lib.ocikit_capabilities(effective, passable))
+    return int(effective[0]), int(passable[0])
 
 
 def pidfd_exit_status(pidfd: int) -> int | None:
@@ -309,6 +325,11 @@ class Inbox:
         self._fd[0] = -1
         return fd
 
+    def close(self) -> None:
+        """Close a descriptor that came with a message; closing twice is nothing."""
+        if self.fd >= 0:
+            os.close(self.take_fd())
+
     def receive(self, channel: int) -> bool:
         """Read the message that ``channel`` is known to have.
 
@@ -349,30 +370,24 @@ def helper_executable() -> int:
     Raises:
         NotSupportedError: The compiled part is missing, or this host forbids executable memory files.
     """
-    lib, ffi = _native()
-    image = bytes(ffi.buffer(lib.ocikit_helper(), lib.ocikit_helper_length()))
-    fd = _memory_file()
+    lib, _ = _native()
     try:
-        os.write(fd, image)
-        os.fchmod(fd, 0o500)
-        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _memory_file() -> int:
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-    try:
-        return os.memfd_create("ocikit-helper", flags | _MFD_EXEC)
+        return _check(lib.ocikit_memory_file(b"ocikit-helper", lib.ocikit_helper(), lib.ocikit_helper_length(), True))
     except PermissionError as error:
         raise NotSupportedError(
             "this host forbids executable memory files; set the sysctl vm.memfd_noexec to 0 or 1"
         ) from error
-    except OSError:
-        return os.memfd_create("ocikit-helper", flags)
+
+
+def memory_file(name: str, data: bytes) -> int:
+    """Return a descriptor of a new memory file with some content; the caller closes it.
+
+    Raises:
+        OSError: As memfd_create(2) and write(2) give it.
+        NotSupportedError: The compiled part is missing.
+    """
+    lib, _ = _native()
+    return _check(lib.ocikit_memory_file(name.encode(), data, len(data), False))
 
 
 def wire_operations() -> Iterator[tuple[str, int]]:

@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -23,7 +24,6 @@ from ocikit.spec import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 P_PIDFD = 3
 WALL = 0x4000_0000
@@ -197,6 +197,26 @@ def test_the_helper_cannot_be_changed() -> None:
     assert not os.path.sameopenfile(fd, other)
     os.close(fd)
     os.close(other)
+
+
+def test_a_memory_file_holds_what_it_is_given() -> None:
+    """Any bytes, and no bytes; executing another program closes it."""
+    for data in (b"", b"a\0b" * 100_000):
+        fd = _sys.memory_file("some", data)
+        try:
+            assert os.pread(fd, len(data) + 1, 0) == data
+            assert not os.get_inheritable(fd)
+        finally:
+            os.close(fd)
+
+
+def test_capabilities_are_those_that_proc_tells() -> None:
+    """What a few calls say of this thread is what /proc says of it."""
+    fields = dict(
+        line.split(":\t") for line in Path("/proc/thread-self/status").read_text().splitlines() if ":\t" in line
+    )
+    effective, permitted, bounding = (int(fields[name], 16) for name in ("CapEff", "CapPrm", "CapBnd"))
+    assert _sys.capabilities() == (effective, permitted & bounding)
 
 
 def segments(image: bytes) -> Iterator[tuple[int, int]]:

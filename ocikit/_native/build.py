@@ -15,7 +15,7 @@ ffibuilder.cdef(_COMMENT.sub("", (_HERE / "launcher.h").read_text()))
 ffibuilder.set_source(
     "ocikit._native._launcher",
     '#include "launcher.h"',
-    sources=["ocikit/_native/launcher.c", "ocikit/_native/namespaces.c"],
+    sources=[f"ocikit/_native/{name}.c" for name in ("launcher", "memory", "namespaces", "rights")],
     include_dirs=["ocikit/_native"],
     depends=["ocikit/_native/launcher.h", "ocikit/_native/wire.h"],
 )

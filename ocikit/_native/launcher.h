@@ -7,6 +7,13 @@ int ocikit_openat2(int directory, const char *path, uint64_t flags, uint64_t mod
  * stand for, each with a NUL at its end; 0 where there is none. */
 int ocikit_namespaces(const char *directory, const char *names, unsigned int count, uint64_t *found);
 
+/* What the calling thread may do: masks of the capabilities in effect, and of those that it could pass on (permitted, and
+ * in its bounding set). */
+int ocikit_capabilities(uint64_t *effective, uint64_t *passable);
+
+/* A memory file with some content, closed by execve; a program is sealed against every change. */
+int ocikit_memory_file(const char *name, const void *data, size_t length, int program);
+
 /* The wait status of a process that somebody else has reaped already, by way of a pidfd that was open when it ended.
  * 1: `status` is set. 0: it has not ended, or the kernel does not keep it (before 6.15). */
 int ocikit_pidfd_exit(int pidfd, int *status);

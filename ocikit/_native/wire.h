@@ -76,7 +76,8 @@ struct wire_message {
 	OP(UNSHARE, 0)            /* [flags]: new namespaces for the caller */                                        \
 	OP(CLONE, 0)              /* [flags, cgroup slot]: the child goes on as init, the caller is done */           \
 	OP(CLOSE, 0)              /* [slot]: let go of a descriptor */                                                \
-	OP(SYNC, 0)               /* [tag, slot]: ask the launcher for something, hand it the slot's descriptor, wait for its answer */ \
+	OP(SYNC, 0)               /* [tag, slot]: ask the launcher for something, hand it the slot's descriptor, wait for its answer; \
+				     with tag 0 only wait */ \
 	OP(WRITE, 2)              /* [directory slot, resolve] path, data: write into an existing file */             \
 	OP(PROCFS, 0)             /* [slot, whole]: a procfs that nobody else can reach */                            \
 	OP(ROOT, 1)               /* [slot, propagation around it] path: the future root, a mount of its own */       \

@@ -5,18 +5,18 @@ The names are those of ``wire.h``.
 
 from __future__ import annotations
 
-import os
+import select
 from typing import TYPE_CHECKING, Final
 
 from ocikit import _sys
-from ocikit._fs import Descriptor, no_fork, write_whole
+from ocikit._fs import Descriptor, no_fork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ocikit.runtime.plan.steps import Plan
 
-__all__ = ["SAID_FAILED", "SAID_PID", "SAID_READY", "SAID_SYNC", "open_pair", "say", "start"]
+__all__ = ["SAID_FAILED", "SAID_PID", "SAID_READY", "SAID_SYNC", "is_readable", "open_pair", "say", "start"]
 
 #: What helper and init say (``enum wire_said``).
 SAID_PID: Final = 1
@@ -49,9 +49,8 @@ def start(
         NotSupportedError: The helper cannot be run here.
         OSError: It could not be started.
     """
-    with theirs, Descriptor(os.memfd_create("ocikit-plan", os.MFD_CLOEXEC)) as file:
-        slots = max(passed, default=-1) + 1
-        write_whole(file.fd, plan.encode(slots))
+    slots = max(passed, default=-1) + 1
+    with theirs, Descriptor(_sys.memory_file("ocikit-plan", plan.encode(slots))) as file:
         _sys.start_helper(process, [*stdio, file.fd, theirs.fd, *(passed.get(slot, -1) for slot in range(slots))])
 
 
@@ -68,3 +67,10 @@ def say(ours: Descriptor, word: bytes, *, fd: int | None = None, wait: bool = Tr
         OSError: As sendmsg(2) gives it; ``EPIPE`` when nobody is there.
     """
     _sys.say(ours.fd, word, fd, wait=wait)
+
+
+def is_readable(fd: int, milliseconds: int) -> bool:
+    """Wait until there is something to be read from a descriptor, or nobody to write it; return whether there is."""
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
+    return bool(waiting.poll(milliseconds))

@@ -165,7 +165,7 @@ class Container(Handle):
 
         if own is not None:
             started = dt.datetime.fromtimestamp(began, dt.UTC).isoformat(timespec="microseconds")
-            records.write_own(directory, own._replace(started=started))
+            records.write_own(directory, own._replace(started=started), self.id)
 
     def exec(
         self,

@@ -1,14 +1,14 @@
 """A bundle becomes a container: everything is made, or nothing is left.
 
 The order is what makes a crash at any point recoverable. First all that can be refused without touching anything; then
-the directory, which claims the id, and in it a note of the cgroups to come; then the cgroups; then init. Its state is
-on disk before it is told to go on without us, so there is never a container that nobody can list.
+the directory, which claims the id, and in it a note of the cgroups to come; then the cgroups and init, at the same time
+where init joins them itself. Its state is on disk before it is told to go on without us, so there is never a container
+that nobody can list.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import os
 import time
@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from ocikit import _fs
+from ocikit import _fs, _sys
 from ocikit._tuples import NamedTuple
-from ocikit.errors import BundleError, CgroupError, LimitExceededError, OCIKitError, SystemCallError
+from ocikit.errors import CgroupError, OCIKitError
 from ocikit.runtime import fifo, forgotten, mounted_root
 from ocikit.runtime.cgroups import setup as cgroup_setup
 from ocikit.runtime.cgroups import tree as cgroup_tree
 from ocikit.runtime.cgroups.placement import find_place
+from ocikit.runtime.configuration import read_spec
 from ocikit.runtime.host import surroundings
 from ocikit.runtime.host.procfs import own_status
 from ocikit.runtime.host.rootless import check_user_namespaces, explained, this_process
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from ocikit.runtime.container import Container
     from ocikit.runtime.hooks import CreationHooks
     from ocikit.runtime.host.caller import Caller
-    from ocikit.runtime.host.procfs import OwnStatus
     from ocikit.runtime.launch import Launch
     from ocikit.runtime.monitor.arrangement import Arrangement
     from ocikit.runtime.netdevices import NetDevices
@@ -56,9 +56,10 @@ if TYPE_CHECKING:
     from ocikit.runtime.uninterrupted import Cancellation
     from ocikit.spec import Spec
 
-__all__ = ["create", "read_spec"]
+__all__ = ["create"]
 
-_MAX_CONFIG_BYTES = 4 * 1024 * 1024
+#: For configurations without hooks, which are all that it matters to.
+_NO_UMASK: Final = 0
 
 _USUAL: Final = CreateOptions()
 
@@ -123,12 +124,12 @@ def create(
     streams = _chosen((stdin, stdout, stderr), monitored=monitored)
 
     def carry_out(cancellation: Cancellation) -> Container:
-        own = own_status()
-        caller = this_process(own)
+        effective, passable = _sys.capabilities()
+        caller = this_process(effective)
         how = evolve(wanted, rootless=caller.rootless) if wanted.rootless is None else wanted
         configured = spec or read_spec(directory)
         place = root_path(root), container_id, directory
-        creation = _Creation(*place, configured, lifetime, streams, how, caller, own, monitored)
+        creation = _Creation(*place, configured, lifetime, streams, how, caller, passable, monitored)
         return creation.with_maps().carry_out(cancellation)
 
     return uninterrupted(carry_out, lambda container: container._destroy(force=True))  # noqa: SLF001
@@ -163,42 +164,6 @@ def _refuse_what_takes_a_monitor(options: CreateOptions) -> None:
             raise ValueError(f"options.{name}: {_UNMONITORED}")
 
 
-def read_spec(bundle: str, name: str = "config.json") -> Spec:
-    """Read the configuration of a bundle.
-
-    Args:
-        bundle: Its directory.
-        name: The file, below the bundle or absolute.
-
-    Raises:
-        BundleError: There is none.
-        ParseError: It cannot be read.
-        LimitExceededError: It is larger than 4 MiB.
-        SystemCallError: It cannot be opened.
-    """
-    path = os.path.join(bundle, name)
-    try:
-        # Unbuffered: a buffer of the largest size would be mapped for each of them.
-        with open(path, "rb", buffering=0) as file:
-            is_small = os.fstat(file.fileno()).st_size <= _MAX_CONFIG_BYTES
-            data = file.read() if is_small else file.read(_MAX_CONFIG_BYTES + 1)
-    except FileNotFoundError:
-        raise BundleError(f"{bundle}: expected a bundle, but there is no {name} in it") from None
-    except OSError as error:
-        raise SystemCallError("read the configuration", error.errno or errno.EIO, path) from error
-    if len(data) > _MAX_CONFIG_BYTES:
-        raise LimitExceededError(f"{path}: bytes", _MAX_CONFIG_BYTES)
-    return _parse_spec(data)
-
-
-@functools.lru_cache(maxsize=32)
-def _parse_spec(data: bytes) -> Spec:
-    """Read a configuration; one that was read before is the same object, of which much is known already."""
-    from ocikit.spec import Spec  # noqa: PLC0415 - the classes of the specification are many
-
-    return Spec.from_json(data)
-
-
 class _Making(NamedTuple):
     """What there is of a container before its init."""
 
@@ -228,7 +193,8 @@ class _Creation(NamedTuple):
     streams: tuple[Stream, Stream, Stream]
     options: CreateOptions
     caller: Caller
-    own: OwnStatus
+    #: Mask of the capabilities that this process could pass on.
+    passable: int
     monitored: bool
 
     def with_maps(self) -> _Creation:
@@ -262,11 +228,13 @@ class _Creation(NamedTuple):
                 cgroup_setup.check_free(places.paths)
                 # Only now is there nothing left of a creation before.
                 own = own._replace(mounted_root=mounted_root.expect(self.spec, self.bundle))
-                records.write_own(directory, own)
+                records.write_own(directory, own, self.id)
                 if self.options.notify:
                     os.mkdir(NOTIFY_DIRECTORY, dir_fd=directory)
                     os.chmod(NOTIFY_DIRECTORY, 0o755, dir_fd=directory)  # noqa: S103 - whatever the umask; seen in there
-                if places.unit is None:
+                if self._are_late(places):
+                    places.make_first(made)
+                elif places.unit is None:
                     places.make(made)
                 making = _Making(plan, places, directory, stdio, reception, made, hooks, own, seccomp)
                 with explained(self.caller, plan):
@@ -346,18 +314,18 @@ class _Creation(NamedTuple):
             id=self.id,
             cgroup_join=places.joined_by_write,
             systemd=places.unit is not None,
+            late_cgroups=self._are_late(places),
             into_cgroup=places.joined_by_clone is not None,
             cgroup_mounts=places.mounts(),
             caller=self.caller,
-            capabilities=_ALL_CAPABILITIES if users else self.own.passable,
+            capabilities=_ALL_CAPABILITIES if users else self.passable,
             of_host=of_host,
             home=surroundings.home(self.spec, self.bundle),
             preserved=len(self.options.preserve_fds),
             new_keyring=not self.options.no_new_keyring,
             seccomp=seccomp,
-            umask=self.own.umask,
+            umask=own_status().umask if self.spec.hooks is not None else _NO_UMASK,
             modules=find_modules(self.spec.process, self.spec.linux),
-            pinned=surroundings.pinned(),
             no_pivot=self.options.no_pivot,
             revealing=surroundings.revealing_mounts() if self.options.no_pivot else (),
         )
@@ -369,6 +337,10 @@ class _Creation(NamedTuple):
             check_ranges(plan.uid_map, plan.gid_map, self.caller)
         return plan
 
+    def _are_late(self, places: Placement) -> bool:
+        """Tell whether the cgroups are made while init is, which waits for them; not if it waits for ids before."""
+        return places.may_be_late and not surroundings.has_users(self.spec)
+
     def _filter(self) -> Filter | None:
         profile = self.spec.linux.seccomp if self.spec.linux is not None else None
         if profile is None:
@@ -379,37 +351,39 @@ class _Creation(NamedTuple):
 
     def _start_init(self, making: _Making, cancellation: Cancellation) -> Container:
         from ocikit.runtime.launch import launch  # noqa: PLC0415 - the first container loads the compiled part
-        from ocikit.runtime.outside import mounting_for, open_owners  # noqa: PLC0415
-        from ocikit.runtime.plan.steps import Slot, Sync  # noqa: PLC0415
+        from ocikit.runtime.outside import mounting_for  # noqa: PLC0415
+        from ocikit.runtime.plan.steps import Sync  # noqa: PLC0415
 
         plan, places, directory, stdio = making[:4]
         own = making.own
         with contextlib.ExitStack() as stack:
             monitor = self._arrange_monitor(making, stack)
             plan = monitor.lead(plan) if monitor is not None else plan
-            waiting = stack.enter_context(fifo.make(making.directory, surroundings.host_ids(self.spec, 0, 0)))
-            passed: dict[int, int] = {Slot.FIFO: waiting.fd}
-            passed |= {Slot.PRESERVED + number: fd for number, fd in enumerate(self.options.preserve_fds)}
-            if places.joined_by_clone is not None:
-                flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-                passed[Slot.CGROUP] = stack.enter_context(_fs.Descriptor(os.open(places.joined_by_clone, flags))).fd
-            passed |= open_owners(plan.mount_owners, stack)
-            passed |= monitor.keeper.passed if monitor is not None else {}
+            passed = self._pass(making, plan, stack) | (monitor.keeper.passed if monitor is not None else {})
             answers = self._answers(making) | {Sync.MOUNT: mounting_for(passed)}
             devices = self._net_devices(stack)
             if devices is not None:
                 answers[Sync.NET_DEVICES] = devices.move
             if self.options.give_streams:
                 stdio.give()
-            control = monitor.keeper.control if monitor is not None else None
             started = stack.enter_context(
-                launch(plan, stdio=stdio.fds, passed=passed, answers=answers, control=control)
+                launch(
+                    plan,
+                    stdio=stdio.fds,
+                    passed=passed,
+                    answers=answers,
+                    control=monitor.keeper.control if monitor is not None else None,
+                    meanwhile=functools.partial(places.make, making.made) if self._are_late(places) else None,
+                )
             )
             # While init is at work: also what else is needed is loaded now.
             from ocikit.runtime.container import assemble  # noqa: PLC0415 - see above
             from ocikit.runtime.process import adopt_init  # noqa: PLC0415 - see above
             from ocikit.runtime.state.libcontainer import state_document  # noqa: PLC0415 - see above
 
+            if monitor is not None:
+                own = own._replace(monitor=monitor.note(started))
+                records.write_own(directory, own, self.id)
             note = self._note(making.seccomp)
             if note:
                 records.write_processes(directory, note)
@@ -420,10 +394,7 @@ class _Creation(NamedTuple):
                 started.ready()
             if own.mounted_root is not None:
                 own = own._replace(mounted_root=mounted_root.find(own.mounted_root))
-            if monitor is not None:
-                own = own._replace(monitor=monitor.note(started))
-            if own is not making.own:
-                records.write_own(directory, own)
+                records.write_own(directory, own, self.id)
             records.write_state(directory, state.whole, record)
             if monitor is not None:
                 monitor.introduce(started, making.reception)
@@ -435,6 +406,20 @@ class _Creation(NamedTuple):
             container.stdin, container.stdout, container.stderr = (stdio.files.get(number) for number in range(3))
             container.console = making.reception.console if making.reception is not None else None
             return container
+
+    def _pass(self, making: _Making, plan: Plan, stack: contextlib.ExitStack) -> dict[int, int]:
+        """Open what the plan works with, until the end of the stack."""
+        from ocikit.runtime.outside import open_owners  # noqa: PLC0415 - as above
+        from ocikit.runtime.plan.steps import Slot  # noqa: PLC0415
+
+        waiting = stack.enter_context(fifo.make(making.directory, surroundings.host_ids(self.spec, 0, 0)))
+        passed: dict[int, int] = {Slot.FIFO: waiting.fd}
+        passed |= {Slot.PRESERVED + number: fd for number, fd in enumerate(self.options.preserve_fds)}
+        cgroup = making.places.joined_by_clone
+        if cgroup is not None:
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+            passed[Slot.CGROUP] = stack.enter_context(_fs.Descriptor(os.open(cgroup, flags))).fd
+        return passed | open_owners(plan.mount_owners, stack)
 
     def _arrange_monitor(self, making: _Making, stack: contextlib.ExitStack) -> Arrangement | None:
         if not self.monitored:

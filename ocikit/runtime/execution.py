@@ -190,7 +190,7 @@ def _with_limits(process: Process, configured: Process) -> Process:
 
 
 def _of_bundle(container: Handle) -> Process | None:
-    from ocikit.runtime.creation import read_spec  # noqa: PLC0415 - for containers of others
+    from ocikit.runtime.configuration import read_spec  # noqa: PLC0415 - for containers of others
 
     with contextlib.suppress(OCIKitError):
         return read_spec(container.bundle).process

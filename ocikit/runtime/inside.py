@@ -74,7 +74,6 @@ class Inside:
 
     def enclosure(self, container_id: str, places: Places) -> Enclosure:
         """Return what a further process is put into."""
-        from ocikit.runtime.host.procfs import own_status  # noqa: PLC0415
         from ocikit.runtime.plan.further import Enclosure  # noqa: PLC0415 - loads what every plan needs
 
         other_users = "user" in self._joined
@@ -83,7 +82,7 @@ class Inside:
             joined=self._joined,
             cgroup_files=places.files,
             into_cgroup=places.begin_in is not None,
-            capabilities=_ALL_CAPABILITIES if other_users else own_status().passable,
+            capabilities=_ALL_CAPABILITIES if other_users else _sys.capabilities()[1],
             has_root=other_users and all(_has(0, self._read(name)) for name in ("uid_map", "gid_map")),
         )
         if other_users and self._read("setgroups").strip() == "deny":

@@ -4,7 +4,8 @@ The conversation, in order (the names are those of ``wire.h``):
 
 1. The helper carries out the steps up to the clone and says PID, with a pidfd; then it is gone, and reaped. Before
    that it may ask for something (SYNC), and is answered.
-2. Init may ask for something that only the launcher can do (SYNC), and is answered.
+2. Init may wait for what the launcher does meanwhile (:attr:`Sync.NOTHING`), and is told to go on without asking. It
+   may ask for something that only the launcher can do (SYNC), and is answered.
 3. Init says READY: everything up to ``exec.fifo`` is done. It waits for :meth:`Launch.commit`, and ends by itself when
    the launcher is gone before that. From then on it waits at the fifo, on its own. Or its plan lets it go right on.
 4. The program is executed, and the channel closes; or it could not be, and init says FAILED.
@@ -59,6 +60,7 @@ def launch(
     release: Callable[[int], object] | None = None,
     cancellation: Cancellation | None = None,
     control: Descriptor | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Launch:
     """Start the helper with a plan, and wait until init exists.
 
@@ -76,6 +78,8 @@ def launch(
         cancellation: Ends the wait for init.
         control: Our end of the channel to the monitor that the plan leaves behind, if it does; it ends when this is
             closed.
+        meanwhile: What is done while helper and init are made, and init waits for (:attr:`Sync.NOTHING`). What it
+            raises ends the launch.
 
     Returns:
         Init, in the middle of its work. Use it in a ``with`` block.
@@ -88,7 +92,7 @@ def launch(
     started = Launch(plan, answers or {}, release, control)
     try:
         with cancellation.waking(started.kill) if cancellation is not None else contextlib.nullcontext():
-            started._start(stdio, passed)  # noqa: SLF001 - the function is the constructor that may fail
+            started._start(stdio, passed, meanwhile)  # noqa: SLF001 - the function is the constructor that may fail
     except BaseException:
         started.abort()
         raise
@@ -176,13 +180,19 @@ class Launch:
         if not self._committed:
             self.abort()
 
-    def _start(self, stdio: tuple[int, int, int], passed: Mapping[int, int]) -> None:
+    def _start(
+        self, stdio: tuple[int, int, int], passed: Mapping[int, int], meanwhile: Callable[[], object] | None
+    ) -> None:
         self._channel, theirs = channel.open_pair()
         self._others_end = os.fstat(theirs.fd).st_ino
         channel.start(self._helper, self._plan, theirs, stdio, passed)
         self.pid = self._helper.pid
         if self._killed:
             self.kill()  # that was before there was anybody
+        if meanwhile is not None:
+            meanwhile()
+            with contextlib.suppress(SetupError):  # it has ended, and why is still to be heard
+                self._say_go_on()
         self.pid = self._hear_of_init()
         if self._control is not None or not self._attended:
             self.start_time = start_time(self.pid) or 0
@@ -202,7 +212,7 @@ class Launch:
                 self._answer(self._introduction)
                 continue
             if len(self._early) > 1:
-                _drop(self._introduction)
+                self._introduction.close()
                 raise _strange("make init known")
             self._early.append(self._introduction)
             self._introduction = _sys.Inbox()
@@ -214,7 +224,7 @@ class Launch:
         """Return the process id of init: that of the descriptor which came along, so that nobody can name another."""
         pid = pid_of(self.pidfd) if self.pidfd >= 0 else 0
         if pid not in {self._introduction.answer, -1}:
-            _drop(self._introduction)
+            self._introduction.close()
             raise _strange("make init known")
         return pid
 
@@ -319,7 +329,7 @@ class Launch:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             # It may be on its way to where it freezes, and not be there yet.
-            if self._release is None or _wait(pidfd, _RELEASE_PAUSE):
+            if self._release is None or channel.is_readable(pidfd, _RELEASE_PAUSE):
                 return
 
     def abort(self) -> None:
@@ -334,7 +344,7 @@ class Launch:
         with contextlib.suppress(OSError):
             if self._kill_attended():
                 # So that nobody else has to wait for them, who may not.
-                _wait(self._helper.pidfd, _LAST_MOMENTS)
+                channel.is_readable(self._helper.pidfd, _LAST_MOMENTS)
         self._end_helper()
         if self.pidfd >= 0:
             self._kill(self.pid, self.pidfd)
@@ -342,13 +352,13 @@ class Launch:
             with self._closing:
                 os.close(self.take_pidfd())
         for box in (*self._early, self._inbox):
-            _drop(box)
+            box.close()
 
     def _hear_late(self) -> None:
         """Hear of an init that was introduced to nobody who listened: interrupted, or without a free descriptor."""
         while self.pidfd < 0 and self._channel is not None:
-            _drop(self._introduction)
-            if not _wait(self._channel.fd, 0):
+            self._introduction.close()
+            if not channel.is_readable(self._channel.fd, 0):
                 # The helper is gone, and init is there: it was killed before it could say so.
                 self._end_unintroduced()
                 return
@@ -358,7 +368,7 @@ class Launch:
             except OSError:
                 return
             if self._introduction.said != SAID_PID or not is_child(self.pidfd):
-                _drop(self._introduction)
+                self._introduction.close()
 
     def _end_unintroduced(self) -> None:
         found = unintroduced.find(self._others_end)
@@ -369,7 +379,7 @@ class Launch:
 
     def _is_lost(self) -> bool:
         """Tell whether nobody is left who could introduce init."""
-        if _wait(self._helper.pidfd, 0):
+        if channel.is_readable(self._helper.pidfd, 0):
             return True
         return self._attended and unintroduced.is_abandoned(self._helper.pid)
 
@@ -424,12 +434,12 @@ class Launch:
             # They ended with something of ours unread. That is told first, and once; what they said is behind it.
             heard = inbox.receive(ours)
         except OSError as error:
-            _drop(inbox)
+            inbox.close()
             if error.errno == errno.EPROTO:
                 raise _strange("hear from init") from None
             raise
         if not heard or inbox.said not in {SAID_PID, SAID_SYNC}:
-            _drop(inbox)
+            inbox.close()
         return heard
 
     def _failure(self, message: _sys.Inbox) -> SetupError | HookError:
@@ -450,7 +460,7 @@ class Launch:
         """Return what is done when the step that init is at asks for something."""
         self.asking = self._step(message)
         expected = self.asking.arguments[0] if self.asking.op is Op.SYNC else Sync.MOUNT
-        if self.asking.op not in {Op.SYNC, Op.BIND} or message.answer != expected:
+        if self.asking.op not in {Op.SYNC, Op.BIND} or message.answer != expected or not expected:
             raise _strange(self.asking.action)
         return self._answers[Sync(message.answer)]
 
@@ -479,19 +489,6 @@ class Launch:
         from ocikit.runtime.user_maps import write_maps  # noqa: PLC0415 - for containers with users of their own
 
         write_maps(self.pid, self._plan.uid_map, self._plan.gid_map, this_process())
-
-
-def _wait(fd: int, milliseconds: int) -> bool:
-    """Wait until a descriptor is readable; return whether it is."""
-    waiting = select.poll()
-    waiting.register(fd, select.POLLIN)
-    return bool(waiting.poll(milliseconds))
-
-
-def _drop(message: _sys.Inbox) -> None:
-    """Close a descriptor that should not have come along."""
-    if message.fd >= 0:
-        os.close(message.take_fd())
 
 
 def _strange(action: str) -> SetupError:

@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from ocikit.errors import RunTimeoutError
-from ocikit.runtime.creation import create, read_spec
+from ocikit.runtime.configuration import read_spec
+from ocikit.runtime.creation import create
 from ocikit.runtime.pipes import OUTPUT_LIMIT, Pipes
 from ocikit.runtime.status import Completed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pytest
 from ocikit import runtime
 from ocikit.errors import ValidationError
 from ocikit.runtime.once import Once
+from ocikit.runtime.options import CreateOptions
 from ocikit.runtime.plan.compiler import CgroupMount, Surroundings, compile_plan
 from ocikit.runtime.plan.monitor import Kept, monitor_step
 from ocikit.runtime.plan.stand_in import plan_for
@@ -68,6 +70,37 @@ def test_another_configuration(root: Path, make_spec: Callable[..., Spec], tmp_p
     with pytest.raises(ValidationError):
         runtime.run(root, container_id, tmp_path, spec=spec.with_process(cwd="relative"))
     assert runtime.run(root, container_id, tmp_path, spec=spec).exit_code == 0
+
+
+def test_states_of_one_configuration(root: Path, make_bundle: Callable[..., Path], new_id: Callable[[], str]) -> None:
+    """Of containers that are made from one configuration each has its own id in its state, and nobody else's."""
+    bundle = make_bundle("true")
+    found = []
+    for _ in range(2):
+        with runtime.create(root, new_id(), bundle, stdin="null") as container:
+            text = (root / container.id / "state.json").read_text()
+        state = json.loads(text)
+        assert state["id"] == state["config"]["cgroups"]["name"] == container.id
+        found.append(json.dumps(state["config"]).replace(container.id, "the id"))
+    assert found[0] == found[1]
+    with runtime.create(root, new_id(), bundle, stdin="null", options=CreateOptions(no_new_keyring=True)) as container:
+        config = json.loads((root / container.id / "state.json").read_text())["config"]
+    assert config["no_new_keyring"] is True
+
+
+def test_a_note_that_is_replaced(created: runtime.Container, root: Path) -> None:
+    """What was written down is read once; what somebody puts in its place is read anew, and counts."""
+    file = root / created.id / "ocikit.json"
+    moments = ["2020-02-02T02:02:02+00:00", "2021-02-02T02:02:02+00:00"]  # of one length
+    assert created.state().started is None
+    for moment in moments:
+        other = file.with_name("other.json")
+        other.write_text(json.dumps(json.loads(file.read_text()) | {"started": moment}))
+        other.chmod(0o600)
+        other.rename(file)
+        started = created.state().started
+        assert started is not None
+        assert started.isoformat() == moment
 
 
 def test_plans_of_one_configuration(make_spec: Callable[..., Spec]) -> None:

@@ -88,20 +88,45 @@ static long enter(unsigned long long slot, int parent, char *path, size_t begin,
 	return make_path(slot, target, (size_t)result, mode, links - 1);
 }
 
+static long open_prefix(unsigned long long slot, char *path, size_t length)
+{
+	char kept = path[length];
+	long fd;
+
+	path[length] = '\0';
+	fd = open_inside(slot, length ? path : "/", O_PATH | O_DIRECTORY, 0);
+	path[length] = kept;
+	return fd;
+}
+
+/* How much of a path is left without its last name. */
+static size_t without_last(const char *path, size_t length)
+{
+	while (length > 0 && path[length - 1] == '/')
+		length--;
+	while (length > 0 && path[length - 1] != '/')
+		length--;
+	return length;
+}
+
 /*
- * Open the directory that the first `length` bytes of `path` name, making what is missing. Every component is looked
- * up by the kernel inside the root; what is made is made in the directory that was just opened, and a link that points
- * nowhere yet has its target made, inside the root as well.
+ * Open the directory that the first `length` bytes of `path` name, making what is missing. Whatever is there is looked
+ * up by the kernel inside the root, all of it at once; what is made is made in the directory that was just opened, and a
+ * link that points nowhere yet has its target made, inside the root as well.
  */
 static long make_path(unsigned long long slot, char *path, size_t length, unsigned mode, int links)
 {
-	long parent = open_inside(slot, "/", O_PATH | O_DIRECTORY, 0);
-	size_t begin = 0;
+	size_t begin = length;
+	long parent = open_prefix(slot, path, begin);
+	long next = parent;
 
+	while (parent == -E_NOENT && begin > 0) {
+		begin = without_last(path, begin);
+		parent = open_prefix(slot, path, begin);
+	}
 	while (parent >= 0 && begin < length) {
 		size_t end = begin;
 		char kept;
-		long next;
 
 		while (end < length && path[end] != '/')
 			end++;
@@ -109,9 +134,11 @@ static long make_path(unsigned long long slot, char *path, size_t length, unsign
 			begin++;
 			continue;
 		}
+		/* The first one was looked for above. */
+		if (next != -E_NOENT)
+			next = open_prefix(slot, path, end);
 		kept = path[end];
 		path[end] = '\0';
-		next = open_inside(slot, path, O_PATH | O_DIRECTORY, 0);
 		if (next == -E_NOENT)
 			next = enter(slot, (int)parent, path, begin, mode, links);
 		path[end] = kept;

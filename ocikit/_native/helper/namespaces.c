@@ -85,7 +85,7 @@ long step_CLOSE(struct step *step)
 long step_SYNC(struct step *step)
 {
 	int fd = step->arg[1] == WIRE_NO_SLOT ? NO_FD : slot_get(step->arg[1]);
-	long result = channel_say(WIRE_SAID_SYNC, step->index, (int)step->arg[0], fd);
+	long result = step->arg[0] ? channel_say(WIRE_SAID_SYNC, step->index, (int)step->arg[0], fd) : 0;
 
 	return result < 0 ? result : channel_wait();
 }

@@ -178,7 +178,7 @@ def place(hierarchies: Hierarchies, cgroups_path: str, container_id: str) -> dic
         start = posixpath.dirname(hierarchy.own) if hierarchies.v2_only else hierarchy.own
         if cgroups_path.startswith("/") or not is_below(hierarchy.own, hierarchy.mountpoint):
             start = hierarchy.mountpoint
-        path = posixpath.normpath(posixpath.join(start, inner))
+        path = f"{start.rstrip('/')}/{inner}".rstrip("/")  # both are normalised
         if not is_below(path, hierarchy.mountpoint) or hierarchy.touches_own(path):
             raise ValidationError(
                 (f"{_CGROUPS_PATH}: {path} is this process's own cgroup, or one above it; name one of the container's",)

@@ -63,6 +63,12 @@ class Placement(NamedTuple):
         groups = self.rdt.tasks if self.rdt is not None else ()
         return (*(f"{path}/tasks" for path in paths), *(f"{path}/cgroup.procs" for path in late), *groups)
 
+    @property
+    def may_be_late(self) -> bool:
+        """Whether they may be made while init is: it joins those of v1 itself, and only those limit it."""
+        limited_by_v1 = "devices" in self.paths and all(one.key != cgroups.UNIFIED for one in self.writes)
+        return limited_by_v1 and self.unit is None and self.rdt is None
+
     def mounts(self) -> tuple[CgroupMount, ...]:
         """Return what a mount of type ``cgroup`` shows: all of v1, or v2 when there is nothing else."""
         from ocikit.runtime.plan.compiler import CgroupMount  # noqa: PLC0415 - with everything that makes plans
@@ -77,6 +83,18 @@ class Placement(NamedTuple):
             CgroupMount(os.path.basename(mountpoint), self.paths[of[0]], tuple(_mount_options(of)))
             for mountpoint, of in keys.items()
         )
+
+    def make_first(self, made: list[str]) -> None:
+        """Make the one that init is cloned into; :meth:`make` makes the others.
+
+        Args:
+            made: As for :meth:`make`.
+
+        Raises:
+            CgroupError: It is in use, or the kernel refuses.
+        """
+        first = {key: path for key, path in self.paths.items() if key == cgroups.UNIFIED}
+        cgroup_setup.make(first, self.hierarchies, made)
 
     def make(self, made: list[str]) -> None:
         """Make the cgroups, with their limits.

@@ -9,6 +9,7 @@ from ocikit.runtime import creation
 from ocikit.runtime.cli import handover
 from ocikit.runtime.cli.dispatch import CommandError
 from ocikit.runtime.cli.starting import start_notified
+from ocikit.runtime.configuration import read_spec
 from ocikit.runtime.options import CreateOptions
 from ocikit.runtime.state.root import root_path
 
@@ -54,7 +55,7 @@ def run(call: Call) -> int:
 
 def _create(call: Call, *, detached: bool) -> Container:
     bundle = os.path.abspath(call.options.text("bundle") or ".")
-    spec = creation.read_spec(bundle, call.options.text("config") or "config.json")
+    spec = read_spec(bundle, call.options.text("config") or "config.json")
     console = call.options.text("console-socket")
     handover.check_terminal(spec.process is not None and spec.process.terminal, console, detached=detached)
     listening, fds = handover.descriptors(call.options.number("preserve-fds"), activation=True)

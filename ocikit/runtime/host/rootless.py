@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 from typing import TYPE_CHECKING, Final
 
 from ocikit._tuples import NamedTuple
 from ocikit.errors import NotSupportedError, SetupError
 from ocikit.runtime.host.caller import Caller
-from ocikit.runtime.host.procfs import own_status
+from ocikit.runtime.host.procfs import own_status, read
 from ocikit.runtime.plan.users import parse_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ocikit.runtime.host.procfs import OwnStatus
     from ocikit.runtime.plan.steps import Plan
 
 __all__ = ["Forbidding", "check_user_namespaces", "explained", "forbidding", "sysctl", "this_process"]
@@ -55,21 +55,22 @@ _SYSCTLS_THAT_FORBID: Final = (
 )
 
 
-def this_process(status: OwnStatus | None = None) -> Caller:
+def this_process(effective: int | None = None) -> Caller:
     """Return who this process is, and what it has the right to do.
 
     Args:
-        status: What is known already of this thread.
+        effective: Mask of the capabilities in effect, if that is known already.
     """
-    status = status or own_status()
-    initial = parse_map(_read("/proc/self/uid_map").decode()) == _EVERYBODY
-    groups = _read("/proc/self/setgroups") == b"allow\n"
-    return Caller(os.geteuid(), os.getegid(), status.effective, initial, groups)
+    if effective is None:
+        effective = own_status().effective
+    initial = _is_initial(read("/proc/self/uid_map"))
+    groups = read("/proc/self/setgroups") == b"allow\n"
+    return Caller(os.geteuid(), os.getegid(), effective, initial, groups)
 
 
-def _read(path: str) -> bytes:
-    with open(path, "rb", buffering=0) as file:
-        return file.readall()
+@functools.lru_cache(maxsize=8)
+def _is_initial(uid_map: bytes) -> bool:
+    return parse_map(uid_map.decode()) == _EVERYBODY
 
 
 def check_user_namespaces(caller: Caller) -> None:

@@ -22,7 +22,6 @@ __all__ = [
     "host_ids",
     "namespaces_of_host",
     "owner",
-    "pinned",
     "revealing_mounts",
 ]
 
@@ -55,11 +54,6 @@ def revealing_mounts() -> tuple[str, ...]:
             if root == "/" and after.split(" ")[0] in {"proc", "sysfs"}:
                 found.append(unescape(where))
     return tuple(reversed(found))
-
-
-def pinned() -> bool:
-    """Tell whether this thread keeps to some of the CPUs of this host."""
-    return len(os.sched_getaffinity(0)) < (os.cpu_count() or 1)
 
 
 def has_users(spec: Spec) -> bool:

@@ -187,14 +187,12 @@ def io_priority(process: Process) -> Iterator[Step]:
         yield Step(Op.IO_PRIORITY, "set the I/O priority", (value,), (), "$.process.ioPriority", remedy)
 
 
-def placement(*, pinned: bool) -> Iterator[Step]:
-    """Plan on which CPUs a process runs: on all that its cgroup has.
+def placement() -> Step:
+    """Return the step that lets a process run on every CPU that its cgroup has.
 
-    Args:
-        pinned: The caller itself keeps to some of the CPUs of this host. That is its own affair, as it is for runc.
+    To how many of them the caller keeps is its own affair, as it is for runc.
     """
-    if pinned:
-        yield Step(Op.AFFINITY, "use every CPU of the container", (), (cpulist.ALL,))
+    return Step(Op.AFFINITY, "use every CPU of the container", (), (cpulist.ALL,))
 
 
 def memory_policy(asked: LinuxMemoryPolicy | None) -> tuple[int, bytes] | None:

@@ -59,6 +59,8 @@ class Surroundings(NamedTuple):
     cgroup_join: tuple[str, ...] = ()
     #: systemd makes the cgroups when init is there to be put into them.
     systemd: bool = False
+    #: They are made while init is, which waits for them.
+    late_cgroups: bool = False
     #: Init is cloned into the cgroup whose descriptor the launcher passes (v2).
     into_cgroup: bool = False
     #: What a mount of type ``cgroup`` shows.
@@ -85,8 +87,6 @@ class Surroundings(NamedTuple):
     revealing: tuple[str, ...] = ()
     #: The security modules of this host, as far as the configuration has labels for them.
     modules: Modules = Modules()
-    #: This process keeps to some of the CPUs of this host.
-    pinned: bool = False
 
 
 def compile_plan(spec: Spec, around: Surroundings) -> Plan:
@@ -195,9 +195,11 @@ def _isolation(spec: Spec, namespaces: dict[str, LinuxNamespace], around: Surrou
     # itself does not wait for the lock that moving another one takes.
     if around.systemd:
         yield ask("have systemd make the cgroup", Sync.CGROUP)
+    if around.late_cgroups:
+        yield ask("wait for the cgroups", Sync.NOTHING)
     for path in around.cgroup_join:
         yield Step(Op.WRITE, "join cgroup", (NO_SLOT, 0), (path.encode(), b"0"), path)
-    yield from placement(pinned=around.pinned)
+    yield placement()
     yield from plan_namespaces.become_root(spec, namespaces, around.caller, rootfs)
     if "cgroup" in namespaces and not namespaces["cgroup"].path:
         yield Step(Op.UNSHARE, "make cgroup namespace", (NAMESPACES["cgroup"].flag,))

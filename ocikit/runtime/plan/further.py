@@ -28,6 +28,7 @@ from ocikit.runtime.plan.attributes import (
     io_priority,
     keyring_label,
     labels,
+    placement,
     scheduler,
     scheduling,
 )
@@ -177,7 +178,7 @@ def _on_host(process: Process, enclosure: Enclosure, limits: list[Step]) -> Iter
         yield _affinity("final", final)
     elif not initial:
         # The CPUs that this process keeps to are its own affair; those of the cgroup are the container's.
-        yield Step(Op.AFFINITY, "use every CPU of the container", (), (cpulist.ALL,))
+        yield placement()
 
 
 def _affinity(which: str, cpus: str) -> Step:

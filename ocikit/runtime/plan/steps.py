@@ -163,6 +163,8 @@ PASSED = 256
 class Sync(enum.IntEnum):
     """What init may ask the launcher for."""
 
+    #: What it is told without asking: go on. Nothing is said; and nothing may be waited for before it.
+    NOTHING = 0
     #: Write the maps of the new user namespace.
     ID_MAPS = 1
     #: Run the hooks that belong between the namespaces and the root (prestart, createRuntime).

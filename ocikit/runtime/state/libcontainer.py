@@ -7,6 +7,7 @@ all there. ``state.py`` reads such files, our own and runc's.
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,6 +83,15 @@ def _seccomp_text(seccomp: LinuxSeccomp) -> bytes:
 _seccomp_once = Once(_seccomp_text)
 
 
+_configs: Once[Spec, dict[object, bytes]] = Once(lambda _: {})
+
+#: How many ways of making one configuration are remembered.
+_KEPT: Final = 8
+
+#: Stands for the id of a container in a text that is kept; nobody knows it before. Ids are text of JSON as they are.
+_ANYBODY: Final = os.urandom(16).hex()
+
+
 def _dumps(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
@@ -96,7 +106,7 @@ def state_document(spec: Spec, created: Created) -> StateText:
     seccomp = spec.linux.seccomp if spec.linux is not None else None
     filtered = _seccomp_once(seccomp) if seccomp is not None else b"null"
     # The configuration comes last, and in it the filter: so both can be put behind what is there.
-    begin = _dumps(_about(created))[:-1] + b',"config":' + _dumps(_config(spec, created))[:-1]
+    begin = _dumps(_about(created))[:-1] + b',"config":' + _config_text(spec, created)[:-1]
     return StateText(begin + b',"seccomp":' + filtered + b"}}", begin + b"}}")
 
 
@@ -115,6 +125,19 @@ def _about(created: Created) -> dict[str, Any]:
         "intel_rdt_path": created.rdt[0],
         **({"intel_rdt_mon_path": created.rdt[1]} if created.rdt[1] else {}),
     }
+
+
+def _config_text(spec: Spec, created: Created) -> bytes:
+    """Return the text of the configuration: the same for all containers that are made of it in one way, but for ids."""
+    options, known = created.options, _configs(spec)
+    way = created.bundle, created.unit, created.of_root, options.rootless, options.no_pivot, options.no_new_keyring
+    text = known.get(way)
+    if text is None:
+        text = _dumps(_config(spec, created._replace(id=_ANYBODY)))
+        if len(known) >= _KEPT:
+            known.clear()
+        known[way] = text
+    return text.replace(_ANYBODY.encode(), created.id.encode())
 
 
 def _config(spec: Spec, created: Created) -> dict[str, Any]:

@@ -8,6 +8,7 @@ for system calls compiled, so that a further process cannot have another one.
 from __future__ import annotations
 
 import binascii
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -38,10 +39,14 @@ def note(
         found["personality"] = personality
     if memory_policy is not None:
         found["memory_policy"] = memory_policy[0], memory_policy[1].hex()
-    if seccomp is not None:
-        program = binascii.b2a_base64(seccomp.program, newline=False).decode()
-        found["seccomp"] = {"program": program, "flags": seccomp.flags, "listener": seccomp.listener}
-    return b'{"process":' + _text_of(process) + b"," + json.dumps(found).encode()[1:]
+    filtering = b', "seccomp": ' + _filter_text(seccomp) if seccomp is not None else b""
+    return b'{"process":' + _text_of(process) + b"," + json.dumps(found).encode()[1:-1] + filtering + b"}"
+
+
+@functools.lru_cache(maxsize=32)
+def _filter_text(seccomp: Filter) -> bytes:
+    program = binascii.b2a_base64(seccomp.program, newline=False).decode()
+    return json.dumps({"program": program, "flags": seccomp.flags, "listener": seccomp.listener}).encode()
 
 
 _text_of: Once[Process, bytes] = Once(lambda process: process.to_json())

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ocikit import _fs
 from ocikit.errors import LimitExceededError, NotExistError, StateError
@@ -16,6 +16,7 @@ from ocikit.runtime.state.documents import (
     OWN_FILE,
     PROCESS_FILE,
     STATE_FILE,
+    OwnRecord,
     Record,
     parse_exit,
     parse_object,
@@ -24,7 +25,6 @@ from ocikit.runtime.state.documents import (
 )
 
 if TYPE_CHECKING:
-    from ocikit.runtime.state.documents import OwnRecord
     from ocikit.runtime.state.root import StateRoot
     from ocikit.runtime.status import ExitStatus
 
@@ -43,10 +43,13 @@ __all__ = [
 
 _FILE_MODE: Final = 0o600
 
+T = TypeVar("T")
+
 # What was read of which file, as long as the file is the same: every call looks at the state of its container, and most
 # of that is the filter of system calls. Files of states are replaced and never changed.
 _Identity = tuple[int, ...]
 _known: OrderedDict[_Identity, Record] = OrderedDict()
+_owned: OrderedDict[_Identity, tuple[str, OwnRecord]] = OrderedDict()
 _KEPT: Final = 256
 
 
@@ -54,12 +57,16 @@ def _identity(found: os.stat_result) -> _Identity:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _keep(identity: _Identity, record: Record) -> Record:
-    _known[identity] = record
-    while len(_known) > _KEPT:
+def _identity_of(fd: int, name: str) -> _Identity:
+    return _identity(os.stat(name, dir_fd=fd, follow_symlinks=False))
+
+
+def _keep(known: OrderedDict[_Identity, T], identity: _Identity, found: T) -> T:
+    known[identity] = found
+    while len(known) > _KEPT:
         with contextlib.suppress(KeyError):
-            _known.popitem(last=False)
-    return record
+            known.popitem(last=False)
+    return found
 
 
 def read_record(root: StateRoot, fd: int, container_id: str) -> Record:
@@ -77,7 +84,7 @@ def read_record(root: StateRoot, fd: int, container_id: str) -> Record:
         known = _known.get(identity)
         if known is not None and known.id == container_id:
             return known
-        return _keep(identity, parse_state(file.read(), container_id))
+        return _keep(_known, identity, parse_state(file.read(), container_id))
 
 
 def read_own(root: StateRoot, fd: int, container_id: str) -> OwnRecord | None:
@@ -86,8 +93,14 @@ def read_own(root: StateRoot, fd: int, container_id: str) -> OwnRecord | None:
     Raises:
         StateError: The file is damaged, or not to be trusted.
     """
-    data = root.read(fd, OWN_FILE, container_id)
-    return None if data is None else parse_own(data, container_id)
+    with root.file(fd, OWN_FILE, container_id) as file:
+        if file is None:
+            return None
+        identity = _identity(file.status)
+        whose, own = _owned.get(identity, ("", None))
+        if own is not None and whose == container_id:
+            return own
+        return _keep(_owned, identity, (container_id, parse_own(file.read(), container_id)))[1]
 
 
 def read_exit(root: StateRoot, fd: int, container_id: str) -> ExitStatus | None:
@@ -109,9 +122,10 @@ def read_processes(root: StateRoot, fd: int, container_id: str) -> dict[str, Any
     return None if data is None else parse_object(data, f"{PROCESS_FILE} of container {container_id}")
 
 
-def write_own(fd: int, own: OwnRecord) -> None:
+def write_own(fd: int, own: OwnRecord, container_id: str) -> None:
     """Write down what only ocikit knows of a container."""
     write_file(fd, OWN_FILE, own.to_json())
+    _keep(_owned, _identity_of(fd, OWN_FILE), (container_id, own))
 
 
 def write_processes(fd: int, data: bytes) -> None:
@@ -135,7 +149,7 @@ def write_state(fd: int, data: bytes, record: Record) -> None:
         record: What there is to read in it.
     """
     write_file(fd, STATE_FILE, data)
-    _keep(_identity(os.stat(STATE_FILE, dir_fd=fd, follow_symlinks=False)), record)
+    _keep(_known, _identity_of(fd, STATE_FILE), record)
 
 
 def write_exit(fd: int, status: ExitStatus) -> None:
