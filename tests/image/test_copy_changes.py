@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import subprocess
 import threading
@@ -25,6 +24,7 @@ from builders import (
     skopeo_digest,
     tar_of,
 )
+from copies import ALL, ANY, LAYER, SPECIFIC, STRIP, ZSTD, blob, manifest_of, plain, several, two_layers
 
 from ocikit.errors import (
     DigestChangeError,
@@ -34,42 +34,11 @@ from ocikit.errors import (
     NotSupportedError,
     VerificationError,
 )
-from ocikit.image import Policy, SystemContext, copy, inspect
-from ocikit.image.compression import DecompressedStream
+from ocikit.image import SystemContext, copy, inspect
 from ocikit.spec import Digest, Platform
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-ANY = Policy.insecure_accept_anything()
-ALL = copy.ImageListSelection.ALL
-SPECIFIC = copy.ImageListSelection.SPECIFIC
-STRIP = copy.SparseManifestListAction.STRIP_SPARSE
-LAYER = "application/vnd.oci.image.layer.v1.tar"
-ZSTD = SystemContext(compression_format="zstd")
-
-
-def blob(layout: Path, digest: str) -> bytes:
-    """Return a blob of a layout."""
-    return (layout / "blobs" / digest.replace(":", "/")).read_bytes()
-
-
-def manifest_of(layout: Path, name: str | None = None) -> dict[str, Any]:
-    """Return the manifest of an image in a layout."""
-    found: dict[str, Any] = json.loads(blob(layout, manifest_at(layout, name)))
-    return found
-
-
-def plain(data: bytes) -> bytes:
-    """Return what a blob is without its compression."""
-    return DecompressedStream(io.BytesIO(data)).read()
-
-
-def two_layers(path: Path, *, docker: bool = False) -> Path:
-    """Make a layout with an image of two gzip layers named x."""
-    store = Store()
-    return store.layout(path, {"x": store.image({"a": b"a" * 5000}, {"b": b"b"}, platform=False, docker=docker)})
-
 
 # Compression
 
@@ -307,16 +276,7 @@ def test_what_must_not_change(tmp_path: Path, kind: str) -> None:
 @pytest.fixture
 def multi(tmp_path: Path) -> tuple[Path, dict[str, dict[str, Any]]]:
     """Return a layout with an index of several platforms named x, and its parts by name."""
-    store = Store()
-    parts = {
-        "amd64": store.image({"x": b"amd64"}),
-        "arm64": store.image({"x": b"arm64"}, architecture="arm64", variant="v8"),
-        "armv6": store.image({"x": b"armv6"}, architecture="arm", variant="v6"),
-        "armv7": store.image({"x": b"armv7"}, architecture="arm", variant="v7"),
-        "attestation": store.image({"x": b"att"}, architecture="unknown", os="unknown"),
-    }
-    parts["index"] = store.index(*parts.values(), annotations={"kept": "yes"})
-    return store.layout(tmp_path / "in", {"x": parts["index"]}), parts
+    return several(tmp_path / "in")
 
 
 def test_platforms(multi: tuple[Path, dict[str, dict[str, Any]]], tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import http.server
-import io
 import json
 import os
 import threading
@@ -21,62 +20,24 @@ from builders import (
     manifest_at,
     tar_of,
 )
+from copies import ALL, ANY, LAYER, ZSTD, manifest_of, several, two_layers
 
 from ocikit.errors import (
     BlobNotFoundError,
     DigestChangeError,
     DigestMismatchError,
 )
-from ocikit.image import Policy, SystemContext, copy
-from ocikit.image.compression import DecompressedStream
+from ocikit.image import SystemContext, copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-ANY = Policy.insecure_accept_anything()
-ALL = copy.ImageListSelection.ALL
-SPECIFIC = copy.ImageListSelection.SPECIFIC
-STRIP = copy.SparseManifestListAction.STRIP_SPARSE
-LAYER = "application/vnd.oci.image.layer.v1.tar"
-ZSTD = SystemContext(compression_format="zstd")
-
-
-def blob(layout: Path, digest: str) -> bytes:
-    """Return a blob of a layout."""
-    return (layout / "blobs" / digest.replace(":", "/")).read_bytes()
-
-
-def manifest_of(layout: Path, name: str | None = None) -> dict[str, Any]:
-    """Return the manifest of an image in a layout."""
-    found: dict[str, Any] = json.loads(blob(layout, manifest_at(layout, name)))
-    return found
-
-
-def plain(data: bytes) -> bytes:
-    """Return what a blob is without its compression."""
-    return DecompressedStream(io.BytesIO(data)).read()
-
-
-def two_layers(path: Path, *, docker: bool = False) -> Path:
-    """Make a layout with an image of two gzip layers named x."""
-    store = Store()
-    return store.layout(path, {"x": store.image({"a": b"a" * 5000}, {"b": b"b"}, platform=False, docker=docker)})
-
 
 @pytest.fixture
 def multi(tmp_path: Path) -> tuple[Path, dict[str, dict[str, Any]]]:
     """Return a layout with an index of several platforms named x, and its parts by name."""
-    store = Store()
-    parts = {
-        "amd64": store.image({"x": b"amd64"}),
-        "arm64": store.image({"x": b"arm64"}, architecture="arm64", variant="v8"),
-        "armv6": store.image({"x": b"armv6"}, architecture="arm", variant="v6"),
-        "armv7": store.image({"x": b"armv7"}, architecture="arm", variant="v7"),
-        "attestation": store.image({"x": b"att"}, architecture="unknown", os="unknown"),
-    }
-    parts["index"] = store.index(*parts.values(), annotations={"kept": "yes"})
-    return store.layout(tmp_path / "in", {"x": parts["index"]}), parts
+    return several(tmp_path / "in")
 
 
 # What is there already, what is linked, what is planned
