@@ -214,9 +214,10 @@ class _Decider:
                 f"{manifest.description}: layer {number} is encrypted and cannot be {wanted.work}; decrypt it first"
             )
         there = layer_compression(layer.media_type)
-        if there is wanted.work.compression or (there is not None and not wanted.is_exact):
-            return None
-        return wanted.work
+        if there is wanted.work.compression:
+            # A layer that has the form and that the manifest calls otherwise goes through the work, to be called right.
+            return wanted.work if wanted.is_exact and _is_mislabelled(layer) else None
+        return None if there is not None and not wanted.is_exact else wanted.work
 
     def _diff_ids(self, manifest: SourceImage) -> tuple[Digest, ...] | None:
         config = read_config(self._source, manifest.parsed.config, manifest.description)
@@ -377,6 +378,14 @@ def _expected(layer: LayerDecision) -> NewLayer | None:
     )
 
 
+def _is_mislabelled(layer: SourceLayer) -> bool:
+    """Whether the manifest lists the very bytes that the source keeps, and states another compression for them."""
+    stated = layer.descriptor
+    if stated.digest != layer.digest or not is_layer(stated.media_type):
+        return False
+    return layer_compression(stated.media_type) is not layer_compression(layer.media_type)
+
+
 def _layer_changes(layers: tuple[LayerDecision, ...]) -> Iterator[str]:
     for number, layer in enumerate(layers):
         stated, kept = layer.source.descriptor.digest, layer.source.digest
@@ -384,8 +393,11 @@ def _layer_changes(layers: tuple[LayerDecision, ...]) -> Iterator[str]:
             yield f"layer {number} is kept at the source as {kept}, not as {stated}"
         if layer.is_downloaded:
             yield f"layer {number} is fetched from its URLs and loses them"
-        if layer.work is not None:
-            there = _word(layer_compression(layer.source.media_type))
+        there = _word(layer_compression(layer.source.media_type))
+        if layer.work is not None and _is_mislabelled(layer.source):
+            listed = _word(layer_compression(layer.source.descriptor.media_type))
+            yield f"layer {number} is listed with {listed} and has {there}"
+        elif layer.work is not None:
             yield f"layer {number} ({there}) is {layer.work}"
 
 
