@@ -15,7 +15,19 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from builders import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor, Store, config_of, digest_of
+from builders import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER,
+    DOCKER_MANIFEST,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    Descriptor,
+    Store,
+    config_of,
+    digest_of,
+)
 from stores import Tar
 
 if TYPE_CHECKING:
@@ -184,8 +196,10 @@ def _add_image(store: Store, plain: list[bytes], types: list[str], **platform: s
         OCI_LAYER: lambda data: gzip.compress(data, 6, mtime=0),
         ZSTD_LAYER: lambda data: _packed(data, "zstd"),
     }
-    history = [{"created": CREATED, "created_by": f"ADD layer {number}"} for number in range(len(plain))]
-    history.insert(1, {"created": CREATED, "created_by": 'CMD ["sh"]', "empty_layer": True})  # type: ignore[dict-item]
+    history: list[dict[str, Any]] = [
+        {"created": CREATED, "created_by": f"ADD layer {number}"} for number in range(len(plain))
+    ]
+    history.insert(1, {"created": CREATED, "created_by": 'CMD ["sh"]', "empty_layer": True})
     config = config_of(*map(digest_of, plain), **ABOUT, history=history, **platform)
     document = {
         "schemaVersion": 2,
@@ -226,11 +240,35 @@ def _several_platforms(work: Path) -> Original:
     return _of_layout(layout, "1.35.0", work)
 
 
+def _pulled_image(work: Path) -> Original:
+    """What a registry has of an image that Docker built: Docker's manifest, compressed layers; kept in a ``dir``."""
+    store, plain = Store(), [_alpine(), Tar().add("etc/issue", b"welcome\n").done()]
+    config = _docker_config(plain)
+    packed = [_packed(one, "gzip") for one in plain]
+    document = {
+        "schemaVersion": 2,
+        "mediaType": DOCKER_MANIFEST,
+        "config": store.blob(DOCKER_CONFIG, config),
+        "layers": [store.blob(DOCKER_LAYER, one) for one in packed],
+    }
+    top = store.json(DOCKER_MANIFEST, document)
+    name = f"dir:{store.directory(work / 'pulled', top)}"
+    files = _files(work, "layer", packed), _files(work, "plain", plain)
+    return Original("dir", name, name, store.blobs[top["digest"]], config, *files)
+
+
 def _saved_image(work: Path) -> Original:
     """What ``docker save`` wrote before Docker 25: a directory for each layer, what only Docker knows in the config."""
     plain = [_alpine(), Tar().add("etc/motd", b"welcome\n").done()]
-    history = [{"created": CREATED, "created_by": "/bin/sh -c #(nop) ADD file:1 in / "}] * 2
-    history.append({"created": CREATED, "created_by": "/bin/sh -c #(nop)  CMD", "empty_layer": True})  # type: ignore[dict-item]
+    archive = work / "saved.tar.gz"
+    archive.write_bytes(_packed(_docker_save(_docker_config(plain), plain, "alpine:3.10"), "gzip"))
+    return _of_saved(archive, work)
+
+
+def _docker_config(plain: list[bytes]) -> bytes:
+    """Return a configuration with what only Docker knows."""
+    history: list[dict[str, Any]] = [{"created": CREATED, "created_by": "/bin/sh -c #(nop) ADD file:1 in / "}] * 2
+    history.append({"created": CREATED, "created_by": "/bin/sh -c #(nop)  CMD", "empty_layer": True})
     only_docker = {"Hostname": "", "ArgsEscaped": True, "OnBuild": ["RUN x"], "Healthcheck": {"Test": ["NONE"]}}
     config = config_of(
         *map(digest_of, plain),
@@ -240,9 +278,7 @@ def _saved_image(work: Path) -> Original:
         docker_version="18.06.1-ce",
         history=history,
     )
-    archive = work / "saved.tar.gz"
-    archive.write_bytes(_packed(_docker_save(json.dumps(config).encode(), plain, "alpine:3.10"), "gzip"))
-    return _of_saved(archive, work)
+    return json.dumps(config).encode()
 
 
 def _docker_save(config: bytes, layers: list[bytes], name: str) -> bytes:
@@ -306,6 +342,7 @@ STAND_INS: Final[dict[str, Callable[[Path], Original]]] = {
     "alpine": _alpine_image,
     "debian": _debian_image,
     "platforms": _several_platforms,
+    "pulled": _pulled_image,
     "saved": _saved_image,
 }
 REAL: Final[dict[str, Callable[[Path], Original]]] = {

@@ -198,9 +198,10 @@ def test_cell(matrix: Matrix, place: Path, image: str, source: str, destination:
 
     # ocikit: the configuration is never changed, the manifest only where it has to be.
     assert cell.ours.config == prepared.config
-    assert cell.ours.manifest == cell.manifest
+    assert json.loads(cell.ours.manifest) == json.loads(cell.manifest)
     assert cell.ours.type == (there.types[0] if there.types else OCI_MANIFEST) or not there.types
-    if not destination.startswith("docker-"):
+    if not destination.startswith("docker-"):  # there the manifest is made anew by whoever reads
+        assert cell.ours.manifest == cell.manifest
         assert (cell.ours.manifest == prepared.manifest) is _is_kept(SOURCES[source], prepared, there)
 
     # Everybody: the image is what it was.
