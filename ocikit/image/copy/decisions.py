@@ -393,12 +393,15 @@ def _layer_changes(layers: tuple[LayerDecision, ...]) -> Iterator[str]:
             yield f"layer {number} is kept at the source as {kept}, not as {stated}"
         if layer.is_downloaded:
             yield f"layer {number} is fetched from its URLs and loses them"
-        there = _word(layer_compression(layer.source.media_type))
-        if layer.work is not None and _is_mislabelled(layer.source):
-            listed = _word(layer_compression(layer.source.descriptor.media_type))
-            yield f"layer {number} is listed with {listed} and has {there}"
-        elif layer.work is not None:
-            yield f"layer {number} ({there}) is {layer.work}"
+        if layer.work is not None:
+            yield f"layer {number} {_of_work(layer.source, layer.work)}"
+
+
+def _of_work(layer: SourceLayer, work: Work) -> str:
+    there = _word(layer_compression(layer.media_type))
+    if _is_mislabelled(layer) and work.compression is layer_compression(layer.media_type):
+        return f"is listed with {_word(layer_compression(layer.descriptor.media_type))} and has {there}"
+    return f"({there}) is {work}"
 
 
 def _check_readable(manifest: SourceImage) -> None:
