@@ -36,6 +36,10 @@ check: .make/tools ## format, lint, types, layers, public face: seconds, no root
 demo: .make/installed $(if $(REF),,.make/busybox) ## the main job on a real image (REF=… names another than busybox)
 	$(ROOT) $(BIN)/python examples/demo.py $(REF)
 
+.PHONY: matrix
+matrix: .make/tools .make/peers ## images between all kinds of places, by ocikit and skopeo (IMAGES=… adds real ones)
+	$(if $(IMAGES),OCIKIT_IMAGES=$(abspath $(IMAGES))) $(PYTEST) tests/image/test_matrix.py $(ARGS)
+
 .PHONY: bench
 bench: .make/tools .make/peers ## the same work here and by the peers, alternating: medians and goals (ARGS="60 --markdown")
 	$(ROOT) $(BIN)/python tests/bench/run_all.py $(ARGS)

@@ -52,6 +52,10 @@ _SMALLEST_MEMBER: Final = 64
 _WINDOW_LOG: Final = 27
 # More threads take more memory, and are waiting for what is to be compressed.
 _ZSTD_WORKERS: Final = 4
+# What one of them gets at a time. By default it is far more, and several of it are in memory for each layer; levels with
+# large windows need it.
+_ZSTD_JOB: Final = 2 << 20
+_ZSTD_LARGE_WINDOWS: Final = 10
 _XZ_MEMORY: Final = (1 << _WINDOW_LOG) + (1 << 24)
 
 
@@ -350,6 +354,8 @@ def _new_zstd_compressor(level: int | None) -> _Compressor:
     most = parameter.nb_workers.bounds()[1]
     if most:
         options[parameter.nb_workers] = min(os.cpu_count() or 1, _ZSTD_WORKERS, most)
+    if most and (level is None or level < _ZSTD_LARGE_WINDOWS):
+        options[parameter.job_size] = _ZSTD_JOB
     compressor: _Compressor = zstd.ZstdCompressor(options=options)
     return compressor
 

@@ -59,15 +59,16 @@ class Podman:
         """Serve the API; give its address."""
         place = self.path / "api.sock"
         command = [*self._command, "system", "service", "--time=0", f"unix://{place}"]
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=self._environment, text=True
-        )
+        # Into a file: into a pipe that nobody reads it would say so much, and then wait for ever.
+        said = self.path / "service.log"
+        with said.open("wb") as log:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=self._environment)
         try:
-            _wait_for(place, process)
+            _wait_for(place, process, said)
             yield f"unix://{place}"
         finally:
             process.terminate()
-            process.communicate()
+            process.wait()
 
     def __enter__(self) -> Self:
         return self
@@ -76,12 +77,12 @@ class Podman:
         self._place.cleanup()
 
 
-def _wait_for(place: Path, process: subprocess.Popen[str]) -> None:
+def _wait_for(place: Path, process: subprocess.Popen[bytes], said: Path) -> None:
     deadline = time.monotonic() + 60
     while True:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as tried:
             tried.connect(str(place))
             return
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, said.read_text(errors="replace")
         assert time.monotonic() < deadline, "podman does not serve"
         time.sleep(0.05)

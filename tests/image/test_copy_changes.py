@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from builders import (
     DOCKER_CONFIG,
+    DOCKER_LAYER,
     DOCKER_LIST,
     DOCKER_MANIFEST,
     OCI_CONFIG,
@@ -25,6 +26,7 @@ from builders import (
     tar_of,
 )
 from copies import ALL, ANY, LAYER, SPECIFIC, STRIP, ZSTD, blob, manifest_of, plain, several, two_layers
+from stores import fill
 
 from ocikit.errors import (
     DigestChangeError,
@@ -134,6 +136,24 @@ def test_the_type_of_a_layer_follows_its_content(tmp_path: Path) -> None:
     copy.image(ANY, dest=f"dir:{tmp_path}/dir", src=f"oci:{layout}:x", options=options)
     layers = json.loads((tmp_path / "dir" / "manifest.json").read_bytes())["layers"]
     assert [layer["mediaType"] for layer in layers] == ["application/vnd.docker.image.rootfs.diff.tar"]
+
+
+def test_the_type_of_a_layer_in_a_store(tmp_path: Path) -> None:
+    """What a store has plain and its manifest calls gzip stays so in a copy of it, and is right in an archive."""
+    store = Store()
+    tar = tar_of({"a": b"a" * 5000})
+    layer = store.blob(DOCKER_LAYER, tar)
+    config = store.json(DOCKER_CONFIG, config_of(digest_of(tar)))
+    document = {"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "config": config, "layers": [layer]}
+    there = fill(tmp_path, "vfs", f"dir:{store.directory(tmp_path / 'in', store.json(DOCKER_MANIFEST, document))}", "x")
+    same = copy.image(ANY, dest=f"dir:{tmp_path}/same", src=f"containers-storage:{there}")
+    assert same.manifest == store.blobs[digest_of(json.dumps(document).encode())]
+    archive = f"docker-archive:{tmp_path}/a.tar:x:1"
+    options = copy.CopyOptions(preserve_digests=True)
+    with pytest.raises(DigestChangeError, match="layer 0 is listed with gzip and has no compression"):
+        copy.image(ANY, dest=archive, src=f"containers-storage:{there}", options=options)
+    written = copy.image(ANY, dest=archive, src=f"containers-storage:{there}")
+    assert json.loads(written.manifest) == json.loads(inspect(archive).raw_manifest)
 
 
 @pytest.mark.parametrize("wanted", [None, "zstd", "plain"])

@@ -214,9 +214,10 @@ class _Decider:
                 f"{manifest.description}: layer {number} is encrypted and cannot be {wanted.work}; decrypt it first"
             )
         there = layer_compression(layer.media_type)
-        if there is wanted.work.compression or (there is not None and not wanted.is_exact):
-            return None
-        return wanted.work
+        if there is wanted.work.compression:
+            # A layer that has the form and that the manifest calls otherwise goes through the work, to be called right.
+            return wanted.work if wanted.is_exact and _is_mislabelled(layer) else None
+        return None if there is not None and not wanted.is_exact else wanted.work
 
     def _diff_ids(self, manifest: SourceImage) -> tuple[Digest, ...] | None:
         config = read_config(self._source, manifest.parsed.config, manifest.description)
@@ -377,6 +378,14 @@ def _expected(layer: LayerDecision) -> NewLayer | None:
     )
 
 
+def _is_mislabelled(layer: SourceLayer) -> bool:
+    """Whether the manifest lists the very bytes that the source keeps, and states another compression for them."""
+    stated = layer.descriptor
+    if stated.digest != layer.digest or not is_layer(stated.media_type):
+        return False
+    return layer_compression(stated.media_type) is not layer_compression(layer.media_type)
+
+
 def _layer_changes(layers: tuple[LayerDecision, ...]) -> Iterator[str]:
     for number, layer in enumerate(layers):
         stated, kept = layer.source.descriptor.digest, layer.source.digest
@@ -385,8 +394,14 @@ def _layer_changes(layers: tuple[LayerDecision, ...]) -> Iterator[str]:
         if layer.is_downloaded:
             yield f"layer {number} is fetched from its URLs and loses them"
         if layer.work is not None:
-            there = _word(layer_compression(layer.source.media_type))
-            yield f"layer {number} ({there}) is {layer.work}"
+            yield f"layer {number} {_of_work(layer.source, layer.work)}"
+
+
+def _of_work(layer: SourceLayer, work: Work) -> str:
+    there = _word(layer_compression(layer.media_type))
+    if _is_mislabelled(layer) and work.compression is layer_compression(layer.media_type):
+        return f"is listed with {_word(layer_compression(layer.descriptor.media_type))} and has {there}"
+    return f"({there}) is {work}"
 
 
 def _check_readable(manifest: SourceImage) -> None:
