@@ -50,13 +50,13 @@ _MANY_MEMBERS: Final = 50_000
 _SMALLEST_MEMBER: Final = 64
 # The largest window (zstd) and dictionary (xz) that a stream may ask for, in bytes: a frame can claim gigabytes.
 _WINDOW_LOG: Final = 27
+_XZ_MEMORY: Final = (1 << _WINDOW_LOG) + (1 << 24)
 # More threads take more memory, and are waiting for what is to be compressed.
 _ZSTD_WORKERS: Final = 4
-# What one of them gets at a time. By default it is far more, and several of it are in memory for each layer; levels with
-# large windows need it.
+# What one of them gets at a time. By default it is far more, several times over for each layer; levels with large
+# windows need it.
 _ZSTD_JOB: Final = 2 << 20
 _ZSTD_LARGE_WINDOWS: Final = 10
-_XZ_MEMORY: Final = (1 << _WINDOW_LOG) + (1 << 24)
 
 
 class Compression(enum.Enum):
