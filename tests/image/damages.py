@@ -112,6 +112,7 @@ DAMAGES: dict[str, tuple[Callable[[Path, Store, dict[str, Any]], object], set[Pr
     "nothing": (lambda _p, _s, _i: None, set()),
     "no oci-layout": (lambda p, _s, _i: (p / "oci-layout").unlink(), {KIND.NO_LAYOUT}),
     "oci-layout no JSON": (lambda p, _s, _i: (p / "oci-layout").write_text("x"), {KIND.NO_LAYOUT}),
+    "oci-layout too deep": (lambda p, _s, _i: (p / "oci-layout").write_text("[" * 500), {KIND.NO_LAYOUT}),
     "oci-layout a pipe": (
         pipe_for_layout_file,
         {KIND.NO_LAYOUT},

@@ -72,7 +72,7 @@ def check_version(data: bytes, where: str) -> None:
     """
     try:
         version = ImageLayout.from_json(data).image_layout_version
-    except ParseError as error:
+    except (ParseError, LimitExceededError) as error:
         raise LayoutError(f"{where}: {error}") from error
     if version != IMAGE_LAYOUT_VERSION:
         raise LayoutError(f"{where}: imageLayoutVersion: expected {IMAGE_LAYOUT_VERSION!r}, found {version!r}")
