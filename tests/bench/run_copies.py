@@ -106,14 +106,19 @@ def by_skopeo(source: str, dest: str, *options: str) -> None:
 
 
 class Places:
-    """Places that nothing was copied to yet, each with a name of its own; removed together, outside of what is timed.
+    """Places that nothing was copied to yet, each with a name of its own; removed outside of what is timed.
 
-    A file that loses one of its names is touched by that, as far as anybody can tell: what was linked stays.
+    Args:
+        directory: Where they are.
+        kind: The transport.
+        keep: Whether they stay until the end. A file that loses one of its names is touched by that, as far as anybody
+            can tell; what is not linked goes at once, before it keeps the disk busy that the next one is written to.
     """
 
-    def __init__(self, directory: Path, kind: str) -> None:
+    def __init__(self, directory: Path, kind: str, *, keep: bool) -> None:
         self._directory = directory
         self._kind = kind
+        self._keep = keep
         self._numbers = itertools.count()
 
     def __enter__(self) -> Self:
@@ -126,7 +131,10 @@ class Places:
     def time(self, work: Callable[[str], object]) -> float:
         """Return how long a copy to a new place takes, in seconds."""
         place = self._directory / str(next(self._numbers))
-        return timed(lambda: work(f"{self._kind}:{place}:x"))
+        taken = timed(lambda: work(f"{self._kind}:{place}:x"))
+        if not self._keep:
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+        return taken
 
 
 def lines(work: Work) -> list[Line]:
@@ -150,7 +158,7 @@ def lines(work: Work) -> list[Line]:
     )
     rows: list[Line] = []
     for name, source, kind, options, flags, target, stretch in cases:
-        with Places(work.directory / "out", kind) as places:
+        with Places(work.directory / "out", kind, keep=options.link_blobs) as places:
             times = alternate(
                 work,
                 {
