@@ -190,7 +190,7 @@ class Members:
         if not stat.S_ISREG(status.st_mode):
             self._pass_through(io.FileIO(file.fd, closefd=False))
             return
-        whole = Region(file.fd, 0, status.st_size)
+        whole = Region(file, 0, status.st_size)
         with whole.open(self._where) as stream:
             if detect(stream.read(DETECTION_BYTES)) is not None:
                 stream.seek(0)
@@ -238,7 +238,7 @@ class Members:
         if member.type is not TarType.REGULAR:
             return _Other(f"expected a regular file, found a {member.type.value}")
         if whole is not None and member.sparse is None:
-            return Region(whole.fd, member.offset, member.size)
+            return Region(whole.file, member.offset, member.size)
         return self._put_aside(reader, member)
 
     def _put_aside(self, reader: TarReader, member: TarMember) -> Region:

@@ -19,6 +19,7 @@ from ocikit.image.compression import CompressedStream
 from ocikit.image.layout.temporary import TemporaryFile, remove_stale
 
 if TYPE_CHECKING:
+    from ocikit.image.archive.regions import OpenFile
     from ocikit.image.compression import Compression
     from ocikit.image.types import ByteStream
 
@@ -40,8 +41,13 @@ class Target(ABC):
 
     @property
     @abstractmethod
-    def fd(self) -> int:
+    def file(self) -> OpenFile:
         """The file that the archive is assembled in, open for reading and writing."""
+
+    @property
+    def fd(self) -> int:
+        """The descriptor of that file; -1 when it is closed."""
+        return self.file.fileno()
 
     @property
     @abstractmethod
@@ -147,8 +153,8 @@ class _FileTarget(Target):
         self._where = path
 
     @property
-    def fd(self) -> int:
-        return self._beside.file.fileno()
+    def file(self) -> OpenFile:
+        return self._beside.file
 
     @property
     def where(self) -> str:
@@ -179,9 +185,9 @@ class SpooledTarget(Target):
         self._spool = Spool(temporary_directory)
 
     @property
-    def fd(self) -> int:
+    def file(self) -> OpenFile:
         """See :class:`Target`."""
-        return self._spool.fileno()
+        return self._spool
 
     @property
     def where(self) -> str:
@@ -193,7 +199,7 @@ class SpooledTarget(Target):
         self._spool.close()
 
     def _whole(self, size: int) -> ByteStream:
-        stream: ByteStream = Region(self.fd, 0, size).open("the archive that is being written")
+        stream: ByteStream = Region(self.file, 0, size).open("the archive that is being written")
         return CompressedStream(stream, self._compression) if self._compression is not None else stream
 
 
