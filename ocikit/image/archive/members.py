@@ -78,7 +78,7 @@ class Members:
         temporary_directory: As for :class:`~ocikit.image.archive.regions.Spool`.
 
     Raises:
-        LayoutError: It is no tar file, or a stream with nothing in it.
+        LayoutError: It is no tar file.
         CompressionError: Its compressed data is damaged.
         LimitExceededError: More comes out of it than :data:`EXPANSION` allows, holes of sparse members included, or
             it has too many members, or too long names.
@@ -100,6 +100,7 @@ class Members:
         self._spool: Spool | None = None
         self._spooled = 0
         self._name_bytes = 0
+        self._is_empty = False
         self._stack = contextlib.ExitStack()
         try:
             self._open(origin)
@@ -111,6 +112,11 @@ class Members:
     def where(self) -> str:
         """The file, for messages."""
         return self._where
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was not a byte in it, which is no tar file but the end of a stream."""
+        return self._is_empty
 
     def __contains__(self, name: object) -> bool:
         return name in self._members
@@ -209,8 +215,7 @@ class Members:
         reader = TarReader(plain_stream, limits=_MEMBERS)
         self._go_through(reader, None)
         reader.drain()
-        if patient.is_empty:
-            raise LayoutError(f"{self._where}: there is nothing in it: it is empty, or was read to its end before")
+        self._is_empty = patient.is_empty
 
     def _go_through(self, reader: TarReader, whole: Region | None) -> None:
         try:

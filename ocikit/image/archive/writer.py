@@ -82,7 +82,8 @@ class ArchiveWriter:
 
     def close(self) -> None:
         """Give up what was not committed; closing twice is nothing."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self._target.close()
         if self._spool is not None:
             self._spool.close()
@@ -249,6 +250,7 @@ class ArchiveWriter:
 
     def _put_aside(self) -> Spool:
         with self._lock:
+            self._check_open()
             if self._spool is None:
                 self._spool = Spool(self._temporary_directory)
         return self._spool
