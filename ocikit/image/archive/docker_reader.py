@@ -201,6 +201,11 @@ class DockerArchive:
             return read_document(stream, what)
 
     def _manifest(self) -> bytes:
+        if self._members.is_empty:
+            raise LayoutError(
+                f"{self._where}: there is nothing in it, it is empty or was read to its end before: this is not an "
+                "archive of `docker save`"
+            )
         if MANIFEST_FILE not in self._members:
             raise LayoutError(f"{self._where}: there is no {MANIFEST_FILE} in it: {self._what_else()}")
         region = self._members.find(MANIFEST_FILE)

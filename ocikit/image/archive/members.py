@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from ocikit._fs import Descriptor
 from ocikit._tuples import NamedTuple
 from ocikit.errors import BlobNotFoundError, LayoutError, LimitExceededError
+from ocikit.image.archive.patience import PatientReader
 from ocikit.image.archive.regions import Pieces, Region, Spool
 from ocikit.image.compression import DETECTION_BYTES, DecompressedStream, ExpansionLimits, detect
 from ocikit.image.tar import TarLimits, TarReader, TarType
@@ -41,6 +42,8 @@ EXPANSION: Final = ExpansionLimits(total_bytes=EXPANSION_BYTES)
 _MEMBERS: Final = TarLimits(members=100_000)
 _NAME_BYTES: Final = 16 << 20
 _MOST_LINKS: Final = 16
+# The classes whose read gives out what is in the file, and nothing else.
+_PLAIN_FILES: Final = frozenset({io.FileIO, io.BufferedReader, io.BufferedRandom})
 _FOR_ANYTHING: Final = "is this a tar file, plain or compressed by gzip, zstd, bzip2 or xz?"
 
 
@@ -68,7 +71,8 @@ class Members:
 
     Args:
         origin: The path of the file, or an open file object: one that is at the start of a regular file is read in
-            place, any other is read to its end. It is not closed.
+            place, any other is read to its end, and waited for if it is non-blocking. It is not closed. Of a class
+            derived from those of ``io`` the methods are used, and never the file behind it.
         where: The file, for messages.
         wanted: Says of a name whether anybody will ask for it; what nobody will is not put aside.
         temporary_directory: As for :class:`~ocikit.image.archive.regions.Spool`.
@@ -96,6 +100,7 @@ class Members:
         self._spool: Spool | None = None
         self._spooled = 0
         self._name_bytes = 0
+        self._is_empty = False
         self._stack = contextlib.ExitStack()
         try:
             self._open(origin)
@@ -107,6 +112,11 @@ class Members:
     def where(self) -> str:
         """The file, for messages."""
         return self._where
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was not a byte in it, which is no tar file but the end of a stream."""
+        return self._is_empty
 
     def __contains__(self, name: object) -> bool:
         return name in self._members
@@ -187,10 +197,10 @@ class Members:
             raise LayoutError(
                 f"{self._where}: expected a tar file, found a directory; a layout is named as oci:{self._where}"
             )
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode) or not status.st_size:
             self._pass_through(io.FileIO(file.fd, closefd=False))
             return
-        whole = Region(file.fd, 0, status.st_size)
+        whole = Region(file, 0, status.st_size)
         with whole.open(self._where) as stream:
             if detect(stream.read(DETECTION_BYTES)) is not None:
                 stream.seek(0)
@@ -200,10 +210,12 @@ class Members:
                 self._go_through(TarReader(stream, limits=_MEMBERS, seekable_size=status.st_size), whole)
 
     def _pass_through(self, stream: ByteStream) -> None:
-        plain_stream = DecompressedStream(stream, limits=EXPANSION, what=self._where)
+        patient = PatientReader(stream)
+        plain_stream = DecompressedStream(patient, limits=EXPANSION, what=self._where)
         reader = TarReader(plain_stream, limits=_MEMBERS)
         self._go_through(reader, None)
         reader.drain()
+        self._is_empty = patient.is_empty
 
     def _go_through(self, reader: TarReader, whole: Region | None) -> None:
         try:
@@ -238,7 +250,7 @@ class Members:
         if member.type is not TarType.REGULAR:
             return _Other(f"expected a regular file, found a {member.type.value}")
         if whole is not None and member.sparse is None:
-            return Region(whole.fd, member.offset, member.size)
+            return Region(whole.file, member.offset, member.size)
         return self._put_aside(reader, member)
 
     def _put_aside(self, reader: TarReader, member: TarMember) -> Region:
@@ -276,9 +288,12 @@ def _within(name: str, target: str) -> str | None:
 
 def _place_of(stream: ByteStream) -> int | None:
     """Return a descriptor of our own of a file object that stands at the start of a regular file; else None."""
-    # Others have a descriptor, too, and give out something else than what is in that file.
+    # Others have a descriptor, too, and give out something else than what is in that file: so may classes derived
+    # from these, whose read is what counts then.
+    if type(stream) not in _PLAIN_FILES:
+        return None
     raw = getattr(stream, "raw", stream)
-    if not isinstance(raw, io.FileIO):
+    if type(raw) is not io.FileIO:
         return None
     try:
         if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode) or stream.tell() != 0:  # type: ignore[attr-defined]

@@ -11,9 +11,9 @@ import os
 import queue
 import tempfile
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from ocikit._fs import Descriptor, FlushBehind
+from ocikit._fs import Descriptor, FlushBehind, no_fork
 from ocikit._tuples import NamedTuple
 from ocikit.errors import LayoutError
 from ocikit.image.layout.blobs import receive
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ocikit.image.types import BlobInfo, ByteStream
     from ocikit.spec import Digest
 
-__all__ = ["Pieces", "Region", "Spool", "receive_at"]
+__all__ = ["OpenFile", "Pieces", "Region", "Spool", "receive_at"]
 
 _CHUNK: Final = 1 << 20
 _DIRECTORY: Final = "/var/tmp"  # noqa: S108 (for large files, as containers/image has it)
@@ -37,15 +37,33 @@ _AHEAD: Final = 4
 _EXTENT: Final = 4 << 20
 
 
-class Region(NamedTuple):
-    """A part of an open file."""
+class OpenFile(Protocol):
+    """What has a descriptor until it is closed."""
 
-    fd: int
+    def fileno(self) -> int:
+        """Return the descriptor; -1 when it is closed."""
+
+
+class Region(NamedTuple):
+    """A part of an open file.
+
+    Attributes:
+        file: The file. Who gives its number instead keeps it open for as long as there are regions of it: when it is
+            closed, another file gets the number.
+        offset: Where the part begins.
+        size: Its bytes.
+    """
+
+    file: OpenFile | int
     offset: int
     size: int
 
     def open(self, what: str) -> RegionStream:
-        """Return a stream of the part; it has a descriptor of its own."""
+        """Return a stream of the part; it has a descriptor of its own.
+
+        Raises:
+            LayoutError: The file was closed.
+        """
         return RegionStream(self, what)
 
 
@@ -58,7 +76,7 @@ class RegionStream:
     """
 
     def __init__(self, region: Region, what: str) -> None:
-        self._file = Descriptor(os.dup(region.fd))
+        self._file = duplicate(region.file, what)
         self._start = self._position = region.offset
         self._end = region.offset + region.size
         self._what = what
@@ -111,7 +129,11 @@ class Pieces(NamedTuple):
         return sum(region.size for region in self.regions)
 
     def open(self, what: str) -> PiecesStream:
-        """Return a stream of it; it has a descriptor of its own."""
+        """Return a stream of it; it has a descriptor of its own.
+
+        Raises:
+            LayoutError: The file was closed.
+        """
         return PiecesStream(self, what)
 
 
@@ -149,6 +171,23 @@ class PiecesStream:
         self.close()
 
 
+def duplicate(file: OpenFile | int, what: str) -> Descriptor:
+    """Return a descriptor of our own of an open file.
+
+    Args:
+        file: The file.
+        what: What is done with it, for messages.
+
+    Raises:
+        LayoutError: It was closed.
+    """
+    with no_fork:  # under which descriptors are closed: the number is that of this file until it is duplicated
+        fd = file if isinstance(file, int) else file.fileno()
+        if fd < 0:
+            raise LayoutError(f"{what}: the archive was closed")
+        return Descriptor(os.dup(fd))
+
+
 def write_all(fd: int, data: bytes, position: int, where: str) -> None:
     """Write all of ``data`` at a position of a file.
 
@@ -169,20 +208,27 @@ def write_all(fd: int, data: bytes, position: int, where: str) -> None:
 
 
 class _Behind:
-    """Writes pieces to a file in a thread of its own, in their order, at the places they are given for."""
+    """Writes pieces to a file in a thread of its own, in their order, at the places they are given for.
 
-    def __init__(self, fd: int, where: str, *, flush: bool) -> None:
-        self._fd = fd
+    The thread has a descriptor of its own, so that it never writes into what has the number of a file that was closed.
+    """
+
+    def __init__(self, file: OpenFile, where: str, *, flush: bool) -> None:
+        self._source = file
         self._where = where
         self._flush = flush
         self._error: Exception | None = None
         self._behind: FlushBehind | None = None
-        self._queue: queue.Queue[tuple[bytes, int] | None] = queue.Queue(_AHEAD)
+        # Bounded by the semaphore and not by the queue: the end can be said without waiting.
+        self._queue: queue.SimpleQueue[tuple[bytes, int] | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(_AHEAD)
+        self._abandoned = False
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ocikit-archive", daemon=True)
-        self._thread.start()
 
     def write(self, data: bytes, position: int) -> None:
         """Have a piece written soon; what went wrong with earlier ones is raised."""
+        self._room.acquire()
         self._queue.put((data, position))
         self.check()
 
@@ -192,35 +238,59 @@ class _Behind:
             raise self._error
 
     def __enter__(self) -> Self:
+        self._file = duplicate(self._source, self._where)
+        try:
+            self._thread.start()
+        except BaseException:
+            # Nothing was given to it to write, so whether it is there or not, nobody needs the descriptor.
+            self._queue.put(None)
+            self._file.close()
+            raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._queue.put(None)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        interrupted: BaseException | None = None
+        self._abandoned = kind is not None
+        while not self._ended.is_set():
+            try:
+                self._queue.put(None)
+                # And not join(): a thread whose join() was interrupted passes for one that has ended.
+                self._ended.wait()
+            except BaseException as error:  # noqa: BLE001 - Ctrl-C, or what else a signal handler raises
+                self._abandoned = True
+                interrupted = error
         self._thread.join()
+        if interrupted is not None:
+            raise interrupted
 
     def _run(self) -> None:
-        while (piece := self._queue.get()) is not None:
-            if self._error is None:
-                try:
-                    self._write(*piece)
-                except Exception as error:  # noqa: BLE001 - it is raised where the content is read
-                    self._error = error
+        try:
+            while (piece := self._queue.get()) is not None:
+                if self._error is None and not self._abandoned:
+                    try:
+                        self._write(*piece)
+                    except Exception as error:  # noqa: BLE001 - it is raised where the content is read
+                        self._error = error
+                self._room.release()
+        finally:
+            self._file.close()
+            self._ended.set()
 
     def _write(self, data: bytes, position: int) -> None:
-        write_all(self._fd, data, position, self._where)
+        write_all(self._file.fd, data, position, self._where)
         if self._behind is None:
-            self._behind = FlushBehind(self._fd, position)
+            self._behind = FlushBehind(self._file.fd, position)
         if self._flush:
             self._behind.reached(position + len(data))
 
 
 def receive_at(
-    fd: int, position: int, stream: ByteStream, info: BlobInfo, what: str, *, where: str, flush: bool
+    file: OpenFile, position: int, stream: ByteStream, info: BlobInfo, what: str, *, where: str, flush: bool
 ) -> Digest:
     """Write content of a known size into its place, verified.
 
     Args:
-        fd: The file.
+        file: The file; when it is closed meanwhile, the rest goes where nobody finds it.
         position: The place.
         stream: The content.
         info: What is known of it; the size is.
@@ -230,6 +300,7 @@ def receive_at(
 
     Raises:
         VerificationError: The content is not what ``info`` says; the place is void.
+        LayoutError: The file was closed.
         OSError: It cannot be written.
     """
 
@@ -239,12 +310,13 @@ def receive_at(
         position += len(data)
 
     if info.size < _LARGE:
+        with duplicate(file, what) as own:
 
-        def write(data: bytes, position: int) -> None:
-            write_all(fd, data, position, where)
+            def write(data: bytes, position: int) -> None:
+                write_all(own.fd, data, position, where)
 
-        return receive(stream, info, pass_on, what)[0]
-    with _Behind(fd, where, flush=flush) as behind:
+            return receive(stream, info, pass_on, what)[0]
+    with _Behind(file, where, flush=flush) as behind:
         write = behind.write
         digest, _ = receive(stream, info, pass_on, what)
     behind.check()
@@ -275,7 +347,7 @@ class Spool:
         return self._where
 
     def fileno(self) -> int:
-        """Return its descriptor."""
+        """Return its descriptor; -1 when it is closed."""
         return self._file.fd
 
     def close(self) -> None:
@@ -299,8 +371,8 @@ class Spool:
         """
         if info.size >= 0:
             start = self.reserve(info.size)
-            digest = receive_at(self._file.fd, start, stream, info, what, where=self._where, flush=False)
-            return digest, Pieces((Region(self._file.fd, start, info.size),))
+            digest = receive_at(self._file, start, stream, info, what, where=self._where, flush=False)
+            return digest, Pieces((Region(self._file, start, info.size),))
         growing = _Growing(self)
         digest, _ = receive(stream, info, growing.append, what)
         return digest, growing.pieces()
@@ -323,7 +395,7 @@ class Spool:
         """Return a region that was written piece by piece; what was not written in it is zeros."""
         if os.fstat(self._file.fd).st_size < start + size:
             os.ftruncate(self._file.fd, start + size)
-        return Region(self._file.fd, start, size)
+        return Region(self._file, start, size)
 
     def write(self, data: bytes, position: int) -> None:
         """Write all of ``data`` at a position."""
@@ -352,4 +424,4 @@ class _Growing:
             self._room -= len(part)
 
     def pieces(self) -> Pieces:
-        return Pieces(tuple(Region(self._spool.fileno(), start, size) for start, size in self._parts))
+        return Pieces(tuple(Region(self._spool, start, size) for start, size in self._parts))

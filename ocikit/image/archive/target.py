@@ -10,29 +10,25 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from ocikit._fs import DIRECTORY, Descriptor, fsync_directory
 from ocikit.errors import LayoutError
+from ocikit.image.archive.patience import flush, write
 from ocikit.image.archive.regions import Region, Spool
 from ocikit.image.compression import CompressedStream
 from ocikit.image.layout.temporary import TemporaryFile, remove_stale
 
 if TYPE_CHECKING:
+    from ocikit.image.archive.patience import WritableStream
+    from ocikit.image.archive.regions import OpenFile
     from ocikit.image.compression import Compression
     from ocikit.image.types import ByteStream
 
-__all__ = ["SpooledTarget", "StreamTarget", "Target", "WritableStream", "file_target"]
+__all__ = ["SpooledTarget", "StreamTarget", "Target", "file_target"]
 
 _CHUNK: Final = 1 << 20
 _PASSED_THROUGH: Final = (stat.S_ISFIFO, stat.S_ISCHR)
-
-
-class WritableStream(Protocol):
-    """What an archive is written to: a file object, a socket's ``makefile("wb")``."""
-
-    def write(self, data: bytes, /) -> int | None:
-        """Write bytes; return how many that were, None for all."""
 
 
 class Target(ABC):
@@ -40,8 +36,13 @@ class Target(ABC):
 
     @property
     @abstractmethod
-    def fd(self) -> int:
+    def file(self) -> OpenFile:
         """The file that the archive is assembled in, open for reading and writing."""
+
+    @property
+    def fd(self) -> int:
+        """The descriptor of that file; -1 when it is closed."""
+        return self.file.fileno()
 
     @property
     @abstractmethod
@@ -147,8 +148,8 @@ class _FileTarget(Target):
         self._where = path
 
     @property
-    def fd(self) -> int:
-        return self._beside.file.fileno()
+    def file(self) -> OpenFile:
+        return self._beside.file
 
     @property
     def where(self) -> str:
@@ -179,9 +180,9 @@ class SpooledTarget(Target):
         self._spool = Spool(temporary_directory)
 
     @property
-    def fd(self) -> int:
+    def file(self) -> OpenFile:
         """See :class:`Target`."""
-        return self._spool.fileno()
+        return self._spool
 
     @property
     def where(self) -> str:
@@ -193,7 +194,7 @@ class SpooledTarget(Target):
         self._spool.close()
 
     def _whole(self, size: int) -> ByteStream:
-        stream: ByteStream = Region(self.fd, 0, size).open("the archive that is being written")
+        stream: ByteStream = Region(self.file, 0, size).open("the archive that is being written")
         return CompressedStream(stream, self._compression) if self._compression is not None else stream
 
 
@@ -248,14 +249,9 @@ class StreamTarget(SpooledTarget):
         """See :class:`Target`."""
         with self._whole(size) as stream:
             _pass_on(stream, self._stream)
-        flush = getattr(self._stream, "flush", None)
-        if flush is not None:
-            flush()
 
 
 def _pass_on(stream: ByteStream, to: WritableStream) -> None:
     while data := stream.read(_CHUNK):
-        view = memoryview(data)
-        while view:
-            written = to.write(view)  # type: ignore[arg-type]  # every writer takes what is like bytes
-            view = view[len(view) if written is None else written :]
+        write(to, data)
+    flush(to)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from ocikit._fs import FlushBehind
 from ocikit._tuples import NamedTuple
-from ocikit.errors import BlobNotFoundError
+from ocikit.errors import BlobNotFoundError, LayoutError
 from ocikit.image.archive.regions import Pieces, Region, Spool, receive_at, write_all
 from ocikit.image.tar_writer import TAR_END, padding, tar_header
 
@@ -77,10 +77,13 @@ class ArchiveWriter:
         self._last: list[bytes] = []
         self._spool: Spool | None = None
         self._end = 0
+        self._closed = False
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Give up what was not committed; closing twice is nothing."""
+        with self._lock:
+            self._closed = True
         self._target.close()
         if self._spool is not None:
             self._spool.close()
@@ -92,6 +95,7 @@ class ArchiveWriter:
             name: Its name in the archive.
             size: Its size in bytes; -1 when it is not known.
         """
+        self._check_open()
         if size > _SMALL:
             with self._lock:
                 self._keep(name, size)
@@ -113,7 +117,7 @@ class ArchiveWriter:
         with self._lock:
             place, aside = self._places.get(name), self._aside.get(name)
         if place is not None and place.filled:
-            return Region(self._target.fd, place.start + len(place.header), place.size).open(name)
+            return Region(self._target.file, place.start + len(place.header), place.size).open(name)
         if aside is None:
             raise BlobNotFoundError(f"{name} was not put into the archive")
         return aside.pieces.open(name)
@@ -132,8 +136,10 @@ class ArchiveWriter:
 
         Raises:
             VerificationError: The content is not what ``info`` says.
+            LayoutError: The archive was committed or closed.
             OSError: It cannot be written.
         """
+        self._check_open()
         if info.digest is not None and info.size > _SMALL:
             name = naming(info.digest)
             place = self._take(name, info.size)
@@ -176,8 +182,11 @@ class ArchiveWriter:
         """Finish the archive and have it appear; nothing can be put afterwards.
 
         Raises:
+            LayoutError: It was committed or closed.
             OSError: It cannot be written; what was there before is still there.
         """
+        self._check_open()
+        self._closed = True
         self._close_ranks()
         for name, (mode, pieces) in sorted(self._aside.items()):
             if name not in self._places:
@@ -191,6 +200,7 @@ class ArchiveWriter:
         self._target.finish(self._end)
 
     def _add(self, name: str, header: bytes, data: bytes, *, last: bool) -> None:
+        self._check_open()
         whole = header + data + padding(len(data))
         with self._lock:
             if last:
@@ -202,6 +212,11 @@ class ArchiveWriter:
             self._end += place.total
             place.taken = place.filled = True
         self._write(whole, place.start)
+
+    def _check_open(self) -> None:
+        # Also after the commit: what has its name by then is whole, and stays as it is.
+        if self._closed:
+            raise LayoutError("the archive was committed or closed, and nothing is written into it any more")
 
     def _keep(self, name: str, size: int) -> _Place:
         place = self._places.get(name)
@@ -224,7 +239,7 @@ class ArchiveWriter:
         try:
             start = place.start + len(place.header)
             digest = receive_at(
-                self._target.fd, start, stream, info, what, where=self._target.where, flush=self._target.is_final
+                self._target.file, start, stream, info, what, where=self._target.where, flush=self._target.is_final
             )
             self._write(place.header, place.start)
         except BaseException:
@@ -235,6 +250,7 @@ class ArchiveWriter:
 
     def _put_aside(self) -> Spool:
         with self._lock:
+            self._check_open()
             if self._spool is None:
                 self._spool = Spool(self._temporary_directory)
         return self._spool
@@ -249,7 +265,7 @@ class ArchiveWriter:
         for place in self._places.values():
             if place.start != self._end:
                 size = len(place.header) + place.size
-                region = Region(self._target.fd, place.start, size)
+                region = Region(self._target.file, place.start, size)
                 place.start = self._end
                 with region.open("the archive that is being written") as stream:
                     self._copy(stream)
