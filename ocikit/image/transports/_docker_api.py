@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
 
-    from typing_extensions import Buffer
-
     from ocikit.image.types import ByteStream, SystemContext
 
 __all__ = ["DockerAPI"]
@@ -106,7 +104,7 @@ class _Watched(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Buffer, /) -> int | None:
+    def readinto(self, buffer: memoryview, /) -> int | None:  # type: ignore[override]  # the reader gives no other
         began = time.monotonic()
         left = _ANSWER_SECONDS if self._pace is not None else self._until - began
         if left <= 0:
