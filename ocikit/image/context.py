@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+import re
+
+from attrs import field, frozen
 
 __all__ = ["SystemContext"]
+
+
+def _without_user(host: str | None) -> str:
+    """Show an address without what may be a password: such an address is refused where it is used."""
+    if host is None or host.startswith("unix:///"):
+        return repr(host)
+    return repr(re.sub(r"^(\w+://)?.*@", r"\1…@", host, flags=re.DOTALL))
 
 
 @frozen(kw_only=True)
@@ -53,6 +62,6 @@ class SystemContext:
     dir_force_compress: bool = False
     dir_force_decompress: bool = False
     docker_archive_additional_tags: tuple[str, ...] = ()
-    docker_daemon_host: str | None = None
+    docker_daemon_host: str | None = field(default=None, repr=_without_user)
     docker_daemon_cert_path: str | None = None
     docker_daemon_insecure_skip_tls_verify: bool = False
