@@ -30,7 +30,8 @@ MAX_DEPTH: Final = 100
 _PLAIN_KEY = r"[A-Za-z_][A-Za-z0-9_]*"
 _SURROGATE = "[\ud800-\udfff]"
 
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+# One that does not end is one, too: looked for again from each quotation mark in it, it would take for ever.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 

@@ -48,13 +48,12 @@ class Region(NamedTuple):
     """A part of an open file.
 
     Attributes:
-        file: The file. Who gives its number instead keeps it open for as long as there are regions of it: when it is
-            closed, another file gets the number.
+        file: The file.
         offset: Where the part begins.
         size: Its bytes.
     """
 
-    file: OpenFile | int
+    file: OpenFile
     offset: int
     size: int
 
@@ -171,7 +170,7 @@ class PiecesStream:
         self.close()
 
 
-def duplicate(file: OpenFile | int, what: str) -> Descriptor:
+def duplicate(file: OpenFile, what: str) -> Descriptor:
     """Return a descriptor of our own of an open file.
 
     Args:
@@ -182,7 +181,7 @@ def duplicate(file: OpenFile | int, what: str) -> Descriptor:
         LayoutError: It was closed.
     """
     with no_fork:  # under which descriptors are closed: the number is that of this file until it is duplicated
-        fd = file if isinstance(file, int) else file.fileno()
+        fd = file.fileno()
         if fd < 0:
             raise LayoutError(f"{what}: the archive was closed")
         return Descriptor(os.dup(fd))

@@ -153,5 +153,5 @@ class _DaemonTarget(SpooledTarget):
         self._api = api
 
     def finish(self, size: int) -> None:
-        with Region(self.fd, 0, size).open(f"the archive for {self._api.host}") as archive:
+        with Region(self.file, 0, size).open(f"the archive for {self._api.host}") as archive:
             self._api.load_image(archive, size)

@@ -289,7 +289,7 @@ class _Source(ImageSource):
         status = os.fstat(file.fd)
         if not stat.S_ISREG(status.st_mode):
             raise LayoutError(f"{path}: expected a tar file, found something else; standard input is named -")
-        return Region(file.fd, 0, status.st_size), path
+        return Region(file, 0, status.st_size), path
 
     def _spooled(self, stack: contextlib.ExitStack, sys: SystemContext | None) -> Pieces:
         stdin = getattr(_sys.stdin, "buffer", None)
