@@ -176,7 +176,7 @@ DAMAGES: dict[str, tuple[Callable[[Path, Store, dict[str, Any]], object], set[Pr
     ),
     "layer a link": (
         link_for_layer,
-        {KIND.MISSING_BLOB, KIND.STRAY_FILE},
+        {KIND.IRREGULAR_BLOB},
     ),
     "layer of wrong size": (
         lambda p, s, i: listed(p, s, remade(s, i, layers=[layer_of(s, i) | {"size": 1}])),

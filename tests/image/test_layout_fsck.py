@@ -194,6 +194,19 @@ def test_entries_are_dropped_only_when_asked(path: Path, store: Store, image: di
     assert {one.kind for one in again if one.severity is Severity.ERROR} == {KIND.MISSING_BLOB}
 
 
+def test_links_are_not_taken_for_missing(tmp_path: Path, path: Path, image: dict[str, Any]) -> None:
+    """A manifest that is a link is a problem of its own: others follow it, and its entry is never dropped."""
+    file = blob(path, image["digest"])
+    file.rename(tmp_path / "target")
+    file.symlink_to(tmp_path / "target")
+    report = layout.fsck(path, repair=True, drop_entries=True)
+    assert [(one.kind, one.images, one.repair) for one in report] == [(KIND.IRREGULAR_BLOB, ("x",), "")]
+    assert str(file) in report.problems[0].message
+    assert not report.ok
+    assert names_in(path) == ["x"]
+    assert file.is_symlink()
+
+
 def test_a_place_for_damaged_blobs_that_leads_elsewhere(tmp_path: Path, path: Path, image: dict[str, Any]) -> None:
     """A link in place of the directory for damaged blobs is not followed, and nothing is moved."""
     (tmp_path / "elsewhere").mkdir()

@@ -130,6 +130,31 @@ def test_doubts_keep_blobs(tmp_path: Path) -> None:
     assert {"sha256:README", f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"} <= blobs(path)
 
 
+@pytest.mark.parametrize("which", ["manifest", "index", "mentioned"])
+def test_what_a_link_refers_to_is_not_known(tmp_path: Path, which: str) -> None:
+    """Where others follow a link to a manifest or an index, no blob is removed, and the file is named."""
+    store = Store()
+    image = store.image({"a": b""})
+    index = store.index(image)
+    other = store.json("application/x+json", {"see": image["digest"]})
+    unused = garbage(store)
+    path = store.layout(tmp_path / "l", {"x": {"manifest": image, "index": index, "mentioned": other}[which]})
+    file = path / "blobs" / (index if which == "index" else image)["digest"].replace(":", "/")
+    file.rename(tmp_path / "target")
+    file.symlink_to(tmp_path / "target")
+    before = blobs(path)
+    for dry_run in (True, False):
+        with pytest.raises(LayoutError, match=f"{file.name}.*cp -RL"):
+            layout.gc(path, dry_run=dry_run)
+    assert blobs(path) == before
+    (problem,) = [one for one in layout.fsck(path) if one.kind is not layout.ProblemKind.STRAY_FILE]
+    assert problem.kind is layout.ProblemKind.IRREGULAR_BLOB
+    plain = tmp_path / "plain"
+    shutil.copytree(path, plain)
+    assert {one.digest for one in layout.gc(plain).removed} >= unused
+    assert image["digest"] in blobs(plain)
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"schemaVersion":2,"manifests":[1]}', b"{" * 200])
 def test_without_an_index_nothing_is_removed(tmp_path: Path, content: bytes) -> None:
     """A damaged index.json says of no blob that it is not needed."""

@@ -173,7 +173,7 @@ class _Check:
         faults, self.blobs, self.size = find_damaged(self._layout, sorted(filter(_computable, wanted)), self._threads)
         self._say_damaged(faults)
         self._say_doubts(survey, faults)
-        self._say_stored(stored)
+        self._say_stored(stored, survey)
         if diff_ids:
             self._say_layers(survey, faults)
         self._findings.replace(lambda found: [self._with_images(one, survey) for one in found])
@@ -251,14 +251,27 @@ class _Check:
                 message = f"layer {claim.digest}: the config says {claim.diff_id}, it is {fault.actual}"
                 self._say(_KIND.WRONG_DIFF_ID, message, path, digest=claim.digest)
 
-    def _say_stored(self, stored: Iterable[StoredFile]) -> None:
-        needed = set() if self.index is None else reachable(self._layout, self.index.to_bytes())
+    def _say_stored(self, stored: Iterable[StoredFile], survey: Survey) -> None:
+        needed = self._needed(survey)
+        known = {self._blob(digest) for digest in survey.irregular}
         for one in stored:
             path = f"{self._layout.blobs.where}/{one.path}"
             if one.digest is None:
-                self._say(_KIND.STRAY_FILE, "its name and kind are not those of a blob", path)
-            elif self.index is not None and one.digest not in needed:
+                if path not in known:
+                    self._say(_KIND.STRAY_FILE, "its name and kind are not those of a blob", path)
+            elif needed is not None and one.digest not in needed:
                 self._say(_KIND.UNREFERENCED_BLOB, f"{one.size:,} bytes", path, digest=one.digest)
+
+    def _needed(self, survey: Survey) -> set[Digest] | None:
+        """Return what may be referred to; None when that cannot be known."""
+        if self.index is None or self._layout.has_shared_blobs:
+            return None
+        try:
+            return reachable(self._layout, self.index.to_bytes())
+        except LayoutError as error:
+            if not survey.irregular:  # only mentioned somewhere, so that no reference was followed to it
+                self._say(_KIND.IRREGULAR_BLOB, str(error), self._layout.blobs.where)
+            return None
 
     # --------------------------------------------------------------------------------------------------- other files
 

@@ -1,8 +1,8 @@
 """What a layout needs: everything that anything in it might refer to, from index.json on.
 
 A walk with one doubt only: whatever looks like a digest, in a document of any kind, in documents embedded in it,
-in damaged ones, is taken for a reference. Whoever removes what is not found here removes too little rather than
-too much.
+in damaged ones, is taken for a reference. Where that cannot be known, of a blob that is a link, the walk ends with an
+error. Whoever removes what is not found here removes too little rather than too much.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import binascii
 import re
 from typing import TYPE_CHECKING, Final
 
-from ocikit.errors import ImageError, InvalidDigestError
+from ocikit.errors import BlobNotFoundError, InvalidDigestError, LayoutError
 from ocikit.image.layout.blobs import read_document
 from ocikit.image.manifest import LIMIT
 from ocikit.spec import Digest
@@ -27,6 +27,7 @@ __all__ = ["document_of", "mentioned", "reachable"]
 # What might be a digest, and what might be a document within a document, in any JSON text.
 _DIGEST: Final = re.compile(rb"[a-z0-9+._-]{1,32}:[a-zA-Z0-9=_-]{32,}")
 _ESCAPE: Final = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
+_REMEDY: Final = "put a copy of the file there: `cp -RL` copies a layout with files in place of links"
 _EMBEDDED: Final = re.compile(rb'"data"\s*:\s*"([A-Za-z0-9+/=]+)"')
 
 
@@ -39,6 +40,7 @@ def reachable(layout: Layout, index: bytes, known: Container[Digest] = ()) -> se
         known: What is known already: it is not returned, nor is what can only be reached from there.
 
     Raises:
+        LayoutError: A blob is a link or something else that is not read: what it refers to is not known.
         OSError: A blob cannot be read.
     """
     found: set[Digest] = set()
@@ -72,11 +74,20 @@ def mentioned(data: bytes) -> set[Digest]:
 
 
 def document_of(layout: Layout, digest: Digest) -> bytes:
-    """Return a blob that may be a JSON document; nothing when it is not there or is something else."""
+    """Return a blob that may be a JSON document; nothing when it is not there or holds something else.
+
+    Raises:
+        LayoutError: It is no regular file. Others follow links, and to them it may be a manifest.
+        OSError: It cannot be read.
+    """
     try:
         stream, size = layout.open_blob(digest)
-    except ImageError:
+    except BlobNotFoundError:
         return b""
+    except LayoutError as error:
+        raise LayoutError(
+            f"{error}: what it refers to is not known, so that no blob may be removed; {_REMEDY}"
+        ) from error
     with stream:
         data = read_document(stream, str(digest)) if size <= LIMIT else b""
     return data if data.lstrip()[:1] == b"{" else b""
