@@ -268,6 +268,9 @@ class _Check:
             return None
         try:
             return reachable(self._layout, self.index.to_bytes())
+        except LimitExceededError as error:
+            self._say(_KIND.TOO_LARGE, str(error), self._layout.blobs.where)
+            return None
         except LayoutError as error:
             if not survey.irregular:  # only mentioned somewhere, so that no reference was followed to it
                 self._say(_KIND.IRREGULAR_BLOB, str(error), self._layout.blobs.where)

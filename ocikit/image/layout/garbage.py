@@ -115,6 +115,7 @@ def gc(
     Raises:
         LayoutError: The directory is no layout, index.json is damaged, or a blob is a link, so that what it refers to
             is not known; no blob was removed.
+        LimitExceededError: More documents are embedded in one another than anybody means; no blob was removed.
         LayoutBusyError: This thread has the layout open.
         OSError: It cannot be read or written.
     """

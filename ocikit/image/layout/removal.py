@@ -58,7 +58,7 @@ def delete_image(layout: Layout, name: str | None, position: int | None) -> None
         try:
             owned = _remove_attached(layout, index, owned)
             needed = owned if layout.has_shared_blobs else reachable(layout, index.to_bytes())
-        except LayoutError:
+        except (LayoutError, LimitExceededError):
             needed = owned  # what the others refer to is not known: gc says why, once somebody wants the room
     for blob in owned - needed:
         layout.blobs.remove(blob)
