@@ -207,6 +207,38 @@ def test_links_are_not_taken_for_missing(tmp_path: Path, path: Path, image: dict
     assert file.is_symlink()
 
 
+@pytest.mark.parametrize("broken", [0, 10_000])
+def test_a_shared_directory_that_was_not_named(
+    tmp_path: Path, path: Path, store: Store, image: dict[str, Any], broken: int
+) -> None:
+    """Where nothing that is listed is there, no entry is dropped, and the way out is named: in a long list, too."""
+    store.layout(path, {"x": image, "y": store.image({"y": b""})})
+    (path / "blobs").rename(tmp_path / "shared")
+    (path / "blobs").mkdir()
+    entries(path, change=lambda listed: listed.__setitem__(slice(0, 0), [{}] * broken))
+    before = (path / "index.json").read_bytes()
+    report = layout.fsck(path, repair=True, drop_entries=True)
+    assert (path / "index.json").read_bytes() == before
+    assert not report.ok
+    if not broken:
+        (problem,) = report.of_kind(KIND.BLOBS_ELSEWHERE)
+        assert "oci_shared_blob_dir_path" in problem.remedy
+        assert layout.fsck(path, SystemContext(oci_shared_blob_dir_path=str(tmp_path / "shared"))).ok
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_when_every_manifest_is_missing(path: Path, store: Store, image: dict[str, Any], *, lost: bool) -> None:
+    """Other blobs do not show that it is the right directory; one manifest does."""
+    other = store.image({"y": b""})
+    store.layout(path, {"x": image, "y": other})
+    blob(path, image["digest"]).unlink()
+    if lost:
+        blob(path, other["digest"]).unlink()
+    report = layout.fsck(path, repair=True, drop_entries=True)
+    assert names_in(path) == (["x", "y"] if lost else ["y"])
+    assert bool(report.of_kind(KIND.BLOBS_ELSEWHERE)) == lost
+
+
 def test_a_place_for_damaged_blobs_that_leads_elsewhere(tmp_path: Path, path: Path, image: dict[str, Any]) -> None:
     """A link in place of the directory for damaged blobs is not followed, and nothing is moved."""
     (tmp_path / "elsewhere").mkdir()

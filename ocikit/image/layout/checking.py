@@ -69,7 +69,8 @@ def fsck(
         diff_ids: Decompress every layer, too, and hold it against the diffID that its configuration states.
         repair: Repair what can be repaired without loss.
         drop_entries: With ``repair``, remove entries of index.json that lead nowhere: those that are no descriptors,
-            and those whose manifest is missing or damaged.
+            and those whose manifest is missing or damaged. None goes when no manifest is there, or no blob at all:
+            they may be in a directory that ``sys`` does not name.
         threads: How many blobs are hashed at a time; None for as many as there are processors, up to eight.
 
     Raises:
@@ -89,7 +90,8 @@ def fsck(
         check = _Check(opened, findings, threads)
         check.run(diff_ids=diff_ids)
         if repair:
-            findings.replace(Repairs(opened, check.index, drop_entries=drop_entries).carry_out)
+            dropping = drop_entries and not check.elsewhere
+            findings.replace(Repairs(opened, check.index, drop_entries=dropping).carry_out)
         return evolve(findings.report(path), images=check.images, blobs=check.blobs, size=check.size)
 
 
@@ -162,13 +164,17 @@ class _Check:
         #: What is in index.json; None when that cannot be read.
         self.index: LayoutIndex | None = None
         self.images = self.blobs = self.size = 0
+        #: Whether what is missing may only be in another directory, so that no entry is known to lead nowhere.
+        self.elsewhere = False
 
     def run(self, *, diff_ids: bool) -> None:
         self._leftovers()
         survey = Survey(self._layout, self._findings.note, self._index_path)
-        survey.follow(self._entries())
         stored = [] if self._layout.has_shared_blobs else [*self._layout.blobs.files()]
         own = {one.digest for one in stored if one.digest is not None}
+        entries = self._entries()
+        self._look_elsewhere(survey, entries, empty=not own and not self._layout.has_shared_blobs)
+        survey.follow(entries)
         wanted = survey.digests if self._layout.has_shared_blobs else own
         faults, self.blobs, self.size = find_damaged(self._layout, sorted(filter(_computable, wanted)), self._threads)
         self._say_damaged(faults)
@@ -210,6 +216,14 @@ class _Check:
         for name, positions in named.items():
             self._say_name(index, name, positions)
         return links
+
+    def _look_elsewhere(self, survey: Survey, entries: list[Link], *, empty: bool) -> None:
+        missing = sum(survey.leads_nowhere(link.target) for link in entries)
+        self.elsewhere = bool(missing) and (empty or missing == len(entries))
+        if self.elsewhere:
+            where = self._layout.blobs.where
+            message = f"{missing:,} of {len(entries):,} manifests that {IMAGE_INDEX_FILE} lists are not there"
+            self._say(_KIND.BLOBS_ELSEWHERE, f"{message}{', nor is any blob' if empty else ''}", where)
 
     def _say_name(self, index: LayoutIndex, name: str, positions: list[int]) -> None:
         where = f"$.manifests[{positions[-1]}]"

@@ -130,6 +130,11 @@ class Survey:
                     waiting.append(source)
         return tuple(sorted(found)[:_IMAGES_NAMED])
 
+    def leads_nowhere(self, target: Descriptor) -> bool:
+        """Return whether a blob is neither in the layout nor embedded in what refers to it."""
+        there = self._size(target.digest) is not None or target.digest in self.irregular
+        return not there and self._embedded_quietly(target) is None
+
     # ------------------------------------------------------------------------------------------------- one reference
 
     def _look(self, link: Link) -> Iterator[Link]:
