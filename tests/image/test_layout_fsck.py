@@ -239,15 +239,39 @@ def test_when_every_manifest_is_missing(path: Path, store: Store, image: dict[st
     assert bool(report.of_kind(KIND.BLOBS_ELSEWHERE)) == lost
 
 
-def test_a_place_for_damaged_blobs_that_leads_elsewhere(tmp_path: Path, path: Path, image: dict[str, Any]) -> None:
-    """A link in place of the directory for damaged blobs is not followed, and nothing is moved."""
+@pytest.mark.parametrize("link", [True, False])
+def test_a_place_for_damaged_blobs_that_is_none(
+    tmp_path: Path, path: Path, store: Store, image: dict[str, Any], *, link: bool
+) -> None:
+    """A link or a file in place of the directory for damaged blobs is refused before anything is repaired."""
+    store.layout(path, {"x": image, "y": store.image({"y": b""}) | {"size": 1}})
     (tmp_path / "elsewhere").mkdir()
-    (path / ".ocikit-damaged").symlink_to(tmp_path / "elsewhere")
+    aside = path / ".ocikit-damaged"
+    if link:
+        aside.symlink_to(tmp_path / "elsewhere")
+    else:
+        aside.touch()
     flip(path, image["digest"])
-    with pytest.raises(OSError, match="ocikit-damaged"):
+    before = (path / "index.json").read_bytes()
+    with pytest.raises(LayoutError, match=r"ocikit-damaged.*move it away"):
         layout.fsck(path, repair=True)
+    assert (path / "index.json").read_bytes() == before
     assert blob(path, image["digest"]).exists()
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_blob_that_is_damaged_again(path: Path, store: Store, image: dict[str, Any]) -> None:
+    """No damaged blob takes the place of an earlier one of the same digest; the report says where each is."""
+    layer = layer_of(store, image)["digest"]
+    told = []
+    for content in (b"first", b"second", b"third"):
+        blob(path, layer).write_bytes(content)
+        (problem,) = layout.fsck(path, repair=True).of_kind(KIND.WRONG_DIGEST)
+        told.append(problem.repair.removeprefix("it was moved to ").partition(";")[0])
+    aside = path / ".ocikit-damaged"
+    assert {file.read_bytes() for file in aside.iterdir()} == {b"first", b"second", b"third"}
+    name = str(aside / layer.replace(":", "-"))
+    assert told == [name, f"{name}.2", f"{name}.3"]
 
 
 def test_shared_blobs(tmp_path: Path, store: Store, image: dict[str, Any]) -> None:

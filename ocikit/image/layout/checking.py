@@ -74,6 +74,7 @@ def fsck(
         threads: How many blobs are hashed at a time; None for as many as there are processors, up to eight.
 
     Raises:
+        LayoutError: It is no directory; or it is to be repaired, and ``.ocikit-damaged`` is none: nothing was repaired.
         LayoutBusyError: It is to be repaired, and this thread has it open.
         LimitExceededError: It has more than a million references.
         ValueError: Entries are to be dropped, and nothing is to be repaired.

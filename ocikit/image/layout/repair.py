@@ -8,6 +8,8 @@ not change a digest is corrected: manifests cannot be.
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import os
 import re
 from typing import TYPE_CHECKING, Final
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from ocikit._fs import DIRECTORY, Descriptor, fsync_directory, located
-from ocikit.errors import LimitExceededError, ManifestError
+from ocikit.errors import LayoutError, LimitExceededError, ManifestError
 from ocikit.image.layout.blobs import read_document
 from ocikit.image.layout.content import kind_of
 from ocikit.image.layout.problems import ProblemKind, Severity
@@ -35,6 +37,8 @@ __all__ = ["DAMAGED_DIRECTORY", "Repairs"]
 #: Where damaged blobs are put, in the directory of the layout.
 DAMAGED_DIRECTORY: Final = ".ocikit-damaged"
 _POSITION: Final = re.compile(r"\$\.manifests\[(\d+)\]")
+#: What open(2) says of a link, or of anything else that is no directory.
+_NO_DIRECTORY: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
 _CORRECTED: Final = frozenset({ProblemKind.WRONG_SIZE, ProblemKind.WRONG_MEDIA_TYPE})
 _GONE: Final = frozenset({ProblemKind.MISSING_BLOB, ProblemKind.WRONG_DIGEST})
 
@@ -58,28 +62,47 @@ class Repairs:
         """Repair what can be repaired; return the problems, those that were repaired with what was done.
 
         Raises:
+            LayoutError: Something else is where damaged blobs would be put; nothing was repaired.
             OSError: The layout cannot be written; what was done by then stays done.
         """
-        done = self._correct_index(problems)
-        repaired = []
-        for number, one in enumerate(problems):
-            told = done.get(number)
-            repaired.append(self._put_aside(one) if told is None else evolve(one, repair=told, resolved=True))
-        return repaired
+        with contextlib.ExitStack() as stack:
+            # First, as it may be refused.
+            aside = stack.enter_context(self._open_aside()) if any(map(self._is_damaged, problems)) else None
+            done = self._correct_index(problems)
+            repaired = []
+            for number, one in enumerate(problems):
+                if (told := done.get(number)) is not None:
+                    repaired.append(evolve(one, repair=told, resolved=True))
+                elif aside is not None and one.digest is not None and self._is_damaged(one):
+                    repaired.append(self._put_aside(one, one.digest, aside))
+                else:
+                    repaired.append(one)
+            return repaired
 
-    def _put_aside(self, problem: Problem) -> Problem:
-        if problem.kind is not ProblemKind.WRONG_DIGEST or problem.digest is None or self._layout.has_shared_blobs:
-            return problem
-        name = f"{problem.digest.algorithm}-{problem.digest.hex}"
+    def _is_damaged(self, problem: Problem) -> bool:
+        return problem.kind is ProblemKind.WRONG_DIGEST and not self._layout.has_shared_blobs
+
+    def _open_aside(self) -> Descriptor:
         home = self._layout.directory_fd
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(DAMAGED_DIRECTORY, 0o700, dir_fd=home)
-            with Descriptor(os.open(DAMAGED_DIRECTORY, DIRECTORY, dir_fd=home)) as aside:
-                self._layout.blobs.put_aside(problem.digest, aside.fd, name)
-                fsync_directory(aside.fd)
+            return Descriptor(os.open(DAMAGED_DIRECTORY, DIRECTORY, dir_fd=home))
         except OSError as error:
+            if error.errno in _NO_DIRECTORY:
+                where = f"{self._layout.path}/{DAMAGED_DIRECTORY}"
+                raise LayoutError(
+                    f"{where}: expected a directory for damaged blobs, found a link or a file; move it away"
+                ) from error
             raise located(error, home, DAMAGED_DIRECTORY) from error
+
+    def _put_aside(self, problem: Problem, digest: Digest, aside: Descriptor) -> Problem:
+        try:
+            name = _free_name(f"{digest.algorithm}-{digest.hex}", aside)
+            self._layout.blobs.put_aside(digest, aside.fd, name)
+            fsync_directory(aside.fd)
+        except OSError as error:
+            raise located(error, self._layout.directory_fd, DAMAGED_DIRECTORY) from error
         told = f"it was moved to {self._layout.path}/{DAMAGED_DIRECTORY}/{name}"
         needed = set(problem.images) - self._dropped
         more = f"; copy again what needs it: {', '.join(sorted(needed))}" if needed else ""
@@ -139,3 +162,13 @@ class Repairs:
             except (ManifestError, LimitExceededError):
                 return None
         return data
+
+
+def _free_name(name: str, directory: Descriptor) -> str:
+    """Return a name, with a number if an earlier blob of the same digest has it: that one may be the better one."""
+    free = name
+    with contextlib.suppress(FileNotFoundError):
+        for number in itertools.count(2):
+            os.stat(free, dir_fd=directory.fd, follow_symlinks=False)
+            free = f"{name}.{number}"
+    return free
