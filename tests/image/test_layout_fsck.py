@@ -22,7 +22,7 @@ from builders import (
     digest_of,
     names_in,
 )
-from damages import DAMAGES, KIND, NAME, blob, config_of, entries, flip, layer_of, remade
+from damages import DAMAGES, KIND, NAME, blob, config_of, embedded_only, entries, flip, layer_of, remade
 from moving import move
 
 from ocikit.errors import LayoutBusyError, LayoutError
@@ -170,6 +170,15 @@ def test_repair_corrects_what_no_digest_depends_on(path: Path, store: Store, ima
     report = layout.fsck(path, repair=True)
     assert [(one.kind, one.resolved) for one in report] == [(KIND.STALE_TEMPORARY, True)]
     assert not (path / ".ocikit-tmp-new-1").exists()
+
+
+def test_the_type_of_an_embedded_manifest_is_corrected(path: Path, store: Store, image: dict[str, Any]) -> None:
+    """A manifest that is in its descriptor alone is read from there to repair what is said of it."""
+    embedded_only(path, store, image)
+    entries(path, change=lambda listed: listed[0].update(mediaType=OCI_INDEX))
+    (problem,) = layout.fsck(path, repair=True).of_kind(KIND.WRONG_MEDIA_TYPE)
+    assert problem.resolved
+    assert not layout.fsck(path).of_kind(KIND.WRONG_MEDIA_TYPE)
 
 
 def test_entries_are_dropped_only_when_asked(path: Path, store: Store, image: dict[str, Any]) -> None:

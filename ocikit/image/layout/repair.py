@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from ocikit._fs import DIRECTORY, Descriptor, fsync_directory, located
-from ocikit.errors import LayoutError, LimitExceededError, ManifestError
+from ocikit.errors import LayoutError, LimitExceededError, ManifestError, VerificationError
 from ocikit.image.layout.blobs import read_document
 from ocikit.image.layout.content import kind_of
 from ocikit.image.layout.problems import ProblemKind, Severity
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ocikit.image.layout.index import LayoutIndex
     from ocikit.image.layout.problems import Problem
     from ocikit.image.layout.store import Layout
+    from ocikit.spec import Descriptor as ContentDescriptor
     from ocikit.spec import Digest
 
 __all__ = ["DAMAGED_DIRECTORY", "Repairs"]
@@ -142,7 +143,7 @@ class Repairs:
                 return False  # a program that knows no locks wrote it meanwhile: these are other entries
             for position in wrong:
                 descriptor = index.descriptor(position)
-                data = self._manifest(descriptor.digest)
+                data = self._manifest(descriptor)
                 if data is not None:
                     kind = kind_of(data, descriptor.media_type)
                     index.correct(position, media_type=kind, size=len(data))
@@ -152,16 +153,22 @@ class Repairs:
                 index.remove(position)
         return True
 
-    def _manifest(self, digest: Digest) -> bytes | None:
-        """Return a blob that is a manifest; None when it is something else."""
+    def _manifest(self, descriptor: ContentDescriptor) -> bytes | None:
+        """Return what is a manifest, embedded in its descriptor or a blob; None when it is something else."""
+        data = None
+        with contextlib.suppress(VerificationError):
+            data = descriptor.embedded_content()
+        try:
+            data = data if data is not None else self._read(descriptor.digest)
+            guess_media_type(data)
+        except (ManifestError, LimitExceededError):
+            return None
+        return data
+
+    def _read(self, digest: Digest) -> bytes:
         stream, _ = self._layout.open_blob(digest)
         with stream:
-            try:
-                data = read_document(stream, str(digest))
-                guess_media_type(data)
-            except (ManifestError, LimitExceededError):
-                return None
-        return data
+            return read_document(stream, str(digest))
 
 
 def _free_name(name: str, directory: Descriptor) -> str:
