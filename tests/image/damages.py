@@ -158,7 +158,10 @@ DAMAGES: dict[str, tuple[Callable[[Path, Store, dict[str, Any]], object], set[Pr
         lambda p, _s, i: entries(p, i | {"annotations": {NAME: "a b"}}),
         {KIND.ODD_NAME},
     ),
-    "manifest missing": (lambda p, _s, i: blob(p, i["digest"]).unlink(), {KIND.MISSING_BLOB, KIND.UNREFERENCED_BLOB}),
+    "manifest missing": (
+        lambda p, _s, i: blob(p, i["digest"]).unlink(),
+        {KIND.MISSING_BLOB, KIND.BLOBS_ELSEWHERE, KIND.UNREFERENCED_BLOB},
+    ),
     "manifest flipped": (lambda p, _s, i: flip(p, i["digest"]), {KIND.WRONG_DIGEST, KIND.UNREFERENCED_BLOB}),
     "manifest embedded only": (
         embedded_only,
@@ -176,7 +179,7 @@ DAMAGES: dict[str, tuple[Callable[[Path, Store, dict[str, Any]], object], set[Pr
     ),
     "layer a link": (
         link_for_layer,
-        {KIND.MISSING_BLOB, KIND.STRAY_FILE},
+        {KIND.IRREGULAR_BLOB},
     ),
     "layer of wrong size": (
         lambda p, s, i: listed(p, s, remade(s, i, layers=[layer_of(s, i) | {"size": 1}])),

@@ -22,7 +22,7 @@ from builders import (
     digest_of,
     names_in,
 )
-from damages import DAMAGES, KIND, NAME, blob, config_of, entries, flip, layer_of, remade
+from damages import DAMAGES, KIND, NAME, blob, config_of, embedded_only, entries, flip, layer_of, remade
 from moving import move
 
 from ocikit.errors import LayoutBusyError, LayoutError
@@ -172,6 +172,15 @@ def test_repair_corrects_what_no_digest_depends_on(path: Path, store: Store, ima
     assert not (path / ".ocikit-tmp-new-1").exists()
 
 
+def test_the_type_of_an_embedded_manifest_is_corrected(path: Path, store: Store, image: dict[str, Any]) -> None:
+    """A manifest that is in its descriptor alone is read from there to repair what is said of it."""
+    embedded_only(path, store, image)
+    entries(path, change=lambda listed: listed[0].update(mediaType=OCI_INDEX))
+    (problem,) = layout.fsck(path, repair=True).of_kind(KIND.WRONG_MEDIA_TYPE)
+    assert problem.resolved
+    assert not layout.fsck(path).of_kind(KIND.WRONG_MEDIA_TYPE)
+
+
 def test_entries_are_dropped_only_when_asked(path: Path, store: Store, image: dict[str, Any]) -> None:
     """Entries that lead nowhere stay with repair alone; those that lead somewhere always do."""
     lost, damaged = store.image({"lost": b""}), store.image({"damaged": b""})
@@ -194,15 +203,84 @@ def test_entries_are_dropped_only_when_asked(path: Path, store: Store, image: di
     assert {one.kind for one in again if one.severity is Severity.ERROR} == {KIND.MISSING_BLOB}
 
 
-def test_a_place_for_damaged_blobs_that_leads_elsewhere(tmp_path: Path, path: Path, image: dict[str, Any]) -> None:
-    """A link in place of the directory for damaged blobs is not followed, and nothing is moved."""
+def test_links_are_not_taken_for_missing(tmp_path: Path, path: Path, image: dict[str, Any]) -> None:
+    """A manifest that is a link is a problem of its own: others follow it, and its entry is never dropped."""
+    file = blob(path, image["digest"])
+    file.rename(tmp_path / "target")
+    file.symlink_to(tmp_path / "target")
+    report = layout.fsck(path, repair=True, drop_entries=True)
+    assert [(one.kind, one.images, one.repair) for one in report] == [(KIND.IRREGULAR_BLOB, ("x",), "")]
+    assert str(file) in report.problems[0].message
+    assert not report.ok
+    assert names_in(path) == ["x"]
+    assert file.is_symlink()
+
+
+@pytest.mark.parametrize("broken", [0, 10_000])
+def test_a_shared_directory_that_was_not_named(
+    tmp_path: Path, path: Path, store: Store, image: dict[str, Any], broken: int
+) -> None:
+    """Where nothing that is listed is there, no entry is dropped, and the way out is named: in a long list, too."""
+    store.layout(path, {"x": image, "y": store.image({"y": b""})})
+    (path / "blobs").rename(tmp_path / "shared")
+    (path / "blobs").mkdir()
+    entries(path, change=lambda listed: listed.__setitem__(slice(0, 0), [{}] * broken))
+    before = (path / "index.json").read_bytes()
+    report = layout.fsck(path, repair=True, drop_entries=True)
+    assert (path / "index.json").read_bytes() == before
+    assert not report.ok
+    if not broken:
+        (problem,) = report.of_kind(KIND.BLOBS_ELSEWHERE)
+        assert "oci_shared_blob_dir_path" in problem.remedy
+        assert layout.fsck(path, SystemContext(oci_shared_blob_dir_path=str(tmp_path / "shared"))).ok
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_when_every_manifest_is_missing(path: Path, store: Store, image: dict[str, Any], *, lost: bool) -> None:
+    """Other blobs do not show that it is the right directory; one manifest does."""
+    other = store.image({"y": b""})
+    store.layout(path, {"x": image, "y": other})
+    blob(path, image["digest"]).unlink()
+    if lost:
+        blob(path, other["digest"]).unlink()
+    report = layout.fsck(path, repair=True, drop_entries=True)
+    assert names_in(path) == (["x", "y"] if lost else ["y"])
+    assert bool(report.of_kind(KIND.BLOBS_ELSEWHERE)) == lost
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_a_place_for_damaged_blobs_that_is_none(
+    tmp_path: Path, path: Path, store: Store, image: dict[str, Any], *, link: bool
+) -> None:
+    """A link or a file in place of the directory for damaged blobs is refused before anything is repaired."""
+    store.layout(path, {"x": image, "y": store.image({"y": b""}) | {"size": 1}})
     (tmp_path / "elsewhere").mkdir()
-    (path / ".ocikit-damaged").symlink_to(tmp_path / "elsewhere")
+    aside = path / ".ocikit-damaged"
+    if link:
+        aside.symlink_to(tmp_path / "elsewhere")
+    else:
+        aside.touch()
     flip(path, image["digest"])
-    with pytest.raises(OSError, match="ocikit-damaged"):
+    before = (path / "index.json").read_bytes()
+    with pytest.raises(LayoutError, match=r"ocikit-damaged.*move it away"):
         layout.fsck(path, repair=True)
+    assert (path / "index.json").read_bytes() == before
     assert blob(path, image["digest"]).exists()
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_blob_that_is_damaged_again(path: Path, store: Store, image: dict[str, Any]) -> None:
+    """No damaged blob takes the place of an earlier one of the same digest; the report says where each is."""
+    layer = layer_of(store, image)["digest"]
+    told = []
+    for content in (b"first", b"second", b"third"):
+        blob(path, layer).write_bytes(content)
+        (problem,) = layout.fsck(path, repair=True).of_kind(KIND.WRONG_DIGEST)
+        told.append(problem.repair.removeprefix("it was moved to ").partition(";")[0])
+    aside = path / ".ocikit-damaged"
+    assert {file.read_bytes() for file in aside.iterdir()} == {b"first", b"second", b"third"}
+    name = str(aside / layer.replace(":", "-"))
+    assert told == [name, f"{name}.2", f"{name}.3"]
 
 
 def test_shared_blobs(tmp_path: Path, store: Store, image: dict[str, Any]) -> None:

@@ -18,8 +18,9 @@ import pytest
 from builders import OCI_INDEX, OCI_MANIFEST, Store, check_layout, digest_of, names_in
 from moving import move
 
-from ocikit.errors import InvalidReferenceError, LayoutBusyError, LayoutError
-from ocikit.image import SystemContext, layout, parse_image_name
+from ocikit.errors import InvalidReferenceError, LayoutBusyError, LayoutError, LimitExceededError
+from ocikit.image import SystemContext, delete, layout, parse_image_name
+from ocikit.image.layout import reachability
 from ocikit.spec import Digest
 
 GC = "import sys; from ocikit.image import layout; layout.gc(sys.argv[1])"
@@ -128,6 +129,66 @@ def test_doubts_keep_blobs(tmp_path: Path) -> None:
     assert [one.digest for one in layout.gc(path).removed] == [kept[2]["digest"]]
     assert (path / "blobs" / "stray").exists()
     assert {"sha256:README", f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"} <= blobs(path)
+
+
+@pytest.mark.parametrize("which", ["manifest", "index", "mentioned"])
+def test_what_a_link_refers_to_is_not_known(tmp_path: Path, which: str) -> None:
+    """Where others follow a link to a manifest or an index, no blob is removed, and the file is named."""
+    store = Store()
+    image = store.image({"a": b""})
+    index = store.index(image)
+    other = store.json("application/x+json", {"see": image["digest"]})
+    unused = garbage(store)
+    path = store.layout(tmp_path / "l", {"x": {"manifest": image, "index": index, "mentioned": other}[which]})
+    file = path / "blobs" / (index if which == "index" else image)["digest"].replace(":", "/")
+    file.rename(tmp_path / "target")
+    file.symlink_to(tmp_path / "target")
+    before = blobs(path)
+    for dry_run in (True, False):
+        with pytest.raises(LayoutError, match=f"{file.name}.*cp -RL"):
+            layout.gc(path, dry_run=dry_run)
+    assert blobs(path) == before
+    (problem,) = [one for one in layout.fsck(path) if one.kind is not layout.ProblemKind.STRAY_FILE]
+    assert problem.kind is layout.ProblemKind.IRREGULAR_BLOB
+    plain = tmp_path / "plain"
+    shutil.copytree(path, plain)
+    assert {one.digest for one in layout.gc(plain).removed} >= unused
+    assert image["digest"] in blobs(plain)
+
+
+def test_documents_within_documents_cost_what_they_hold(tmp_path: Path) -> None:
+    """Each is looked at once, however it is written: a blob of some kilobytes holds nobody up."""
+    store = Store()
+    seen = store.blob("x", b"seen")["digest"]
+    document = b'{"x":"\\\\","see":"%b"}' % seen.encode()
+    for _ in range(18):
+        document = b'{"x":"\\\\","data":"%b"}' % base64.b64encode(document)
+    assert len(document) < 64 << 10
+    unused = garbage(store)
+    path = store.layout(tmp_path / "l", {"x": store.image(), "deep": store.blob("application/x+json", document)})
+    started = time.monotonic()
+    assert {one.digest for one in layout.gc(path).removed} == unused
+    assert layout.fsck(path).ok
+    delete(f"oci:{path}:x")
+    assert time.monotonic() - started < 5
+    assert seen in blobs(path)
+
+
+def test_too_much_embedded_is_a_doubt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where more is embedded than is looked at, nothing is known of it, and no blob is removed."""
+    store = Store()
+    inner = base64.b64encode(b"{" + b" " * 5000)
+    large = store.blob("application/x+json", b'{"data":"%b"}' % inner)
+    path = store.layout(tmp_path / "l", {"x": store.image(), "large": large})
+    assert layout.gc(path).removed == ()
+    monkeypatch.setattr(reachability, "_MOST_DECODED", 5000)
+    before = blobs(path)
+    with pytest.raises(LimitExceededError, match=large["digest"].removeprefix("sha256:")):
+        layout.gc(path)
+    assert [one.kind for one in layout.fsck(path)] == [layout.ProblemKind.TOO_LARGE]
+    delete(f"oci:{path}:x")
+    assert names_in(path) == ["large"]
+    assert blobs(path) == before
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"schemaVersion":2,"manifests":[1]}', b"{" * 200])

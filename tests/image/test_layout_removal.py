@@ -160,6 +160,27 @@ def test_doubts_keep_blobs(tmp_path: Path) -> None:
     assert before - blobs(layout) == {everything["digest"]} | manifest
 
 
+@pytest.mark.parametrize("as_index", [False, True])
+def test_what_a_link_refers_to_stays(tmp_path: Path, *, as_index: bool) -> None:
+    """Where another image's manifest or index is a link, which others follow, the entry goes and every blob stays."""
+    store = Store()
+    shared = {"shared": b"s"}
+    gone, kept = store.image(shared, {"gone": b"g"}), store.image(shared, {"kept": b"k"})
+    kept = store.index(kept) if as_index else kept
+    about = store.image({"about": b""}, extra={"subject": gone})
+    layout = store.layout(tmp_path / "l", {"gone": gone, "kept": kept, "": about})
+    file = layout / "blobs" / kept["digest"].replace(":", "/")
+    file.rename(tmp_path / "target")
+    file.symlink_to(tmp_path / "target")
+    before = blobs(layout)
+    delete(f"oci:{layout}:gone")
+    assert [entry["digest"] for entry in index(layout)] == [kept["digest"], about["digest"]]
+    assert blobs(layout) == before
+    delete(f"oci:{layout}:kept")
+    assert (tmp_path / "target").exists()
+    assert not file.is_symlink()
+
+
 def test_a_damaged_image_can_be_deleted(tmp_path: Path) -> None:
     """An image whose manifest is not what it should be goes, alone: what it says it consists of may be a lie."""
     store = Store()

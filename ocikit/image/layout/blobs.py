@@ -319,7 +319,7 @@ class BlobDirectory:
             os.unlink(digest.hex, dir_fd=directory.fd)
 
     def put_aside(self, digest: Digest, directory_fd: int, name: str) -> None:
-        """Move a blob away, to a directory on the same file system; another file of that name is replaced.
+        """Move a blob away, to a directory on the same file system; the name must be free there.
 
         Raises:
             OSError: As the system calls give it.

@@ -69,10 +69,12 @@ def fsck(
         diff_ids: Decompress every layer, too, and hold it against the diffID that its configuration states.
         repair: Repair what can be repaired without loss.
         drop_entries: With ``repair``, remove entries of index.json that lead nowhere: those that are no descriptors,
-            and those whose manifest is missing or damaged.
+            and those whose manifest is missing or damaged. None goes when no manifest is there, or no blob at all:
+            they may be in a directory that ``sys`` does not name.
         threads: How many blobs are hashed at a time; None for as many as there are processors, up to eight.
 
     Raises:
+        LayoutError: It is no directory; or it is to be repaired, and ``.ocikit-damaged`` is none: nothing was repaired.
         LayoutBusyError: It is to be repaired, and this thread has it open.
         LimitExceededError: It has more than a million references.
         ValueError: Entries are to be dropped, and nothing is to be repaired.
@@ -89,7 +91,8 @@ def fsck(
         check = _Check(opened, findings, threads)
         check.run(diff_ids=diff_ids)
         if repair:
-            findings.replace(Repairs(opened, check.index, drop_entries=drop_entries).carry_out)
+            dropping = drop_entries and not check.elsewhere
+            findings.replace(Repairs(opened, check.index, drop_entries=dropping).carry_out)
         return evolve(findings.report(path), images=check.images, blobs=check.blobs, size=check.size)
 
 
@@ -162,18 +165,22 @@ class _Check:
         #: What is in index.json; None when that cannot be read.
         self.index: LayoutIndex | None = None
         self.images = self.blobs = self.size = 0
+        #: Whether what is missing may only be in another directory, so that no entry is known to lead nowhere.
+        self.elsewhere = False
 
     def run(self, *, diff_ids: bool) -> None:
         self._leftovers()
         survey = Survey(self._layout, self._findings.note, self._index_path)
-        survey.follow(self._entries())
         stored = [] if self._layout.has_shared_blobs else [*self._layout.blobs.files()]
         own = {one.digest for one in stored if one.digest is not None}
+        entries = self._entries()
+        self._look_elsewhere(survey, entries, empty=not own and not self._layout.has_shared_blobs)
+        survey.follow(entries)
         wanted = survey.digests if self._layout.has_shared_blobs else own
         faults, self.blobs, self.size = find_damaged(self._layout, sorted(filter(_computable, wanted)), self._threads)
         self._say_damaged(faults)
         self._say_doubts(survey, faults)
-        self._say_stored(stored)
+        self._say_stored(stored, survey)
         if diff_ids:
             self._say_layers(survey, faults)
         self._findings.replace(lambda found: [self._with_images(one, survey) for one in found])
@@ -210,6 +217,14 @@ class _Check:
         for name, positions in named.items():
             self._say_name(index, name, positions)
         return links
+
+    def _look_elsewhere(self, survey: Survey, entries: list[Link], *, empty: bool) -> None:
+        missing = sum(survey.leads_nowhere(link.target) for link in entries)
+        self.elsewhere = bool(missing) and (empty or missing == len(entries))
+        if self.elsewhere:
+            where = self._layout.blobs.where
+            message = f"{missing:,} of {len(entries):,} manifests that {IMAGE_INDEX_FILE} lists are not there"
+            self._say(_KIND.BLOBS_ELSEWHERE, f"{message}{', nor is any blob' if empty else ''}", where)
 
     def _say_name(self, index: LayoutIndex, name: str, positions: list[int]) -> None:
         where = f"$.manifests[{positions[-1]}]"
@@ -251,14 +266,30 @@ class _Check:
                 message = f"layer {claim.digest}: the config says {claim.diff_id}, it is {fault.actual}"
                 self._say(_KIND.WRONG_DIFF_ID, message, path, digest=claim.digest)
 
-    def _say_stored(self, stored: Iterable[StoredFile]) -> None:
-        needed = set() if self.index is None else reachable(self._layout, self.index.to_bytes())
+    def _say_stored(self, stored: Iterable[StoredFile], survey: Survey) -> None:
+        needed = self._needed(survey)
+        known = {self._blob(digest) for digest in survey.irregular}
         for one in stored:
             path = f"{self._layout.blobs.where}/{one.path}"
             if one.digest is None:
-                self._say(_KIND.STRAY_FILE, "its name and kind are not those of a blob", path)
-            elif self.index is not None and one.digest not in needed:
+                if path not in known:
+                    self._say(_KIND.STRAY_FILE, "its name and kind are not those of a blob", path)
+            elif needed is not None and one.digest not in needed:
                 self._say(_KIND.UNREFERENCED_BLOB, f"{one.size:,} bytes", path, digest=one.digest)
+
+    def _needed(self, survey: Survey) -> set[Digest] | None:
+        """Return what may be referred to; None when that cannot be known."""
+        if self.index is None or self._layout.has_shared_blobs:
+            return None
+        try:
+            return reachable(self._layout, self.index.to_bytes())
+        except LimitExceededError as error:
+            self._say(_KIND.TOO_LARGE, str(error), self._layout.blobs.where)
+            return None
+        except LayoutError as error:
+            if not survey.irregular:  # only mentioned somewhere, so that no reference was followed to it
+                self._say(_KIND.IRREGULAR_BLOB, str(error), self._layout.blobs.where)
+            return None
 
     # --------------------------------------------------------------------------------------------------- other files
 

@@ -113,13 +113,16 @@ def gc(
         min_age: How old a blob must be to go, in seconds since it was written.
 
     Raises:
-        LayoutError: The directory is no layout, or index.json is damaged; nothing was removed.
+        LayoutError: The directory is no layout, index.json is damaged, or a blob is a link, so that what it refers to
+            is not known; no blob was removed.
+        LimitExceededError: More documents are embedded in one another than anybody means; no blob was removed.
         LayoutBusyError: This thread has the layout open.
         OSError: It cannot be read or written.
     """
     with open_layout(layout, Access.READ if dry_run else Access.REMOVE, sys) as opened:
         stale = opened.leftovers() if dry_run else opened.tidied
-        needed = reachable(opened, opened.index().to_bytes())
+        index = opened.index().to_bytes()
+        needed = set() if opened.has_shared_blobs else reachable(opened, index)
         removed: list[CollectedBlob] = []
         young: list[Digest] = []
         kept = kept_bytes = 0

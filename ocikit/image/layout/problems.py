@@ -43,6 +43,10 @@ class ProblemKind(enum.StrEnum):
     ODD_NAME = "odd-name"
     #: A blob that something refers to is not there.
     MISSING_BLOB = "missing-blob"
+    #: No manifest that index.json lists is there, or no blob at all: they may be in another directory.
+    BLOBS_ELSEWHERE = "blobs-elsewhere"
+    #: A blob that something refers to is a link, or something else that is no regular file.
+    IRREGULAR_BLOB = "irregular-blob"
     #: What a manifest is about is not there, which the specification allows.
     MISSING_SUBJECT = "missing-subject"
     #: A blob does not have the digest that it is called by.
@@ -101,6 +105,14 @@ _RULES: Final[dict[ProblemKind, tuple[Severity, str]]] = {
     _KIND.DUPLICATE_NAME: (_WARNING, "give one of them another name: layout.tag, by its position"),
     _KIND.ODD_NAME: (_INFO, "give it another name: layout.tag"),
     _KIND.MISSING_BLOB: (_ERROR, _COPY),
+    _KIND.BLOBS_ELSEWHERE: (
+        _ERROR,
+        f"name the directory that they are in: SystemContext(oci_shared_blob_dir_path=…); if they are lost, {_COPY}",
+    ),
+    _KIND.IRREGULAR_BLOB: (
+        _ERROR,
+        "put a copy of the file there: `cp -RL` copies a layout with files in place of links",
+    ),
     _KIND.MISSING_SUBJECT: (_INFO, "copy what it is about, if that is wanted"),
     _KIND.WRONG_DIGEST: (_ERROR, f"repair=True puts it aside; then {_COPY}"),
     _KIND.UNREADABLE: (_ERROR, "look at the file and at the disk"),

@@ -14,9 +14,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from ocikit.errors import ImageError, LayoutError, LimitExceededError, NotSupportedError, ParseError
+from ocikit.errors import ImageError, InvalidDigestError, LayoutError, LimitExceededError, NotSupportedError, ParseError
 from ocikit.image.layout.index import fallback_subject
-from ocikit.image.layout.reachability import document_of, mentioned, reachable
+from ocikit.image.layout.reachability import document_of, reachable
+from ocikit.spec import Digest
 from ocikit.spec._json import loads
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from ocikit.image.layout.index import LayoutIndex
     from ocikit.image.layout.store import Layout
-    from ocikit.spec import Digest
 
 __all__ = ["delete_image"]
 
@@ -38,7 +38,7 @@ def delete_image(layout: Layout, name: str | None, position: int | None) -> None
     """Delete an image from a layout that was opened to remove.
 
     The image leaves index.json first, with what was attached to it: a crash leaves blobs that nothing refers to, never
-    an image without some.
+    an image without some. Where it cannot be known what the others refer to, all blobs stay.
 
     Args:
         layout: The layout.
@@ -55,10 +55,12 @@ def delete_image(layout: Layout, name: str | None, position: int | None) -> None
         number = index.find(name, position)
         owned = _owned(layout, index.descriptor(number).digest)
         index.remove(number)
-        owned = _remove_attached(layout, index, owned)
-    if layout.has_shared_blobs:
-        return
-    for blob in owned - reachable(layout, index.to_bytes()):
+        try:
+            owned = _remove_attached(layout, index, owned)
+            needed = owned if layout.has_shared_blobs else reachable(layout, index.to_bytes())
+        except (LayoutError, LimitExceededError):
+            needed = owned  # what the others refer to is not known: gc says why, once somebody wants the room
+    for blob in owned - needed:
         layout.blobs.remove(blob)
 
 
@@ -130,8 +132,8 @@ def _owned(layout: Layout, root: Digest) -> set[Digest]:
 
 
 def _verified(layout: Layout, digest: Digest) -> object:
-    data = document_of(layout, digest)
     try:
+        data = document_of(layout, digest)
         digest.verify(data)
         return loads(data)
     except (ImageError, ParseError, LimitExceededError, NotSupportedError):
@@ -144,5 +146,6 @@ def _listed(manifest: object, keys: Iterable[str]) -> set[Digest]:
         value = manifest.get(key)  # type: ignore[attr-defined]  # the line above says so
         for descriptor in value if isinstance(value, list) else [value]:
             if isinstance(descriptor, dict) and isinstance(descriptor.get("digest"), str):
-                found |= mentioned(descriptor["digest"].encode())
+                with contextlib.suppress(InvalidDigestError):
+                    found.add(Digest(descriptor["digest"]))
     return found

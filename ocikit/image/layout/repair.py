@@ -8,6 +8,8 @@ not change a digest is corrected: manifests cannot be.
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import os
 import re
 from typing import TYPE_CHECKING, Final
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from ocikit._fs import DIRECTORY, Descriptor, fsync_directory, located
-from ocikit.errors import LimitExceededError, ManifestError
+from ocikit.errors import LayoutError, LimitExceededError, ManifestError, VerificationError
 from ocikit.image.layout.blobs import read_document
 from ocikit.image.layout.content import kind_of
 from ocikit.image.layout.problems import ProblemKind, Severity
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from ocikit.image.layout.index import LayoutIndex
     from ocikit.image.layout.problems import Problem
     from ocikit.image.layout.store import Layout
+    from ocikit.spec import Descriptor as ContentDescriptor
     from ocikit.spec import Digest
 
 __all__ = ["DAMAGED_DIRECTORY", "Repairs"]
@@ -35,6 +38,8 @@ __all__ = ["DAMAGED_DIRECTORY", "Repairs"]
 #: Where damaged blobs are put, in the directory of the layout.
 DAMAGED_DIRECTORY: Final = ".ocikit-damaged"
 _POSITION: Final = re.compile(r"\$\.manifests\[(\d+)\]")
+#: What open(2) says of a link, or of anything else that is no directory.
+_NO_DIRECTORY: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
 _CORRECTED: Final = frozenset({ProblemKind.WRONG_SIZE, ProblemKind.WRONG_MEDIA_TYPE})
 _GONE: Final = frozenset({ProblemKind.MISSING_BLOB, ProblemKind.WRONG_DIGEST})
 
@@ -58,28 +63,47 @@ class Repairs:
         """Repair what can be repaired; return the problems, those that were repaired with what was done.
 
         Raises:
+            LayoutError: Something else is where damaged blobs would be put; nothing was repaired.
             OSError: The layout cannot be written; what was done by then stays done.
         """
-        done = self._correct_index(problems)
-        repaired = []
-        for number, one in enumerate(problems):
-            told = done.get(number)
-            repaired.append(self._put_aside(one) if told is None else evolve(one, repair=told, resolved=True))
-        return repaired
+        with contextlib.ExitStack() as stack:
+            # First, as it may be refused.
+            aside = stack.enter_context(self._open_aside()) if any(map(self._is_damaged, problems)) else None
+            done = self._correct_index(problems)
+            repaired = []
+            for number, one in enumerate(problems):
+                if (told := done.get(number)) is not None:
+                    repaired.append(evolve(one, repair=told, resolved=True))
+                elif aside is not None and one.digest is not None and self._is_damaged(one):
+                    repaired.append(self._put_aside(one, one.digest, aside))
+                else:
+                    repaired.append(one)
+            return repaired
 
-    def _put_aside(self, problem: Problem) -> Problem:
-        if problem.kind is not ProblemKind.WRONG_DIGEST or problem.digest is None or self._layout.has_shared_blobs:
-            return problem
-        name = f"{problem.digest.algorithm}-{problem.digest.hex}"
+    def _is_damaged(self, problem: Problem) -> bool:
+        return problem.kind is ProblemKind.WRONG_DIGEST and not self._layout.has_shared_blobs
+
+    def _open_aside(self) -> Descriptor:
         home = self._layout.directory_fd
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(DAMAGED_DIRECTORY, 0o700, dir_fd=home)
-            with Descriptor(os.open(DAMAGED_DIRECTORY, DIRECTORY, dir_fd=home)) as aside:
-                self._layout.blobs.put_aside(problem.digest, aside.fd, name)
-                fsync_directory(aside.fd)
+            return Descriptor(os.open(DAMAGED_DIRECTORY, DIRECTORY, dir_fd=home))
         except OSError as error:
+            if error.errno in _NO_DIRECTORY:
+                where = f"{self._layout.path}/{DAMAGED_DIRECTORY}"
+                raise LayoutError(
+                    f"{where}: expected a directory for damaged blobs, found a link or a file; move it away"
+                ) from error
             raise located(error, home, DAMAGED_DIRECTORY) from error
+
+    def _put_aside(self, problem: Problem, digest: Digest, aside: Descriptor) -> Problem:
+        try:
+            name = _free_name(f"{digest.algorithm}-{digest.hex}", aside)
+            self._layout.blobs.put_aside(digest, aside.fd, name)
+            fsync_directory(aside.fd)
+        except OSError as error:
+            raise located(error, self._layout.directory_fd, DAMAGED_DIRECTORY) from error
         told = f"it was moved to {self._layout.path}/{DAMAGED_DIRECTORY}/{name}"
         needed = set(problem.images) - self._dropped
         more = f"; copy again what needs it: {', '.join(sorted(needed))}" if needed else ""
@@ -119,7 +143,7 @@ class Repairs:
                 return False  # a program that knows no locks wrote it meanwhile: these are other entries
             for position in wrong:
                 descriptor = index.descriptor(position)
-                data = self._manifest(descriptor.digest)
+                data = self._manifest(descriptor)
                 if data is not None:
                     kind = kind_of(data, descriptor.media_type)
                     index.correct(position, media_type=kind, size=len(data))
@@ -129,13 +153,29 @@ class Repairs:
                 index.remove(position)
         return True
 
-    def _manifest(self, digest: Digest) -> bytes | None:
-        """Return a blob that is a manifest; None when it is something else."""
+    def _manifest(self, descriptor: ContentDescriptor) -> bytes | None:
+        """Return what is a manifest, embedded in its descriptor or a blob; None when it is something else."""
+        data = None
+        with contextlib.suppress(VerificationError):
+            data = descriptor.embedded_content()
+        try:
+            data = data if data is not None else self._read(descriptor.digest)
+            guess_media_type(data)
+        except (ManifestError, LimitExceededError):
+            return None
+        return data
+
+    def _read(self, digest: Digest) -> bytes:
         stream, _ = self._layout.open_blob(digest)
         with stream:
-            try:
-                data = read_document(stream, str(digest))
-                guess_media_type(data)
-            except (ManifestError, LimitExceededError):
-                return None
-        return data
+            return read_document(stream, str(digest))
+
+
+def _free_name(name: str, directory: Descriptor) -> str:
+    """Return a name, with a number if an earlier blob of the same digest has it: that one may be the better one."""
+    free = name
+    with contextlib.suppress(FileNotFoundError):
+        for number in itertools.count(2):
+            os.stat(free, dir_fd=directory.fd, follow_symlinks=False)
+            free = f"{name}.{number}"
+    return free

@@ -12,6 +12,7 @@ from ocikit._tuples import NamedTuple
 from ocikit.errors import (
     BlobNotFoundError,
     ImageError,
+    LayoutError,
     LimitExceededError,
     ManifestError,
     NotSupportedError,
@@ -89,6 +90,8 @@ class Survey:
         self._kinds: dict[Digest, str] = {}
         self._configs: dict[Digest, ImageCheck | None] = {}
         self._sources: dict[Digest, set[Digest | int]] = {}
+        #: What is no regular file, and what is said of it.
+        self.irregular: dict[Digest, str] = {}
         #: What is wrong if the blobs have their digests.
         self.doubts: list[Doubt] = []
         #: Layers, and what configurations say of them.
@@ -127,6 +130,11 @@ class Survey:
                     waiting.append(source)
         return tuple(sorted(found)[:_IMAGES_NAMED])
 
+    def leads_nowhere(self, target: Descriptor) -> bool:
+        """Return whether a blob is neither in the layout nor embedded in what refers to it."""
+        there = self._size(target.digest) is not None or target.digest in self.irregular
+        return not there and self._embedded_quietly(target) is None
+
     # ------------------------------------------------------------------------------------------------- one reference
 
     def _look(self, link: Link) -> Iterator[Link]:
@@ -155,6 +163,10 @@ class Survey:
             return None
 
     def _missing(self, link: Link, embedded: bytes | None) -> None:
+        irregular = self.irregular.get(link.target.digest)
+        if irregular is not None:
+            self._say(_KIND.IRREGULAR_BLOB, link, irregular)
+            return
         if link.role == "layer" and link.target.urls:
             return  # it is somewhere else, as its manifest says
         if link.role == "subject":
@@ -169,8 +181,19 @@ class Survey:
 
     def _size(self, digest: Digest) -> int | None:
         if digest not in self._sizes:
-            self._sizes[digest] = self._layout.blobs.size(digest)
+            self._sizes[digest] = self._measured(digest)
         return self._sizes[digest]
+
+    def _measured(self, digest: Digest) -> int | None:
+        try:
+            stream, size = self._layout.open_blob(digest)
+        except BlobNotFoundError:
+            return None
+        except LayoutError as error:
+            self.irregular[digest] = str(error)
+            return None
+        stream.close()
+        return size
 
     def _check_compression(self, link: Link) -> None:
         fault = compression_fault(link.target.media_type, self._head(link.target.digest))
