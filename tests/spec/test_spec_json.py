@@ -130,3 +130,9 @@ def test_paths_quote_what_is_no_identifier() -> None:
     assert json_path(["os.version"]) == '$["os.version"]'
     assert json_path(['a"b']) == '$["a\\"b"]'
     assert len(json_path(["." * 1000])) < 120
+
+
+def test_strings_without_an_end() -> None:
+    """A document of brackets and one string that never ends is refused in the time that reading it takes."""
+    with pytest.raises((LimitExceededError, ParseError)):
+        loads(b"[" * 200 + b'"' + b'\\"' * 2_000_000)
