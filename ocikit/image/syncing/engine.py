@@ -6,7 +6,6 @@ import contextlib
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 
 from attrs import evolve, frozen
@@ -137,13 +136,16 @@ def sync(
         done = _Entries(progress)
         job.copy(choices, done)
         if delete_extra:
-            job.delete(choices, done)
+            job.delete(choices, done, prefix=prefix, doubtful=listing.doubtful)
     return SyncReport(images=tuple(done.entries), ignored=listing.ignored, dry_run=dry_run)
 
 
 def _check_deletion(choices: tuple[Choice, ...], target: Destination) -> None:
-    if not choices:
-        raise ImageNotFoundError("the source has no images: with delete_extra all images at the destination would go")
+    if all(isinstance(one, Unwanted) for one in choices):
+        raise ImageNotFoundError(
+            f"the source has no images{' that are wanted' if choices else ''}: "
+            "with delete_extra all images at the destination would go"
+        )
     for reference in (one.source for one in choices if not isinstance(one, Unreadable)):
         path = path_of(reference)
         if path is not None and target.path is not None and f"{path}/".startswith(f"{target.path}/"):
@@ -343,49 +345,55 @@ class _Sync:
 
     # Deleting
 
-    def delete(self, choices: tuple[Choice, ...], done: _Entries) -> None:
-        """Delete what is there too much, if nothing failed; else say that it stays."""
+    def delete(self, choices: tuple[Choice, ...], done: _Entries, *, prefix: str, doubtful: tuple[Path, ...]) -> None:
+        """Delete what is there too much, if nothing failed or is in doubt; else say that it stays."""
         kept = {one for choice in choices for one in _kept(choice, self._target)}
-        failed = any(one.outcome is SyncOutcome.FAILED for one in done.entries)
-        for extra in self._extras(kept, done):
-            if failed:
-                done.add(_skipped(None, extra.reference, "not deleted, as something else failed"))
+        obstacle = None
+        if any(one.outcome is SyncOutcome.FAILED for one in done.entries):
+            obstacle = "not deleted, as something else failed"
+        elif doubtful:
+            obstacle = f"not deleted: {doubtful[0]} looks unfinished or damaged, and may be where it came from"
+        for extra in self._extras(kept, done, prefix):
+            if obstacle is not None:
+                done.add(_skipped(None, extra.reference, obstacle))
             else:
-                self._settle(done, extra.reference, partial(self._delete, extra))
-        for reference, digest in self._replaced if not failed else ():
-            self._settle(done, reference, partial(self._forget, reference, digest))
+                self._delete(done, extra)
+        for reference, digest in self._replaced if obstacle is None else ():
+            self._forget(done, reference, digest)
 
-    def _extras(self, kept: Collection[ImageReference], done: _Entries) -> tuple[Extra, ...]:
+    def _extras(self, kept: Collection[ImageReference], done: _Entries, prefix: str) -> tuple[Extra, ...]:
         try:
-            return tuple(self._target.extras(kept, self._options.destination_ctx))
+            return tuple(self._target.extras(kept, self._options.destination_ctx, prefix))
         except (OCIKitError, OSError) as error:
             self._fail(done, None, error)
             return ()
-
-    def _settle(self, done: _Entries, reference: ImageReference, action: Callable[[], str | None]) -> None:
-        try:
-            reason = action()
-        except (OCIKitError, OSError) as error:
-            self._fail(done, reference, error)
-        else:
-            if reason is not None:
-                done.add(SyncedImage(source=None, destination=reference, outcome=SyncOutcome.DELETED, reason=reason))
 
     def _fail(self, done: _Entries, reference: ImageReference | None, error: Exception) -> None:
         done.add(_failed(None, reference, error))
         if self._stops:
             raise _noted(error, done.entries[-1], done.entries)
 
-    def _delete(self, extra: Extra) -> str:
-        if not self._dry_run:
-            self._target.remove(extra, self._options.destination_ctx)
-            _log.info("%s is deleted: the source has no such image", extra.reference)
-        return "the source has no such image"
+    def _delete(self, done: _Entries, extra: Extra) -> None:
+        target, sys = self._target, self._options.destination_ctx
+        try:
+            reason = target.obstacle(extra) if self._dry_run else target.remove(extra, sys)
+        except (OCIKitError, OSError) as error:
+            self._fail(done, extra.reference, error)
+            return
+        if reason is not None:
+            done.add(_skipped(None, extra.reference, reason))
+            return
+        _log.info("%s is deleted: the source has no such image", extra.reference)
+        done.add(_deleted(extra.reference, "the source has no such image"))
 
-    def _forget(self, reference: ImageReference, digest: Digest) -> str | None:
-        if not self._target.forget(reference, digest, self._options.destination_ctx):
-            return None
-        return f"{digest}, which was replaced"
+    def _forget(self, done: _Entries, reference: ImageReference, digest: Digest) -> None:
+        try:
+            was_there = self._target.forget(reference, digest, self._options.destination_ctx)
+        except (OCIKitError, OSError) as error:
+            self._fail(done, reference, error)
+            return
+        if was_there:
+            done.add(_deleted(reference, f"{digest}, which was replaced"))
 
 
 def _was_there(result: CopyResult, before: Presence | None) -> bool:
@@ -425,6 +433,10 @@ def _failed(
 
 def _skipped(source: ImageReference | None, destination: ImageReference | None, reason: str) -> SyncedImage:
     return SyncedImage(source=source, destination=destination, outcome=SyncOutcome.SKIPPED, reason=reason)
+
+
+def _deleted(destination: ImageReference, reason: str) -> SyncedImage:
+    return SyncedImage(source=None, destination=destination, outcome=SyncOutcome.DELETED, reason=reason)
 
 
 def _noted(error: Exception, entry: SyncedImage, done: Iterable[SyncedImage]) -> Exception:
