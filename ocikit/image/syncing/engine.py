@@ -16,6 +16,7 @@ from ocikit.image.policy import policy_context
 from ocikit.image.syncing.destinations import Extra, destination_of
 from ocikit.image.syncing.lending import Archives
 from ocikit.image.syncing.naming import Naming, Unwanted, Wanted, without_collisions
+from ocikit.image.syncing.places import check_places
 from ocikit.image.syncing.presence import presence
 from ocikit.image.syncing.results import SyncedImage, SyncOutcome, SyncReport
 from ocikit.image.syncing.sources import MAX_IMAGES, Unreadable, find_images, path_of
@@ -108,7 +109,7 @@ def sync(
         InvalidReferenceError: A place is no image name. With ``on_error="stop"``: a name is not possible at the
             destination; nothing was copied.
         AmbiguousImageError: Two images would replace each other; nothing was copied.
-        LayoutError: A directory is source and destination, or images at the destination would have no names.
+        LayoutError: A place is source and destination, or images at the destination would have no names.
         ImageNotFoundError: With ``delete_extra`` the source has no images, so that all at the destination would go.
         NotSupportedError: Places such as ``dest`` hold one image each.
         LimitExceededError: There are too many images.
@@ -128,6 +129,7 @@ def sync(
         choices = without_collisions(naming.choices(listing.found, target.reference), target.identity)
         if len(choices) > MAX_IMAGES:
             raise LimitExceededError("images and names for them", MAX_IMAGES, len(choices))
+        check_places(choices, target)
         if delete_extra:
             _check_deletion(choices, target)
         if on_error == "stop":
