@@ -46,6 +46,8 @@ T = TypeVar("T")
 _MOVED: Final = frozenset({BlobOutcome.COPIED, BlobOutcome.CONVERTED})
 _THERE: Final = frozenset({BlobOutcome.REUSED, BlobOutcome.SKIPPED})
 _NAMES_SHOWN: Final = 10
+# How long images that are being copied get to notice that they are not wanted any more, in seconds.
+_PATIENCE: Final = 5.0
 
 
 def sync(
@@ -210,6 +212,8 @@ class _Sync:
         self._tell = options.progress
         self._telling = threading.Lock()
         self._stop = threading.Event()
+        self._idle = threading.Condition()
+        self._at_work = 0
         self._stops = stops
         self._dry_run = dry_run
         self._max_images = max_images
@@ -242,16 +246,28 @@ class _Sync:
         if self._max_images == 1:
             yield from map(self._one, choices)
             return
-        with ThreadPoolExecutor(self._max_images, thread_name_prefix="ocikit-sync") as pool:
-            futures = [pool.submit(self._one, one) for one in choices]
-            try:
-                for future in futures:
-                    yield future.result()
-            finally:
-                # Whoever leaves early wants nothing more of the others; those that are at work notice it.
-                self._stop.set()
-                for future in futures:
-                    future.cancel()
+        pool = ThreadPoolExecutor(self._max_images, thread_name_prefix="ocikit-sync")
+        try:
+            for future in [pool.submit(self._counted, one) for one in choices]:
+                yield future.result()
+        finally:
+            # Whoever leaves early, be it while images are still handed out, wants nothing more of the others. Those
+            # that are at work notice it, but for one whose source says nothing: nobody waits for that for ever.
+            self._stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            with self._idle:
+                self._idle.wait_for(lambda: not self._at_work, _PATIENCE)
+
+    def _counted(self, choice: Choice) -> _Done:
+        # An interrupt may lose the future of an image that a thread has taken: the count does not.
+        with self._idle:
+            self._at_work += 1
+        try:
+            return self._one(choice)
+        finally:
+            with self._idle:
+                self._at_work -= 1
+                self._idle.notify_all()
 
     def _one(self, choice: Choice) -> _Done:
         if isinstance(choice, Unreadable):
@@ -281,6 +297,8 @@ class _Sync:
             # What refers to an image is no part of it, and may be new where the image is not.
             planned = plan(self._context, dest=wanted.destination, src=source, options=self._options)
             is_believed = before.referrers.issuperset(planned.referrers)
+        if self._stop.is_set():
+            raise _StoppedError  # to look took its time
         options = evolve(self._options, optimize_destination_image_already_exists=is_believed)
         result = image(self._context, dest=wanted.destination, src=source, options=options)
         outcome = SyncOutcome.UNCHANGED if _was_there(result, before) else SyncOutcome.COPIED
