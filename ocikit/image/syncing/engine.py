@@ -95,7 +95,8 @@ def sync(
         on_error: ``"stop"``: the first error ends it and is raised; what was copied before, which a note on the error
             names, stays. ``"continue"``: errors are in the report.
         delete_extra: When everything else went well, delete the named images at the destination that the source does
-            not have, and what lost its name to an image that replaced it. What the caller left out stays.
+            not have, and what lost its name to an image that replaced it. What the caller left out stays, and what is
+            called without ``prefix``; all of it stays while anything at the source looks unfinished or damaged.
         dry_run: Do nothing, and report what would be done.
         max_images: How many images are copied at the same time; their blobs are bounded together by
             ``options.concurrent_blob_copies_semaphore``, else by a semaphore of ``options.max_parallel``.
@@ -112,7 +113,7 @@ def sync(
             destination; nothing was copied.
         AmbiguousImageError: Two images would replace each other; nothing was copied.
         LayoutError: A place is source and destination, or images at the destination would have no names.
-        ImageNotFoundError: With ``delete_extra`` the source has no images, so that all at the destination would go.
+        ImageNotFoundError: With ``delete_extra`` nothing at the source is wanted: all at the destination would go.
         NotSupportedError: Places such as ``dest`` hold one image each.
         LimitExceededError: There are too many images.
         ValueError: An argument is none of its choices, or extras of the source itself are to be deleted.
