@@ -20,7 +20,7 @@ from ocikit.image.transports.directory import DirectoryReference
 from ocikit.image.transports.docker_archive import DockerArchiveReference
 from ocikit.image.transports.oci import LayoutReference
 from ocikit.image.transports.oci_archive import ArchiveReference
-from ocikit.spec import IMAGE_LAYOUT_FILE
+from ocikit.spec import IMAGE_BLOBS_DIR, IMAGE_INDEX_FILE, IMAGE_LAYOUT_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,12 +30,17 @@ if TYPE_CHECKING:
     from ocikit.image.types import ImageReference
     from ocikit.spec import Digest
 
-__all__ = ["images_in", "images_listed", "is_unfinished", "plain_name", "tidied"]
+__all__ = ["images_in", "images_listed", "is_damaged", "is_doubtful", "is_unfinished", "plain_name", "tidied"]
 
 _UNFINISHED: Final = re.compile(r"\..*|.*~|#.*#|.*\.(?:tmp|temp|part|partial|crdownload|swp|lock)", re.IGNORECASE)
 _ARCHIVE: Final = re.compile(
     r"(?P<stem>.+?)(?:\.oci|\.oci-archive|\.tar|\.gz|\.tgz|\.zst|\.zstd|\.tzst|\.bz2|\.xz)+", re.IGNORECASE
 )
+# What file systems, desktops and version control keep beside the files of users.
+_NO_PLACES: Final = frozenset({"lost+found", ".DS_Store", ".directory", ".git", ".gitignore", ".gitkeep", ".snapshot"})
+_PARTS: Final = (IMAGE_LAYOUT_FILE, IMAGE_INDEX_FILE, IMAGE_BLOBS_DIR, "manifest.json")
+_BINARY: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_BEGINNING: Final = 512
 _DIR_VERSION: Final = b"Directory Transport Version: "
 _BETWEEN_RUNS: Final = re.compile(r"[^A-Za-z0-9]+")
 _SEPARATORS: Final = frozenset({"-", ".", "_", "+", "--"})
@@ -44,6 +49,39 @@ _SEPARATORS: Final = frozenset({"-", ".", "_", "+", "--"})
 def is_unfinished(name: str) -> bool:
     """Say whether a file is hidden, or is called as files are that somebody still writes or has put aside."""
     return _UNFINISHED.fullmatch(name) is not None
+
+
+def is_doubtful(path: Path) -> bool:
+    """Say whether what is no image may be one that somebody still writes, by its name, or one that was damaged.
+
+    Args:
+        path: What :func:`images_in` finds nothing in.
+    """
+    return path.name not in _NO_PLACES and (is_unfinished(path.name) or is_damaged(path))
+
+
+def is_damaged(path: Path) -> bool:
+    """Say whether what is no image looks like what is left of one, or like the beginning of one.
+
+    That is a directory that is empty (a copy that has just begun, a file system
+    that is not mounted) or has some of what makes a layout or a ``dir`` image; a file that is empty or not text, as
+    the beginning of an archive is; and a link that leads nowhere. What cannot be read is in doubt as well.
+
+    Args:
+        path: What :func:`images_in` finds nothing in.
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            names = os.listdir(path)
+            return not names or any(name in _PARTS for name in names)
+        if not stat.S_ISREG(mode):
+            return False
+        with path.open("rb") as file:
+            beginning = file.read(_BEGINNING)
+    except OSError:
+        return True
+    return not beginning or _BINARY.search(beginning) is not None
 
 
 def plain_name(path: Path) -> str:

@@ -407,13 +407,28 @@ def test_what_must_not_be_deleted(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageNotFoundError, match="all images at the destination would go"):
         sync(ANY, source=tmp_path / "empty", dest=tmp_path / "out", delete_extra=True)
-    with pytest.raises(ValueError, match="at the destination itself"):
-        sync(ANY, source=tmp_path / "out", dest=tmp_path / "out", prefix="p/", delete_extra=True)
+    for delete_extra in (True, False):
+        with pytest.raises(LayoutError, match="at the destination itself"):
+            sync(ANY, source=tmp_path / "out", dest=tmp_path / "out", prefix="p/", delete_extra=delete_extra)
     assert sorted(names_in(tmp_path / "out")) == sorted(NAMES)
-    report = sync(ANY, source=tmp_path / "out", dest=tmp_path / "out", prefix="p/")
-    assert outcomes(report) == ["copied"] * 4
-    assert report.bytes_copied == 0
-    assert sorted(names_in(tmp_path / "out")) == sorted([*NAMES, *(f"p/{name}" for name in NAMES)])
+
+
+@pytest.mark.parametrize("name", ["out", "alias", "through/out"])
+@pytest.mark.parametrize("into", ["one", "oci"])
+def test_a_place_into_itself(into: Any, name: str, tmp_path: Path) -> None:
+    """By none of its names is a place its own destination: an index would lose the images for other platforms."""
+    store = Store()
+    two = [store.image({"n": b"%d" % number}, architecture=name) for number, name in enumerate(("amd64", "arm64"))]
+    store.layout(tmp_path / "out", {"out": store.index(*two)})
+    (tmp_path / "alias").symlink_to("out")
+    (tmp_path / "through").symlink_to(".")
+    before = (tmp_path / "out" / "index.json").read_bytes()
+    dest, source = (tmp_path / "out", f"oci:{tmp_path}/{name}") if into == "one" else (tmp_path, tmp_path / name)
+    with pytest.raises(LayoutError, match="at the destination itself"):
+        sync(ANY, source=source, dest=dest, into=into)
+    with pytest.raises(LayoutError, match="at the destination itself"):
+        sync(ANY, source=f"oci:{tmp_path}/{name}:out", dest=dest, into=into, on_error="continue")
+    assert (tmp_path / "out" / "index.json").read_bytes() == before
 
 
 # What is told

@@ -3,6 +3,8 @@
 * :mod:`.sources`: which images there are
 * :mod:`.naming`: which of them are wanted, and what they are to be called
 * :mod:`.destinations`: where they go, what is there too much, and how that goes
+* :mod:`.belonging`: what is in a place of one image, and whether that changed
+* :mod:`.places`: that no image comes from where it goes
 * :mod:`.lending`: archives that several images come from
 * :mod:`.presence`: what is there already, and whether it is whole
 * :mod:`.engine`: the whole of it

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from ocikit import _fs
-from ocikit.errors import InvalidReferenceError, LayoutError, NotSupportedError, OCIKitError
+from ocikit.errors import (
+    ImageNotFoundError,
+    InvalidReferenceError,
+    LayoutError,
+    NotSupportedError,
+    OCIKitError,
+)
 from ocikit.image import transports
 from ocikit.image.found import PlaceTransport
 from ocikit.image.layout.index import fallback_subject
@@ -27,6 +33,7 @@ from ocikit.image.layout.removal import delete_image
 from ocikit.image.layout.store import Access, Layout
 from ocikit.image.listing import list_images
 from ocikit.image.recognition import images_in, is_unfinished, tidied
+from ocikit.image.syncing.belonging import foreign_in, state_of
 from ocikit.image.syncing.sources import is_image_name, path_of
 from ocikit.image.transports.directory import DirectoryReference
 from ocikit.image.transports.oci import LayoutReference
@@ -47,6 +54,8 @@ __all__ = ["FORMS", "Destination", "Extra", "destination_of"]
 
 _LONGEST_FILE_NAME: Final = 200
 _GONE: Final = f"{_fs.TEMPORARY_PREFIX}gone-"
+_GONE_MEANWHILE: Final = "not deleted: it is gone meanwhile"
+_CHANGED: Final = "not deleted: somebody put another image there meanwhile"
 
 
 @frozen(kw_only=True)
@@ -56,10 +65,14 @@ class Extra:
     Attributes:
         reference: The image.
         is_whole_place: Whether the place holds nothing else that is wanted, and goes with it.
+        digests: What its name stood for when it was found, where names can get another image.
+        state: What the whole place was like then.
     """
 
     reference: ImageReference
     is_whole_place: bool = False
+    digests: frozenset[Digest] = frozenset()
+    state: tuple[int, ...] | None = None
 
 
 class Destination(ABC):
@@ -96,12 +109,13 @@ class Destination(ABC):
         return contextlib.nullcontext(reference)
 
     @abstractmethod
-    def extras(self, wanted: Collection[ImageReference], sys: SystemContext | None) -> Iterator[Extra]:
+    def extras(self, wanted: Collection[ImageReference], sys: SystemContext | None, prefix: str) -> Iterator[Extra]:
         """Yield the images that are there and not among those.
 
         Args:
             wanted: The images that stay.
             sys: The circumstances.
+            prefix: What the names of all begin with that are any business of ours.
 
         Raises:
             OCIKitError: The place cannot be read.
@@ -109,13 +123,22 @@ class Destination(ABC):
         """
 
     @abstractmethod
-    def remove(self, extra: Extra, sys: SystemContext | None) -> None:
-        """Remove an image. That it is gone meanwhile is no error.
+    def remove(self, extra: Extra, sys: SystemContext | None) -> str | None:
+        """Remove an image, unless it is no longer what was found; return why it was not removed.
 
         Raises:
             OCIKitError: It cannot be removed.
             OSError: Likewise.
         """
+
+    def obstacle(self, extra: Extra) -> str | None:
+        """Return why an image must not be removed; None when nothing is known against it.
+
+        Raises:
+            OSError: Nobody can tell.
+        """
+        del extra
+        return None
 
     def forget(self, reference: ImageReference, digest: Digest, sys: SystemContext | None) -> bool:
         """Remove an image that lost its name to another one and stayed; say whether there was one.
@@ -174,9 +197,14 @@ class _Layouts(Destination):
         path = path_of(reference)
         if path is None or not isinstance(reference, LayoutReference):
             return False
-        return _remove_from_layout(
-            path, sys, lambda index, at: index.name(at) is None and index.descriptor(at).digest == digest
-        )
+        try:
+            return _remove_from_layout(
+                path, sys, lambda index, at: index.name(at) is None and index.descriptor(at).digest == digest
+            )
+        except FileNotFoundError:
+            if os.path.lexists(path):
+                raise
+            return False  # somebody removed all of the layout meanwhile
 
 
 class _OneLayout(_Layouts):
@@ -191,31 +219,50 @@ class _OneLayout(_Layouts):
     def prepare(self) -> None:
         Path(self._layout).parent.mkdir(parents=True, exist_ok=True)
 
-    def extras(self, wanted: Collection[ImageReference], sys: SystemContext | None) -> Iterator[Extra]:
+    def extras(self, wanted: Collection[ImageReference], sys: SystemContext | None, prefix: str) -> Iterator[Extra]:
         if not os.path.lexists(self._layout) or not os.listdir(self._layout):
             return
-        yield from _extra_names(self._layout, wanted, sys)
+        yield from _extra_names(self._layout, wanted, sys, prefix)
 
-    def remove(self, extra: Extra, sys: SystemContext | None) -> None:
-        _remove_name(self._layout, extra.reference, sys)
+    def remove(self, extra: Extra, sys: SystemContext | None) -> str | None:
+        return _remove_name(self._layout, extra, sys)
 
 
-def _extra_names(path: str, wanted: Collection[ImageReference], sys: SystemContext | None) -> Iterator[Extra]:
+def _extra_names(
+    path: str, wanted: Collection[ImageReference], sys: SystemContext | None, prefix: str
+) -> Iterator[Extra]:
     """Yield the names in a layout that are not wanted. Images without one may be signatures of others, and stay.
 
     So do lists of referrers, which are called after what they refer to and go with it.
     """
-    listed = (image.name for image in list_images(Path(path), sys))
-    names = dict.fromkeys(name for name in listed if name is not None and fallback_subject(name) is None)
-    for reference in (LayoutReference(path=path, resolved=path, name=name) for name in names):
+    names: dict[str, set[Digest]] = {}
+    for image in list_images(Path(path), sys):
+        if image.name is not None and image.name.startswith(prefix) and fallback_subject(image.name) is None:
+            names.setdefault(image.name, set()).add(image.descriptor.digest)
+    for name, digests in names.items():
+        reference = LayoutReference(path=path, resolved=path, name=name)
         if reference not in wanted:
-            yield Extra(reference=reference)
+            yield Extra(reference=reference, digests=frozenset(digests))
 
 
-def _remove_name(path: str, reference: ImageReference, sys: SystemContext | None) -> None:
-    name = reference.name if isinstance(reference, LayoutReference) else None
-    if name is not None:
-        _remove_from_layout(path, sys, lambda index, at: index.name(at) == name)
+def _remove_name(path: str, extra: Extra, sys: SystemContext | None) -> str | None:
+    """Remove the images that a name stood for. One that got the name since is somebody's, and new."""
+    name = extra.reference.name if isinstance(extra.reference, LayoutReference) else None
+    found: set[Digest] = set()
+
+    def is_meant(index: LayoutIndex, at: int) -> bool:
+        if name is None or index.name(at) != name:
+            return False
+        found.add(index.descriptor(at).digest)
+        return index.descriptor(at).digest in extra.digests
+
+    try:
+        if _remove_from_layout(path, sys, is_meant):
+            return None
+    except FileNotFoundError:
+        if os.path.lexists(path):
+            raise
+    return _CHANGED if found else _GONE_MEANWHILE
 
 
 def _as_layout(path: str, name: str) -> ImageReference:
@@ -271,46 +318,89 @@ class _Each(_Layouts):
         with tempfile.TemporaryDirectory(prefix="ocikit-") as empty:
             yield FORMS[self._form](f"{empty}/{Path(path).name}", "rehearsed")
 
-    def extras(self, wanted: Collection[ImageReference], sys: SystemContext | None) -> Iterator[Extra]:
+    def extras(self, wanted: Collection[ImageReference], sys: SystemContext | None, prefix: str) -> Iterator[Extra]:
         places = {path_of(reference) for reference in wanted}
         names = sorted(os.listdir(self._directory)) if os.path.lexists(self._directory) else []
+        # What a file of an image with this prefix begins with: the letter keeps what is at the end of the prefix.
+        beginning = tidied(f"{prefix}x")[:-1]
         for path in (f"{self._directory}/{name}" for name in names if not is_unfinished(name)):
+            if not Path(path).name.startswith(beginning):
+                continue
             if path in places:
-                yield from _extra_names(path, wanted, sys) if self._form == "oci" else ()
-            elif (reference := self._image_in(path, sys)) is not None:
-                yield Extra(reference=reference, is_whole_place=True)
+                if self._form == "oci" and os.path.lexists(path):
+                    yield from _extra_names(path, wanted, sys, prefix)
+            elif (extra := self._extra_in(path, sys, prefix)) is not None:
+                yield extra
 
-    def _image_in(self, path: str, sys: SystemContext | None) -> ImageReference | None:
+    def _extra_in(self, path: str, sys: SystemContext | None, prefix: str) -> Extra | None:
         """Return an image in a place of our form; None for everything else, which is not ours to remove."""
         if Path(path).is_symlink():
             return None
         try:
+            # Before the images are listed: what comes after that counts as a change.
+            state = state_of(path, self._form)
             found = images_in(Path(path), sys)
         except (OCIKitError, OSError):
             return None
+        if self._form != "dir" and not all((image.name or "").startswith(prefix) for image in found):
+            return None
         same = [image.reference for image in found if image.reference.transport.name == self._form]
-        return same[0] if same else None
+        return Extra(reference=same[0], is_whole_place=True, state=state) if same and state is not None else None
 
-    def remove(self, extra: Extra, sys: SystemContext | None) -> None:
+    def obstacle(self, extra: Extra) -> str | None:
+        path = path_of(extra.reference)
+        if path is None or not extra.is_whole_place:
+            return None
+        state = state_of(path, self._form)
+        if state is None:
+            return _CHANGED if os.path.lexists(path) else _GONE_MEANWHILE
+        if state != extra.state:
+            return _CHANGED
+        foreign = foreign_in(path, self._form)
+        return f"not deleted: {foreign} is no part of an image" if foreign is not None else None
+
+    def remove(self, extra: Extra, sys: SystemContext | None) -> str | None:
         path = path_of(extra.reference)
         if path is None:
-            return
+            return None
         if not extra.is_whole_place:
-            _remove_name(path, extra.reference, sys)
-            return
-        with _fs.Descriptor(os.open(self._directory, _fs.DIRECTORY)) as parent:
-            # What somebody left who was killed just here; somebody else may be at it, too.
-            for name in os.listdir(parent.fd):
-                if name.startswith(_GONE):
-                    with contextlib.suppress(OSError):
-                        _fs.remove_tree(name, dir_fd=parent.fd)
-            gone = _GONE + secrets.token_hex(8)
-            # An image is there or it is not: half of one is nowhere to be seen.
-            with self._alone(path, sys):
-                os.rename(Path(path).name, gone, src_dir_fd=parent.fd, dst_dir_fd=parent.fd)
-            _fs.fsync_directory(parent.fd)
-            with contextlib.suppress(FileNotFoundError):
-                _fs.remove_tree(gone, dir_fd=parent.fd)
+            return _remove_name(path, extra, sys)
+        try:
+            # One at a time: another call would take what is put aside here for what a killed one left.
+            with (
+                hold(self._directory, exclusive=True, where=self._directory, required=False),
+                _fs.Descriptor(os.open(self._directory, _fs.DIRECTORY)) as parent,
+            ):
+                return self._remove_place(path, extra, sys, parent.fd)
+        except FileNotFoundError:
+            if os.path.lexists(path):
+                raise
+            return _GONE_MEANWHILE
+
+    def _remove_place(self, path: str, extra: Extra, sys: SystemContext | None, parent: int) -> str | None:
+        for name in os.listdir(parent):
+            if name.startswith(_GONE):
+                # What somebody left who was killed just here.
+                with contextlib.suppress(OSError):
+                    _fs.remove_tree(name, dir_fd=parent)
+        name, gone = Path(path).name, _GONE + secrets.token_hex(8)
+        # An image is there or it is not: half of one is nowhere to be seen.
+        with self._alone(path, sys):
+            if (reason := self.obstacle(extra)) is not None:
+                return reason
+            os.rename(name, gone, src_dir_fd=parent, dst_dir_fd=parent)
+        aside = f"{self._directory}/{gone}"
+        if self._form == "oci-archive" and state_of(aside, self._form) != extra.state:
+            # Archives have no lock: this one came between the look and the rename. It goes back, unless there is
+            # a newer one by now.
+            with contextlib.suppress(FileExistsError):
+                os.link(gone, name, src_dir_fd=parent, dst_dir_fd=parent)
+            _fs.remove_tree(gone, dir_fd=parent)
+            return _CHANGED
+        _fs.fsync_directory(parent)
+        with contextlib.suppress(FileNotFoundError):
+            _fs.remove_tree(gone, dir_fd=parent)
+        return None
 
     def _alone(self, path: str, sys: SystemContext | None) -> AbstractContextManager[object]:
         """Wait until nobody else has the place open."""
@@ -333,13 +423,17 @@ class _Foreign(Destination):
     def prepare(self) -> None:
         pass
 
-    def extras(self, wanted: Collection[ImageReference], sys: SystemContext | None) -> Iterator[Extra]:
+    def extras(self, wanted: Collection[ImageReference], sys: SystemContext | None, prefix: str) -> Iterator[Extra]:
         for image in self._transport.list_images(self._place, sys):
-            if image.reference not in wanted:
+            if image.reference not in wanted and (image.name or "").startswith(prefix):
                 yield Extra(reference=image.reference)
 
-    def remove(self, extra: Extra, sys: SystemContext | None) -> None:
-        extra.reference.delete_image(sys)
+    def remove(self, extra: Extra, sys: SystemContext | None) -> str | None:
+        try:
+            extra.reference.delete_image(sys)
+        except (ImageNotFoundError, FileNotFoundError):
+            return _GONE_MEANWHILE
+        return None
 
 
 def destination_of(dest: Place, into: str) -> Destination:

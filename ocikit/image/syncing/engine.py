@@ -6,7 +6,6 @@ import contextlib
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 
 from attrs import evolve, frozen
@@ -17,6 +16,7 @@ from ocikit.image.policy import policy_context
 from ocikit.image.syncing.destinations import Extra, destination_of
 from ocikit.image.syncing.lending import Archives
 from ocikit.image.syncing.naming import Naming, Unwanted, Wanted, without_collisions
+from ocikit.image.syncing.places import check_places
 from ocikit.image.syncing.presence import presence
 from ocikit.image.syncing.results import SyncedImage, SyncOutcome, SyncReport
 from ocikit.image.syncing.sources import MAX_IMAGES, Unreadable, find_images, path_of
@@ -46,6 +46,8 @@ T = TypeVar("T")
 _MOVED: Final = frozenset({BlobOutcome.COPIED, BlobOutcome.CONVERTED})
 _THERE: Final = frozenset({BlobOutcome.REUSED, BlobOutcome.SKIPPED})
 _NAMES_SHOWN: Final = 10
+# How long images that are being copied get to notice that they are not wanted any more, in seconds.
+_PATIENCE: Final = 5.0
 
 
 def sync(
@@ -93,7 +95,8 @@ def sync(
         on_error: ``"stop"``: the first error ends it and is raised; what was copied before, which a note on the error
             names, stays. ``"continue"``: errors are in the report.
         delete_extra: When everything else went well, delete the named images at the destination that the source does
-            not have, and what lost its name to an image that replaced it. What the caller left out stays.
+            not have, and what lost its name to an image that replaced it. What the caller left out stays, and what is
+            called without ``prefix``; all of it stays while anything at the source looks unfinished or damaged.
         dry_run: Do nothing, and report what would be done.
         max_images: How many images are copied at the same time; their blobs are bounded together by
             ``options.concurrent_blob_copies_semaphore``, else by a semaphore of ``options.max_parallel``.
@@ -109,8 +112,8 @@ def sync(
         InvalidReferenceError: A place is no image name. With ``on_error="stop"``: a name is not possible at the
             destination; nothing was copied.
         AmbiguousImageError: Two images would replace each other; nothing was copied.
-        LayoutError: A directory is source and destination, or images at the destination would have no names.
-        ImageNotFoundError: With ``delete_extra`` the source has no images, so that all at the destination would go.
+        LayoutError: A place is source and destination, or images at the destination would have no names.
+        ImageNotFoundError: With ``delete_extra`` nothing at the source is wanted: all at the destination would go.
         NotSupportedError: Places such as ``dest`` hold one image each.
         LimitExceededError: There are too many images.
         ValueError: An argument is none of its choices, or extras of the source itself are to be deleted.
@@ -129,6 +132,7 @@ def sync(
         choices = without_collisions(naming.choices(listing.found, target.reference), target.identity)
         if len(choices) > MAX_IMAGES:
             raise LimitExceededError("images and names for them", MAX_IMAGES, len(choices))
+        check_places(choices, target)
         if delete_extra:
             _check_deletion(choices, target)
         if on_error == "stop":
@@ -137,13 +141,16 @@ def sync(
         done = _Entries(progress)
         job.copy(choices, done)
         if delete_extra:
-            job.delete(choices, done)
+            job.delete(choices, done, prefix=prefix, doubtful=listing.doubtful)
     return SyncReport(images=tuple(done.entries), ignored=listing.ignored, dry_run=dry_run)
 
 
 def _check_deletion(choices: tuple[Choice, ...], target: Destination) -> None:
-    if not choices:
-        raise ImageNotFoundError("the source has no images: with delete_extra all images at the destination would go")
+    if all(isinstance(one, Unwanted) for one in choices):
+        raise ImageNotFoundError(
+            f"the source has no images{' that are wanted' if choices else ''}: "
+            "with delete_extra all images at the destination would go"
+        )
     for reference in (one.source for one in choices if not isinstance(one, Unreadable)):
         path = path_of(reference)
         if path is not None and target.path is not None and f"{path}/".startswith(f"{target.path}/"):
@@ -206,6 +213,8 @@ class _Sync:
         self._tell = options.progress
         self._telling = threading.Lock()
         self._stop = threading.Event()
+        self._idle = threading.Condition()
+        self._at_work = 0
         self._stops = stops
         self._dry_run = dry_run
         self._max_images = max_images
@@ -238,16 +247,28 @@ class _Sync:
         if self._max_images == 1:
             yield from map(self._one, choices)
             return
-        with ThreadPoolExecutor(self._max_images, thread_name_prefix="ocikit-sync") as pool:
-            futures = [pool.submit(self._one, one) for one in choices]
-            try:
-                for future in futures:
-                    yield future.result()
-            finally:
-                # Whoever leaves early wants nothing more of the others; those that are at work notice it.
-                self._stop.set()
-                for future in futures:
-                    future.cancel()
+        pool = ThreadPoolExecutor(self._max_images, thread_name_prefix="ocikit-sync")
+        try:
+            for future in [pool.submit(self._counted, one) for one in choices]:
+                yield future.result()
+        finally:
+            # Whoever leaves early, be it while images are still handed out, wants nothing more of the others. Those
+            # that are at work notice it, but for one whose source says nothing: nobody waits for that for ever.
+            self._stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            with self._idle:
+                self._idle.wait_for(lambda: not self._at_work, _PATIENCE)
+
+    def _counted(self, choice: Choice) -> _Done:
+        # An interrupt may lose the future of an image that a thread has taken: the count does not.
+        with self._idle:
+            self._at_work += 1
+        try:
+            return self._one(choice)
+        finally:
+            with self._idle:
+                self._at_work -= 1
+                self._idle.notify_all()
 
     def _one(self, choice: Choice) -> _Done:
         if isinstance(choice, Unreadable):
@@ -277,6 +298,8 @@ class _Sync:
             # What refers to an image is no part of it, and may be new where the image is not.
             planned = plan(self._context, dest=wanted.destination, src=source, options=self._options)
             is_believed = before.referrers.issuperset(planned.referrers)
+        if self._stop.is_set():
+            raise _StoppedError  # to look took its time
         options = evolve(self._options, optimize_destination_image_already_exists=is_believed)
         result = image(self._context, dest=wanted.destination, src=source, options=options)
         outcome = SyncOutcome.UNCHANGED if _was_there(result, before) else SyncOutcome.COPIED
@@ -343,49 +366,55 @@ class _Sync:
 
     # Deleting
 
-    def delete(self, choices: tuple[Choice, ...], done: _Entries) -> None:
-        """Delete what is there too much, if nothing failed; else say that it stays."""
+    def delete(self, choices: tuple[Choice, ...], done: _Entries, *, prefix: str, doubtful: tuple[Path, ...]) -> None:
+        """Delete what is there too much, if nothing failed or is in doubt; else say that it stays."""
         kept = {one for choice in choices for one in _kept(choice, self._target)}
-        failed = any(one.outcome is SyncOutcome.FAILED for one in done.entries)
-        for extra in self._extras(kept, done):
-            if failed:
-                done.add(_skipped(None, extra.reference, "not deleted, as something else failed"))
+        obstacle = None
+        if any(one.outcome is SyncOutcome.FAILED for one in done.entries):
+            obstacle = "not deleted, as something else failed"
+        elif doubtful:
+            obstacle = f"not deleted: {doubtful[0]} looks unfinished or damaged, and may be where it came from"
+        for extra in self._extras(kept, done, prefix):
+            if obstacle is not None:
+                done.add(_skipped(None, extra.reference, obstacle))
             else:
-                self._settle(done, extra.reference, partial(self._delete, extra))
-        for reference, digest in self._replaced if not failed else ():
-            self._settle(done, reference, partial(self._forget, reference, digest))
+                self._delete(done, extra)
+        for reference, digest in self._replaced if obstacle is None else ():
+            self._forget(done, reference, digest)
 
-    def _extras(self, kept: Collection[ImageReference], done: _Entries) -> tuple[Extra, ...]:
+    def _extras(self, kept: Collection[ImageReference], done: _Entries, prefix: str) -> tuple[Extra, ...]:
         try:
-            return tuple(self._target.extras(kept, self._options.destination_ctx))
+            return tuple(self._target.extras(kept, self._options.destination_ctx, prefix))
         except (OCIKitError, OSError) as error:
             self._fail(done, None, error)
             return ()
-
-    def _settle(self, done: _Entries, reference: ImageReference, action: Callable[[], str | None]) -> None:
-        try:
-            reason = action()
-        except (OCIKitError, OSError) as error:
-            self._fail(done, reference, error)
-        else:
-            if reason is not None:
-                done.add(SyncedImage(source=None, destination=reference, outcome=SyncOutcome.DELETED, reason=reason))
 
     def _fail(self, done: _Entries, reference: ImageReference | None, error: Exception) -> None:
         done.add(_failed(None, reference, error))
         if self._stops:
             raise _noted(error, done.entries[-1], done.entries)
 
-    def _delete(self, extra: Extra) -> str:
-        if not self._dry_run:
-            self._target.remove(extra, self._options.destination_ctx)
-            _log.info("%s is deleted: the source has no such image", extra.reference)
-        return "the source has no such image"
+    def _delete(self, done: _Entries, extra: Extra) -> None:
+        target, sys = self._target, self._options.destination_ctx
+        try:
+            reason = target.obstacle(extra) if self._dry_run else target.remove(extra, sys)
+        except (OCIKitError, OSError) as error:
+            self._fail(done, extra.reference, error)
+            return
+        if reason is not None:
+            done.add(_skipped(None, extra.reference, reason))
+            return
+        _log.info("%s is deleted: the source has no such image", extra.reference)
+        done.add(_deleted(extra.reference, "the source has no such image"))
 
-    def _forget(self, reference: ImageReference, digest: Digest) -> str | None:
-        if not self._target.forget(reference, digest, self._options.destination_ctx):
-            return None
-        return f"{digest}, which was replaced"
+    def _forget(self, done: _Entries, reference: ImageReference, digest: Digest) -> None:
+        try:
+            was_there = self._target.forget(reference, digest, self._options.destination_ctx)
+        except (OCIKitError, OSError) as error:
+            self._fail(done, reference, error)
+            return
+        if was_there:
+            done.add(_deleted(reference, f"{digest}, which was replaced"))
 
 
 def _was_there(result: CopyResult, before: Presence | None) -> bool:
@@ -425,6 +454,10 @@ def _failed(
 
 def _skipped(source: ImageReference | None, destination: ImageReference | None, reason: str) -> SyncedImage:
     return SyncedImage(source=source, destination=destination, outcome=SyncOutcome.SKIPPED, reason=reason)
+
+
+def _deleted(destination: ImageReference, reason: str) -> SyncedImage:
+    return SyncedImage(source=None, destination=destination, outcome=SyncOutcome.DELETED, reason=reason)
 
 
 def _noted(error: Exception, entry: SyncedImage, done: Iterable[SyncedImage]) -> Exception:

@@ -14,7 +14,7 @@ from attrs import evolve, field, frozen
 from ocikit.errors import AmbiguousImageError, InvalidReferenceError, LayoutError, LimitExceededError, OCIKitError
 from ocikit.image import transports
 from ocikit.image.found import FoundImage, PlaceTransport
-from ocikit.image.recognition import images_in, images_listed, is_unfinished, plain_name
+from ocikit.image.recognition import images_in, images_listed, is_damaged, is_doubtful, is_unfinished, plain_name
 from ocikit.image.transports._paths import PathReference
 from ocikit.image.transports.oci import LayoutReference
 from ocikit.image.transports.oci_archive import ArchiveReference
@@ -87,10 +87,12 @@ class Listing:
     Attributes:
         found: The images, and the places that could not be read, in order.
         ignored: What was in a directory and is no image.
+        doubtful: What of that may be an image that is on its way, or was one before it was damaged.
     """
 
     found: tuple[Found, ...] = ()
     ignored: tuple[Path, ...] = field(default=())
+    doubtful: tuple[Path, ...] = ()
 
 
 def find_images(source: Source, sys: SystemContext | None, *, avoided: str | None, scoped: bool) -> Listing:
@@ -115,7 +117,7 @@ def find_images(source: Source, sys: SystemContext | None, *, avoided: str | Non
         if number + len(finder.ignored) > MAX_IMAGES:
             raise LimitExceededError("images in the source, and files that are none", MAX_IMAGES)
         found.append(one)
-    return Listing(found=tuple(found), ignored=tuple(finder.ignored))
+    return Listing(found=tuple(found), ignored=tuple(finder.ignored), doubtful=tuple(finder.doubtful))
 
 
 def is_image_name(place: Place) -> bool:
@@ -129,6 +131,7 @@ class _Finder:
         self._avoided = Path(avoided) if avoided is not None else None
         self._scoped = scoped
         self.ignored: list[Path] = []
+        self.doubtful: list[Path] = []
 
     def source(self, source: Source) -> Iterator[Found]:
         if isinstance(source, Mapping):
@@ -200,12 +203,15 @@ class _Finder:
             yield from self._offers(found)
             if names and self._avoided == Path(os.path.realpath(path)):
                 raise LayoutError(f"{path}: the source is the destination itself; choose another directory")
+            if not found and is_damaged(path):
+                self.doubtful.append(path)
             for name in names:
                 yield from self._child(path / name)
 
     def _child(self, path: Path) -> Iterator[Found]:
         found: tuple[FoundImage, ...] = ()
-        if not is_unfinished(path.name) and not self._is_avoided(path):
+        is_avoided = self._is_avoided(path)
+        if not is_unfinished(path.name) and not is_avoided:
             try:
                 found = images_in(path, self._sys)
             except (OCIKitError, OSError) as error:
@@ -213,6 +219,8 @@ class _Finder:
                 return
         if not found:
             self.ignored.append(path)
+            if not is_avoided and is_doubtful(path):
+                self.doubtful.append(path)
         yield from self._offers(found)
 
     def _is_avoided(self, path: Path) -> bool:
