@@ -451,3 +451,11 @@ def test_any_tar_split(lines: list[Entry]) -> None:
             store.read()
         except (ImageError, LimitExceededError):
             return
+
+
+def test_records_of_nothing() -> None:
+    """Millions of empty records are refused before memory is taken for each."""
+    data = b"[" + b"{}," * 2_100_000 + b"{}]"
+    for parse in (parse_images, parse_layers):
+        with pytest.raises(LimitExceededError, match="values in it"):
+            parse(data, "images.json")

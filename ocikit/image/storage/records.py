@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from ocikit.errors import InvalidDigestError, LayoutError, ParseError
+from ocikit.errors import InvalidDigestError, LayoutError, LimitExceededError, ParseError
 from ocikit.spec import Digest
 from ocikit.spec._json import loads
 
@@ -19,6 +19,10 @@ __all__ = ["MOST_BYTES", "ImageRecord", "LayerRecord", "big_data_file", "parse_i
 
 #: The size up to which images.json and layers.json are read, in bytes: that of some 60,000 layers.
 MOST_BYTES: Final = 32 << 20
+
+# What separates values in them. Memory goes by the number of values and not by that of bytes: an empty object takes 3
+# bytes of the file and 64 of memory.
+_MOST_SEPARATORS: Final = 2_000_000
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _PLAIN_KEY: Final = re.compile(r"[a-z0-9.]+")
@@ -87,6 +91,7 @@ def parse_images(data: bytes, where: str) -> tuple[ImageRecord, ...]:
 
     Raises:
         LayoutError: It is malformed, or a name in it is not safe.
+        LimitExceededError: It is larger than 32 MiB, or holds too many values.
     """
     return tuple(_image(_Fields(one, f"{where}: $[{number}]")) for number, one in enumerate(_records(data, where)))
 
@@ -100,11 +105,14 @@ def parse_layers(data: bytes, where: str) -> tuple[LayerRecord, ...]:
 
     Raises:
         LayoutError: It is malformed, or a name in it is not safe.
+        LimitExceededError: It is larger than 32 MiB, or holds too many values.
     """
     return tuple(_layer(_Fields(one, f"{where}: $[{number}]")) for number, one in enumerate(_records(data, where)))
 
 
 def _records(data: bytes, where: str) -> list[object]:
+    if (separators := data.count(b",")) > _MOST_SEPARATORS:
+        raise LimitExceededError(f"{where}: values in it", _MOST_SEPARATORS, separators)
     try:
         document = loads(data, max_bytes=MOST_BYTES)
     except ParseError as error:
