@@ -7,6 +7,7 @@ import sys as _sys
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import AmbiguousImageError, ImageNotFoundError
+from ocikit.image.conversion.variants import is_zstd
 from ocikit.spec import Platform
 
 if TYPE_CHECKING:
@@ -46,8 +47,6 @@ _COMPATIBLE: Final = {"arm": ("v8", "v7", "v6", "v5"), "arm64": ("v8",), "amd64"
 _BASE: Final = {"arm64": "v8", "amd64": "v1"}
 
 _UNKNOWN: Final = "unknown"
-# How containers/image marks the instance of an index whose layers are compressed by zstd.
-_ZSTD: Final = "io.github.containers.compression.zstd"
 
 
 def wanted_platforms(sys: SystemContext | None = None) -> tuple[Platform, ...]:
@@ -100,7 +99,7 @@ def choose_instance(
     for platform in wanted:
         fitting = [entry for entry in index.manifests if _fits(entry, platform)]
         if fitting:
-            return next((entry for entry in fitting if _is_zstd(entry) is not prefer_gzip), fitting[0])
+            return next((entry for entry in fitting if is_zstd(entry.annotations) is not prefer_gzip), fitting[0])
     anywhere = {entry.digest: entry for entry in index.manifests if entry.platform is None and not entry.artifact_type}
     if len(anywhere) == 1:
         return next(iter(anywhere.values()))
@@ -129,10 +128,6 @@ def _fits(entry: Descriptor, wanted: Platform) -> bool:
 def is_for_machines(platform: Platform) -> bool:
     """Say whether something runs somewhere; attestations are listed for ``unknown/unknown``."""
     return _UNKNOWN not in {platform.os, platform.architecture}
-
-
-def _is_zstd(entry: Descriptor) -> bool:
-    return entry.annotations.get(_ZSTD) == "true"
 
 
 def _names(index: AnyIndex) -> Iterator[str]:

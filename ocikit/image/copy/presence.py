@@ -32,6 +32,8 @@ _ASKED_OF_OPTIONS: Final = (
     "remove_signatures",
     "remove_list_signatures",
 )
+_PLAIN_OPTIONS: Final = CopyOptions()
+_PLAIN_CONTEXT: Final = SystemContext()
 _ASKED_OF_CONTEXT: Final = ("compression_format", "compression_level", "dir_force_compress", "dir_force_decompress")
 
 
@@ -41,9 +43,9 @@ def is_onto_itself(
     """Say whether an image would be copied onto itself, and nothing is to be done to it there."""
     if source != destination or options.source_ctx != options.destination_ctx:
         return False
-    there = options.destination_ctx or SystemContext()
-    asked = any(getattr(options, name) != getattr(CopyOptions(), name) for name in _ASKED_OF_OPTIONS)
-    asked = asked or any(getattr(there, name) != getattr(SystemContext(), name) for name in _ASKED_OF_CONTEXT)
+    there = options.destination_ctx or _PLAIN_CONTEXT
+    asked = any(getattr(options, name) != getattr(_PLAIN_OPTIONS, name) for name in _ASKED_OF_OPTIONS)
+    asked = asked or any(getattr(there, name) != getattr(_PLAIN_CONTEXT, name) for name in _ASKED_OF_CONTEXT)
     return not asked and not any(isinstance(one, SourceImage) and (one.is_chosen or one.was) for one in manifests)
 
 

@@ -85,6 +85,7 @@ class _Writer:
     def __init__(self, stored: Mapping[Key, StoredBlob], options: CopyOptions, look: Look) -> None:
         self._stored = stored
         self._look = look
+        self._seen: dict[Key, Compression | None] = {}  # what looking found: an image, and its entry, ask for the same
         self._strips = options.sparse_manifest_list_action is SparseManifestListAction.STRIP_SPARSE
         self._replaced: dict[Digest, Descriptor] = {}  # what took the place of a manifest
         # What the next index gets besides.
@@ -157,7 +158,10 @@ class _Writer:
             return blob.compression
         if layer.stays_away:
             return layer_compression(layer.source.media_type)
-        return self._look(layer)
+        key = key_of(layer)
+        if key not in self._seen:
+            self._seen[key] = self._look(layer)
+        return self._seen[key]
 
     def _marks(self, decision: Decision) -> dict[str, str]:
         """Return what the entry of an image says of its compression: zstd, when all of its layers are in it."""
