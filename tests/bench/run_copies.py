@@ -18,7 +18,6 @@ import tarfile
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
-import attrs
 from measuring import Row, Work, alternate, main, timed
 
 from ocikit.image import Policy, SystemContext, copy
@@ -94,12 +93,12 @@ def _document(blobs: Path, media_type: str, document: object) -> dict[str, objec
     return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
 
 
-def here(source: str, dest: str, options: copy.CopyOptions) -> None:
+def here(source: str, options: copy.CopyOptions, dest: str) -> None:
     """Copy by ocikit, in this process."""
     copy.image(ANY, dest=dest, src=source, options=options)
 
 
-def by_skopeo(source: str, dest: str, *options: str) -> None:
+def by_skopeo(source: str, options: tuple[str, ...], dest: str) -> None:
     """Copy by skopeo."""
     command = ["skopeo", "--insecure-policy", "copy", "--quiet", *options, source, dest]
     subprocess.run(command, check=True, capture_output=True)
@@ -142,7 +141,7 @@ def lines(work: Work) -> list[Line]:
     work = work._replace(rounds=min(work.rounds, MOST_ROUNDS))
     layout = make_layout(work.place("layout"), work.image)
     archive = f"oci-archive:{work.directory / 'archive.tar'}:x"
-    here(layout, archive, copy.CopyOptions())
+    here(layout, copy.CopyOptions(), archive)
     zstd = SystemContext(compression_format="zstd")
     plain, linked, packed = (
         copy.CopyOptions(),
@@ -162,22 +161,14 @@ def lines(work: Work) -> list[Line]:
             times = alternate(
                 work,
                 {
-                    "ocikit": partial(places.time, partial(_ours, source, options)),
-                    "skopeo": partial(places.time, partial(_theirs, source, flags)),
+                    "ocikit": partial(places.time, partial(here, source, options)),
+                    "skopeo": partial(places.time, partial(by_skopeo, source, flags)),
                 },
             )
         rows.append(
             Row(name=f"{name}: skopeo", ours=times["ocikit"], peer=times["skopeo"], target=target, stretch=stretch)
         )
     return [*rows, *memory(work, layout)]
-
-
-def _ours(source: str, options: copy.CopyOptions, dest: str) -> None:
-    here(source, dest, options)
-
-
-def _theirs(source: str, flags: tuple[str, ...], dest: str) -> None:
-    by_skopeo(source, dest, *flags)
 
 
 #: A copy in a process of its own, which says how much memory it had at most, in KiB.
@@ -206,8 +197,11 @@ def memory(work: Work, layout: str) -> list[Line]:
             peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024)
             shutil.rmtree(place) if place.is_dir() else place.unlink()
         rows.append(
-            attrs.evolve(
-                Row(name=f"memory, {name}: the same for {SMALL} MB", ours=peaks[0], peer=peaks[1], unit="MiB"),
+            Row(
+                name=f"memory, {name}: the same for {SMALL} MB",
+                ours=peaks[0],
+                peer=peaks[1],
+                unit="MiB",
                 kind="excess",
                 target=10,
             )
