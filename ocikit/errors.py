@@ -26,7 +26,10 @@
     │   ├── CompressionError                 compressed data is damaged or of an unknown kind (ValueError)
     │   ├── VerificationError                content is not what it is claimed to be (ValueError)
     │   │   ├── DigestMismatchError          the bytes have another digest
-    │   │   └── SizeMismatchError            there are more or fewer bytes
+    │   │   ├── SizeMismatchError            there are more or fewer bytes
+    │   │   └── InvalidSignatureError        a signature does not prove what it should
+    │   ├── SigningError                     a signature could not be made
+    │   ├── EncryptionError                  a layer could not be encrypted or decrypted (ValueError)
     │   ├── LayerError                       a layer cannot be applied as it stands (ValueError)
     │   ├── UnpackError                      the file system refused while a layer was applied (OSError)
     │   └── PolicyError                      the signature policy
@@ -69,6 +72,7 @@ __all__ = [
     "DetachedError",
     "DigestChangeError",
     "DigestMismatchError",
+    "EncryptionError",
     "ExistError",
     "HookError",
     "ImageError",
@@ -77,6 +81,7 @@ __all__ = [
     "InvalidIDError",
     "InvalidPolicyError",
     "InvalidReferenceError",
+    "InvalidSignatureError",
     "LayerError",
     "LayoutBusyError",
     "LayoutError",
@@ -98,6 +103,7 @@ __all__ = [
     "RunningError",
     "ServiceError",
     "SetupError",
+    "SigningError",
     "SizeMismatchError",
     "SpecError",
     "StateError",
@@ -344,6 +350,18 @@ class SizeMismatchError(VerificationError):
         self.actual = actual
 
 
+class InvalidSignatureError(VerificationError):
+    """A signature is malformed, made by somebody else, or not about what it should be; the message says which."""
+
+
+class SigningError(ImageError):
+    """A signature could not be made: no such key, a wrong passphrase, a program that is missing or failed."""
+
+
+class EncryptionError(ImageError, ValueError):
+    """A layer could not be encrypted or decrypted: no key fits, or what is there is damaged."""
+
+
 class LayerError(ImageError, ValueError):
     """A layer is malformed, or asks for something that is never done (such as leaving the root)."""
 
@@ -379,7 +397,19 @@ class PolicyNotFoundError(PolicyError, LookupError):
 
 
 class PolicyRequirementError(PolicyError, PermissionError):
-    """The policy does not allow this image; the message names each requirement that failed and why."""
+    """The policy does not allow this image; the message names each requirement that failed and why.
+
+    Args:
+        message: The message.
+        failures: Each requirement that failed, with every reason, by itself.
+    """
+
+    _arguments = ("message", "failures")
+
+    def __init__(self, message: str, failures: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.failures = failures
 
 
 class BundleError(OCIKitError, ValueError):

@@ -131,7 +131,7 @@ def below(*names: str) -> set[str]:
 def test_image_is_built_in_floors() -> None:
     """Types, references, manifests, compression; on them transports; on them the table of transports; on it copying."""
     ground = below("image.types", "image.reference", "image.manifest", "image.compression", "image.conversion")
-    ground |= below("image.subject")
+    ground |= below("image.subject", "image.stored_signature")
     table = {"ocikit.image.transports"}
     transports = below("image.transports") - table
     upper = below("image.copy", "image.signature", "image.artifact", "image.index")
@@ -151,7 +151,7 @@ def test_conversions_touch_nothing() -> None:
 
 def test_signatures_are_handed_what_they_need() -> None:
     """The signature room sees types, references and manifests; transports tell it about scopes when they are asked."""
-    open_to_it = below("image.types", "image.reference", "image.manifest", "image.signature")
+    open_to_it = below("image.types", "image.reference", "image.manifest", "image.signature", "image.stored_signature")
     wrong = [
         f"{one.where}: {one.importer} imports {one.target}"
         for one in imports()
