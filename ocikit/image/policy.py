@@ -12,15 +12,17 @@ from attrs import frozen
 from ocikit.errors import InvalidPolicyError, PolicyNotFoundError
 from ocikit.image import transports
 from ocikit.image.signature.context import PolicyContext
+from ocikit.image.signature.explanation import explain
 from ocikit.image.signature.rules import PolicyRules
-from ocikit.spec._json import MAX_BYTES
+from ocikit.spec._json import MAX_BYTES, json_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from ocikit.image.signature.document import ScopeValidator
-    from ocikit.image.types import SystemContext
+    from ocikit.image.signature.explanation import PolicyExplanation
+    from ocikit.image.types import ImageReference, SystemContext
 
 __all__ = ["Policy", "policy_context"]
 
@@ -41,9 +43,24 @@ def _scope_validators() -> Mapping[str, ScopeValidator]:
 class Policy(PolicyRules):
     """Which images may be used: the requirements of a policy.json, by transport and scope.
 
+    Made from a file, or in Python from the requirements of :mod:`ocikit.image.signature`; the same rules hold for both.
     There is no implied policy. One that allows everything has to be asked for:
     :meth:`insecure_accept_anything`.
     """
+
+    def __attrs_post_init__(self) -> None:
+        # What is made in Python is held to the rules of the file: a scope that never matches protects nothing.
+        if not self.transports:
+            return
+        validators = _scope_validators()
+        for name, scopes in self.transports.items():
+            for scope in filter(None, scopes if name in validators else ()):
+                try:
+                    validators[name](scope)
+                except ValueError as error:
+                    raise InvalidPolicyError(
+                        json_path(["transports", name, scope]), f"not a scope of this transport: {error}"
+                    ) from error
 
     @classmethod
     def from_bytes(cls, data: bytes | str) -> Self:
@@ -109,15 +126,29 @@ class Policy(PolicyRules):
             "Policy.from_file(path), or, to accept images whoever made them, Policy.insecure_accept_anything()"
         )
 
+    def explain(self, reference: str | ImageReference) -> PolicyExplanation:
+        """Explain what the policy asks of an image: which scope counts, and what has to be signed by whom.
+
+        Nothing is opened: the image need not be there, nor the keys.
+
+        Args:
+            reference: The image, a reference or an image name.
+
+        Raises:
+            InvalidReferenceError: It is not an image name.
+        """
+        return explain(self, transports.as_reference(reference))
+
 
 def policy_context(
-    policy: PolicyRules | PolicyContext | None, sys: SystemContext | None = None
+    policy: PolicyRules | PolicyContext | None, sys: SystemContext | None = None, *, require_signatures: bool = False
 ) -> AbstractContextManager[PolicyContext]:
     """Return the context for whatever a call takes as a policy, for the length of a ``with`` block.
 
     Args:
         policy: A policy; a context, which is left open; None for the policy of the system.
         sys: As for :meth:`Policy.default`.
+        require_signatures: As for :class:`PolicyContext`; a context that is given has its own.
 
     Raises:
         PolicyNotFoundError: None was given and the system has none.
@@ -130,4 +161,4 @@ def policy_context(
     chosen = policy if policy is not None else Policy.default(sys)
     if not isinstance(chosen, PolicyRules):
         raise TypeError(f"{chosen!r}: expected a policy, such as Policy.from_file(path), found {type(chosen).__name__}")
-    return PolicyContext(chosen)
+    return PolicyContext(chosen, require_signatures=require_signatures)

@@ -19,14 +19,18 @@ from ocikit.image.platform import choose_instance, is_for_machines, platform_nam
 from ocikit.spec import Descriptor, DockerManifestList, Index, mediatypes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ocikit.image.manifest import AnyIndex, AnyManifest, ImageManifest
     from ocikit.image.types import ImageReference, ImageSource, SystemContext
     from ocikit.spec import Digest
 
-__all__ = ["MAX_DEPTH", "UnparsedImage", "find_manifest"]
+__all__ = ["MAX_DEPTH", "UnparsedImage", "find_manifest", "walk_manifests"]
 
 #: How many indexes may be nested in each other.
 MAX_DEPTH: Final = 8
+#: How many manifests one image may consist of.
+MAX_INSTANCES: Final = 1000
 # How many entries of an index are looked for, to say which are there.
 _ASKED_FOR: Final = 20
 
@@ -84,6 +88,19 @@ class UnparsedImage:
         """
         data, media_type = self.manifest()
         return self._claimed() or manifest_digest(data, media_type)
+
+    def check_digest(self, digest: Digest) -> None:
+        """Return when the manifest has a digest, be it the one it was asked for by or one of another algorithm.
+
+        Args:
+            digest: The digest.
+
+        Raises:
+            DigestMismatchError: It has another one.
+            Exception: As :meth:`manifest`.
+        """
+        data, media_type = self.manifest()
+        verify_manifest(digest, data, media_type, what=f"manifest of {self.description}")
 
     def signatures(self) -> tuple[bytes, ...]:
         """Return the signatures of the manifest as they are stored; not verified."""
@@ -199,6 +216,48 @@ class UnparsedImage:
         if entry is not None and media_type != entry.media_type:
             raise ManifestError(f"{what}: the index says it is {entry.media_type!r}, it was served as {media_type!r}")
         return data, media_type
+
+    def instances(self) -> Iterator[UnparsedImage]:
+        """Yield what the index that this is lists, each once, in its order; nothing of it was looked at.
+
+        Raises:
+            ManifestError: It is no index, or malformed.
+            Exception: As :meth:`manifest`.
+        """
+        entries = {entry.digest: entry for entry in reversed(self.index().manifests)}
+        for entry in reversed(entries.values()):
+            yield UnparsedImage(self._source, entry)
+
+
+def walk_manifests(image: UnparsedImage, *, most: int = MAX_INSTANCES) -> Iterator[UnparsedImage]:
+    """Yield every manifest below one, as far as it is there: what an index lists before the index, the image last.
+
+    Args:
+        image: Where to begin; it has to be there.
+        most: How many manifests there may be in all.
+
+    Raises:
+        LimitExceededError: There are more, or more than :data:`MAX_DEPTH` indexes are nested in each other.
+        Exception: As :meth:`UnparsedImage.manifest`.
+    """
+    image.manifest()
+    seen: set[Digest] = set()
+
+    def walk(one: UnparsedImage, depth: int) -> Iterator[UnparsedImage]:
+        if depth > MAX_DEPTH:
+            raise LimitExceededError(f"{image.description}: indexes nested in each other", MAX_DEPTH)
+        if one.is_index():
+            for instance in one.instances():
+                with contextlib.suppress(BlobNotFoundError):
+                    instance.manifest()
+                    if instance.digest() not in seen:
+                        yield from walk(instance, depth + 1)
+        seen.add(one.digest())
+        if len(seen) > most:
+            raise LimitExceededError(f"{image.description}: manifests in it", most)
+        yield one
+
+    return walk(image, 0)
 
 
 def find_manifest(source: ImageSource, digest: Digest | None) -> UnparsedImage:

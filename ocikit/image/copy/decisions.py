@@ -330,6 +330,11 @@ class _Decider:
                 f"{self._destination.reference}: stores no signatures, and {manifest.description} has "
                 f"{len(manifest.signatures)}; copy with remove_signatures=True, or to a place that stores them"
             )
+        if self._options.signs and not self._destination.supports_signatures:
+            raise NotSupportedError(
+                f"{self._destination.reference}: stores no signatures, so that nothing can be signed there; sign "
+                "it in a layout, an oci-archive or a dir directory"
+            )
         named = self._named_digest(manifest)
         reasons = [*self._reasons(manifest, named)]
         if decision.changes and reasons and decision.variant is None:

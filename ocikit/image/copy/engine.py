@@ -14,6 +14,7 @@ from ocikit.image.copy.presence import is_onto_itself, is_unchanged, what_is_the
 from ocikit.image.copy.reading import read_manifests
 from ocikit.image.copy.referring import find_referrers, put_referrers
 from ocikit.image.copy.results import BlobOutcome, CopyResult
+from ocikit.image.copy.signing import prepare_signing, put_signatures
 from ocikit.image.copy.transfers import StoredBlob, transfers
 from ocikit.image.copy.writing import WrittenManifest, copied_blobs, put_manifests, written
 from ocikit.image.policy import policy_context
@@ -50,7 +51,8 @@ def image(
     one step when all of it is there; a copy that fails or is ended leaves nothing visible behind.
 
     A manifest is converted to another type when the destination does not take its own, layers are recompressed when
-    that is asked for; digests change only then, and what is signed is never changed.
+    that is asked for; digests change only then, and what is signed is never changed. The signatures of the source are
+    kept, unless the options drop them; the options may add others.
 
     Args:
         policy: Which images may be copied; None for the policy of the system (:meth:`Policy.default`).
@@ -70,6 +72,7 @@ def image(
         ManifestError: A manifest is malformed or ambiguous.
         ManifestTypeRejectedError: The destination takes no type of manifest that the image can have.
         DigestChangeError: The image would have to change and must not; the message says what and why.
+        SigningError: It cannot be signed as was asked for; nothing is visible at the destination.
         NotSupportedError: The destination does not store the signatures, or a layer cannot be compressed as asked.
         LimitExceededError: A manifest is too large, or there are too many.
         OSError: A file could not be read or written.
@@ -77,6 +80,7 @@ def image(
     """
     options = options or CopyOptions()
     source_reference, destination_reference = as_reference(src), as_reference(dest)
+    signing = prepare_signing(options, destination_reference)
     with (
         policy_context(policy, options.source_ctx) as context,
         source_reference.new_image_source(options.source_ctx) as source,
@@ -84,7 +88,7 @@ def image(
         manifests = read_manifests(source, context, options)
         if is_onto_itself(manifests, source_reference, destination_reference, options):
             return _result(destination_reference, *_unchanged(manifests))
-        looks = options.optimize_destination_image_already_exists and not options.verify_diff_ids
+        looks = options.optimize_destination_image_already_exists and not (options.verify_diff_ids or options.signs)
         there = what_is_there(destination_reference, manifests, options) if looks else None
         with destination_reference.new_image_destination(options.destination_ctx) as destination:
             decisions = decide(manifests, source, destination, options)
@@ -97,6 +101,7 @@ def image(
             stored = copy_blobs(wanted, source, destination, options)
             new = written(decisions, stored, options, lambda layer: compression_of(source, layer))
             new = put_manifests(new, destination, options)
+            put_signatures(new, destination, signing)
             put_referrers(referrers, destination)
             destination.commit()
     _log.debug("%s copied to %s: %s, %d blobs", source_reference, destination_reference, new[-1].digest, len(stored))

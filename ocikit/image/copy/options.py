@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
+from ocikit.image.reference import parse_normalized_named
 from ocikit.spec import Platform, mediatypes
 
 if TYPE_CHECKING:
+    import os
     import threading
     from collections.abc import Callable
 
     from attrs import Attribute
 
     from ocikit.image.copy.progress import ProgressEvent
+    from ocikit.image.reference import Named
+    from ocikit.image.signature.signer import Signer
     from ocikit.image.types import SystemContext
     from ocikit.spec import Digest
 
@@ -98,6 +102,19 @@ def _having(method: str) -> Callable[[object, Attribute[Any], object], None]:
     return check
 
 
+def _signers(_: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, tuple) or not all(callable(getattr(one, "sign", None)) for one in value):
+        raise TypeError(f"CopyOptions.{attribute.name}: expected a tuple of signers, found {value!r}")
+
+
+def _identity(_: object, attribute: Attribute[Any], value: str | Named | None) -> None:
+    if value is None:
+        return
+    named = parse_normalized_named(value) if isinstance(value, str) else value
+    if named.is_name_only:
+        raise ValueError(f"CopyOptions.{attribute.name}: {str(named)!r} has neither a tag nor a digest; add one")
+
+
 def _flag() -> bool:
     result: bool = field(default=False, validator=_boolean)
     return result
@@ -155,6 +172,14 @@ class CopyOptions:
             True for all, or the types of artifacts.
         remove_signatures: Leave the signatures of the source behind.
         remove_list_signatures: Leave the signatures of the index behind, and keep those of the images in it.
+        signers: Who signs what is written: every image, and the index that is copied. The signatures are added to those
+            that are kept.
+        sign_by: The fingerprint of an OpenPGP key, or another name that gpg finds one by, to sign with as well.
+        sign_passphrase: The passphrase of that key; None where an agent has it, or there is none.
+        sign_by_sigstore_private_key_file: A private key of cosign's or sigstore's form, to sign with as well.
+        sign_sigstore_private_key_passphrase: Its passphrase.
+        sign_identity: What signatures call the image, with a tag or a digest; None for the name that the destination
+            gives it. Needed where places give no names (``oci``, ``dir``).
         progress: Called with every event of the copy, in the thread that copies. What it raises ends the copy, with
             nothing visible at the destination, and reaches the caller unchanged.
         progress_interval: The least time between two events about the reading of one blob, in seconds; 0 for one with
@@ -189,10 +214,21 @@ class CopyOptions:
     referrers: bool | tuple[str, ...] = field(default=False, validator=_referrers)
     remove_signatures: bool = _flag()
     remove_list_signatures: bool = _flag()
+    signers: tuple[Signer, ...] = field(default=(), validator=_signers)
+    sign_by: str | None = None
+    sign_passphrase: str | None = field(default=None, repr=False)
+    sign_by_sigstore_private_key_file: str | os.PathLike[str] | None = None
+    sign_sigstore_private_key_passphrase: str | bytes | None = field(default=None, repr=False)
+    sign_identity: str | Named | None = field(default=None, validator=_identity)
     progress: Callable[[ProgressEvent], object] | None = field(default=None, validator=_having("__call__"))
     progress_interval: float = 0.1
     max_parallel: int = field(default=6, validator=_at_least_one)
     concurrent_blob_copies_semaphore: threading.Semaphore | None = field(default=None, validator=_having("acquire"))
+
+    @property
+    def signs(self) -> bool:
+        """Whether what is written is to be signed."""
+        return bool(self.signers) or self.sign_by is not None or self.sign_by_sigstore_private_key_file is not None
 
     def __attrs_post_init__(self) -> None:
         for is_wrong, message in _CONTRADICTIONS:
@@ -229,5 +265,17 @@ _CONTRADICTIONS: Final[tuple[tuple[Callable[[CopyOptions], bool], str], ...]] = 
     (
         lambda o: bool(o.ensure_compression_variants_exist) and o.preserve_digests,
         "ensure_compression_variants_exist adds to the index, which preserve_digests forbids",
+    ),
+    (
+        lambda o: o.sign_identity is not None and not o.signs,
+        "sign_identity is what signatures call the image, and nobody is to sign it: give signers, or a key",
+    ),
+    (
+        lambda o: o.sign_passphrase is not None and o.sign_by is None,
+        "sign_passphrase is that of the key that sign_by names",
+    ),
+    (
+        lambda o: o.sign_sigstore_private_key_passphrase is not None and o.sign_by_sigstore_private_key_file is None,
+        "sign_sigstore_private_key_passphrase is that of sign_by_sigstore_private_key_file",
     ),
 )

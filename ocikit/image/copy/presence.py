@@ -31,6 +31,7 @@ _ASKED_OF_OPTIONS: Final = (
     "verify_diff_ids",
     "remove_signatures",
     "remove_list_signatures",
+    "signs",
 )
 _PLAIN_OPTIONS: Final = CopyOptions()
 _PLAIN_CONTEXT: Final = SystemContext()

@@ -214,7 +214,7 @@ def copied_blobs(
 def put_manifests(
     manifests: Sequence[WrittenManifest], destination: ImageDestination, options: CopyOptions
 ) -> tuple[WrittenManifest, ...]:
-    """Store the manifests, then their signatures; nothing is visible before the destination commits.
+    """Store the manifests; nothing is visible before the destination commits.
 
     An image that the destination rejects in its type, although it did not say so before, is tried in the other one.
 
@@ -241,9 +241,6 @@ def put_manifests(
                 raise
             destination.put_manifest(other.data, other.instance)
             put.append(other)
-    for manifest in put:
-        if manifest.decision.manifest.signatures and manifest.decision.variant is None:
-            destination.put_signatures(manifest.decision.manifest.signatures, manifest.instance)
     return tuple(put)
 
 

@@ -1,15 +1,17 @@
-"""Whether an image meets a requirement.
+"""Whether an image meets a requirement, and whose signatures say so.
 
-One function for each kind of requirement; each returns when the requirement is met and raises
-:class:`~ocikit.errors.PolicyRequirementError` with the reason when it is not. Whatever cannot be
-verified is not met.
+Each kind of requirement that asks for signatures has an *examiner*, which knows its keys and judges one signature at a
+time: valid, by whom, about what. What is the same for all of them is here: any one good signature meets a requirement,
+a bad one spoils nothing, and what a signature calls the image is looked at only after it was verified. Whatever cannot
+be verified is not met.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from ocikit.errors import PolicyRequirementError
+from ocikit.errors import InvalidSignatureError, OCIKitError, PolicyRequirementError
+from ocikit.image.signature.matching import why_not_identity
 from ocikit.image.signature.requirements import (
     InsecureAcceptAnything,
     Reject,
@@ -17,16 +19,19 @@ from ocikit.image.signature.requirements import (
     SignedBy,
     SigstoreSigned,
 )
+from ocikit.image.signature.wording import signers_in_words
+from ocikit.image.stored_signature import MAX_SIGNATURES, parse_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ocikit.image.signature.requirements import Requirement
+    from ocikit.image.signature.verified import VerifiedSignature
+    from ocikit.image.stored_signature import StoredSignature
     from ocikit.image.types import ImageReference
+    from ocikit.spec import Digest
 
-__all__ = ["Unparsed", "evaluate", "kind_of"]
-
-_NO_VERIFICATION: Final = "this version of ocikit verifies no signatures, so nothing that has to be signed is accepted"
+__all__ = ["Evaluation", "Unparsed", "parsed_signatures"]
 
 
 class Unparsed(Protocol):
@@ -36,67 +41,168 @@ class Unparsed(Protocol):
     def reference(self) -> ImageReference:
         """What the image was asked for by."""
 
-    def manifest(self) -> tuple[bytes, str]:
-        """Return the manifest's verified bytes and its media type as served."""
+    def check_digest(self, digest: Digest) -> None:
+        """Return when the manifest has this digest; the manifest was verified before.
+
+        Raises:
+            OCIKitError: It has another one, or it cannot be told.
+        """
 
     def signatures(self) -> tuple[bytes, ...]:
         """Return the signatures as they are stored, unverified."""
 
 
-def evaluate(requirement: Requirement, image: Unparsed) -> None:
-    """Return when the image meets the requirement.
+class Examiner(Protocol):
+    """What a requirement asks of one signature."""
 
-    Raises:
-        PolicyRequirementError: It does not; the message is the reason.
+    def concerns(self, signature: StoredSignature) -> bool:
+        """Say whether a signature is of the kind that is looked at here."""
+
+    def verified(self, signature: StoredSignature) -> VerifiedSignature:
+        """Return what a signature says, verified.
+
+        Raises:
+            OCIKitError: It is not valid, or was made by somebody else.
+        """
+
+
+class Evaluation:
+    """Requirements held against images; what a requirement has of keys is read once.
+
+    May be used by several threads.
     """
-    _EVALUATIONS[type(requirement)](requirement, image)
+
+    def __init__(self) -> None:
+        self._examiners: dict[SignedBy | SigstoreSigned, Examiner] = {}
+
+    def accepted(
+        self, requirement: Requirement, image: Unparsed, *, all_of_them: bool
+    ) -> tuple[VerifiedSignature, ...]:
+        """Return the signatures by which an image meets a requirement; none when it asks for none.
+
+        Args:
+            requirement: The requirement.
+            image: The image.
+            all_of_them: Whether to look at all signatures, also when one has met the requirement.
+
+        Raises:
+            PolicyRequirementError: The image does not meet it; the message is the reason.
+        """
+        if not isinstance(requirement, SignedBy | SigstoreSigned):
+            _UNSIGNED[type(requirement)]()
+            return ()
+        examiner = self.examiner(requirement)
+        accepted, refused, others = [], [], 0
+        for number, signature in enumerate(parsed_signatures(image), 1):
+            if not isinstance(signature, OCIKitError) and not examiner.concerns(signature):
+                others += 1
+                continue
+            try:
+                accepted.append(self.judged(requirement, signature, image))
+            except OCIKitError as error:
+                refused.append(f"signature {number}: {error}")
+            else:
+                if not all_of_them:
+                    break
+        if not accepted:
+            raise PolicyRequirementError(_refusal(requirement, refused, others))
+        return tuple(accepted)
+
+    def judged(
+        self, requirement: SignedBy | SigstoreSigned, signature: StoredSignature | OCIKitError, image: Unparsed
+    ) -> VerifiedSignature:
+        """Return what a signature says, when it meets the requirement.
+
+        Args:
+            requirement: The requirement.
+            signature: The signature, or why it is none.
+            image: The image.
+
+        Raises:
+            OCIKitError: It does not meet it.
+        """
+        if isinstance(signature, OCIKitError):
+            raise signature
+        verified = self.examiner(requirement).verified(signature)
+        try:
+            image.check_digest(verified.digest)
+        except OCIKitError as error:
+            raise InvalidSignatureError(f"is about another manifest: {error}") from error
+        if verified.docker_reference is None:
+            raise InvalidSignatureError("does not say what the image is called, which the policy asks for")
+        reason = why_not_identity(requirement.signed_identity, image.reference, verified.docker_reference)
+        if reason is not None:
+            raise InvalidSignatureError(reason)
+        return verified
+
+    def examiner(self, requirement: SignedBy | SigstoreSigned) -> Examiner:
+        """Return what holds signatures against a requirement.
+
+        Args:
+            requirement: The requirement.
+
+        Raises:
+            PolicyRequirementError: Its keys cannot be read, or it can never be met.
+        """
+        examiner = self._examiners.get(requirement)
+        if examiner is None:
+            examiner = self._examiners[requirement] = _make_examiner(requirement)
+        return examiner
 
 
-def kind_of(requirement: Requirement) -> str:
-    """Return the ``type`` of a requirement as policy.json has it."""
-    name = type(requirement).__name__
-    return name[0].lower() + name[1:]
+def _make_examiner(requirement: SignedBy | SigstoreSigned) -> Examiner:
+    # Cryptography is loaded when a signature is asked for.
+    if isinstance(requirement, SigstoreSigned):
+        from ocikit.image.signature.sigstore_signed import SigstoreSignedExaminer  # noqa: PLC0415
+
+        return SigstoreSignedExaminer(requirement)
+    if requirement.key_type != "GPGKeys":
+        raise PolicyRequirementError(f"the keyType {requirement.key_type} is reserved and never met; use GPGKeys")
+    from ocikit.image.signature.signed_by import SignedByExaminer  # noqa: PLC0415
+
+    return SignedByExaminer(requirement)
 
 
-def _accept(requirement: InsecureAcceptAnything, image: Unparsed) -> None:
-    del requirement, image
+def parsed_signatures(image: Unparsed) -> Iterator[StoredSignature | OCIKitError]:
+    """Yield each signature of an image, or what is wrong with it."""
+    try:
+        blobs = image.signatures()
+    except OCIKitError as error:
+        raise PolicyRequirementError(f"the signatures of the image cannot be read: {error}") from error
+    if len(blobs) > MAX_SIGNATURES:
+        raise PolicyRequirementError(f"the image has {len(blobs)} signatures; at most {MAX_SIGNATURES} are looked at")
+    for blob in blobs:
+        try:
+            yield parse_signature(blob)
+        except OCIKitError as error:
+            yield error
 
 
-def _reject(requirement: Reject, image: Unparsed) -> None:
-    del requirement, image
+def _refusal(requirement: SignedBy | SigstoreSigned, refused: list[str], others: int) -> str:
+    kind = "simple (OpenPGP)" if isinstance(requirement, SignedBy) else "sigstore"
+    wanted = f"needs a {kind} signature by {signers_in_words(requirement)}"
+    if refused:
+        return f"{wanted}: {'; '.join(refused)}"
+    if others:
+        return f"{wanted}, and the image has only signatures of other kinds: {others}"
+    return f"{wanted}, and the image has no signature"
+
+
+def _accept() -> None:
+    return None
+
+
+def _reject() -> None:
     raise PolicyRequirementError("every image is rejected in this scope")
 
 
-def _signed_by(requirement: SignedBy, image: Unparsed) -> None:
-    del image
-    if requirement.key_type != "GPGKeys":
-        raise PolicyRequirementError(f"the keyType {requirement.key_type} is reserved and never met; use GPGKeys")
-    paths = (requirement.key_path,) if requirement.key_path is not None else requirement.key_paths
-    keys = f"the keys in {', '.join(paths)}" if paths else "the keys in keyData"
-    raise PolicyRequirementError(f"needs a simple signature by one of {keys}; {_NO_VERIFICATION}")
-
-
-def _signed_base_layer(requirement: SignedBaseLayer, image: Unparsed) -> None:
-    del requirement, image
+def _signed_base_layer() -> None:
     raise PolicyRequirementError("is in the grammar, but how to find a base layer was never defined: it always denies")
 
 
-def _sigstore_signed(requirement: SigstoreSigned, image: Unparsed) -> None:
-    del image
-    if requirement.fulcio is not None:
-        by = f"{requirement.fulcio.subject_email} (certificate by way of {requirement.fulcio.oidc_issuer})"
-    elif requirement.pki is not None:
-        by = f"{requirement.pki.subject_email or requirement.pki.subject_hostname} (certificate of the given authority)"
-    else:
-        paths = (requirement.key_path,) if requirement.key_path is not None else requirement.key_paths
-        by = f"a key of {', '.join(paths)}" if paths else "a key of the policy itself"
-    raise PolicyRequirementError(f"needs a sigstore signature by {by}; {_NO_VERIFICATION}")
-
-
-_EVALUATIONS: Final[dict[type[Any], Callable[[Any, Unparsed], None]]] = {
+# What becomes of an image where no signature is asked for.
+_UNSIGNED: Final[dict[type, Callable[[], None]]] = {
     InsecureAcceptAnything: _accept,
     Reject: _reject,
-    SignedBy: _signed_by,
     SignedBaseLayer: _signed_base_layer,
-    SigstoreSigned: _sigstore_signed,
 }

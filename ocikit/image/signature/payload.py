@@ -6,6 +6,7 @@ verified: a member that one reader sees and another does not is how a signature 
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,9 @@ from ocikit.spec._json import describe, dumps, json_path, loads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+# The last second of the year 9999.
+_LAST_SECOND: Final = 253_402_300_800
 
 __all__ = ["Payload", "PayloadType", "read_payload"]
 
@@ -47,6 +51,13 @@ class Payload:
     creator: str | None = None
     timestamp: int | None = None
     optional: Mapping[str, Any] = field(factory=dict)
+
+    @property
+    def created(self) -> dt.datetime | None:
+        """``timestamp`` as a time; None when it says none, or one that no calendar has."""
+        if self.timestamp is None or not 0 <= self.timestamp < _LAST_SECOND:
+            return None
+        return dt.datetime.fromtimestamp(self.timestamp, dt.UTC)
 
     def to_json(self, payload_type: PayloadType) -> bytes:
         """Write the document that is signed.

@@ -8,12 +8,16 @@ the JSON path of the fault within the requirement. Whether an image meets a requ
 
 from __future__ import annotations
 
-from typing import Any, Final
+import os
+from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ocikit.errors import InvalidPolicyError
 from ocikit.image.signature.identity import DEFAULT_IDENTITY, SignedIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "KEY_TYPES",
@@ -29,6 +33,18 @@ __all__ = [
 
 #: Every ``keyType`` of the grammar. Only the first can ever be met; the others are reserved and deny.
 KEY_TYPES: Final = ("GPGKeys", "signedByGPGKeys", "X509Certificates", "signedByX509CAs")
+
+
+def _path(value: str | os.PathLike[str] | None) -> str | None:
+    return None if value is None else os.fspath(value)
+
+
+def _paths(value: Iterable[str | os.PathLike[str]] | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(os.fspath(one) for one in value)
+
+
+def _datas(value: Iterable[bytes] | None) -> tuple[bytes, ...] | None:
+    return None if value is None else tuple(value)
 
 
 def _check_sources(sources: dict[str, Any], *, at_least: int = 1, at_most: int = 1) -> str | None:
@@ -65,16 +81,16 @@ class SignedBy:
     Exactly one of ``key_path``, ``key_paths`` and ``key_data`` is given.
 
     Attributes:
-        key_type: One of :data:`KEY_TYPES`.
+        key_type: One of :data:`KEY_TYPES`; only ``GPGKeys`` can ever be met.
         key_path: A keyring file.
         key_paths: Keyring files; a key of any of them will do.
         key_data: A keyring.
         signed_identity: What the signature must call the image.
     """
 
-    key_type: str
-    key_path: str | None = None
-    key_paths: tuple[str, ...] | None = None
+    key_type: str = "GPGKeys"
+    key_path: str | None = field(default=None, converter=_path)
+    key_paths: tuple[str, ...] | None = field(default=None, converter=_paths)
     key_data: bytes | None = None
     signed_identity: SignedIdentity = DEFAULT_IDENTITY
 
@@ -108,7 +124,7 @@ class Fulcio:
         subject_email: The mail address of the signer.
     """
 
-    ca_path: str | None = None
+    ca_path: str | None = field(default=None, converter=_path)
     ca_data: bytes | None = None
     oidc_issuer: str
     subject_email: str
@@ -135,9 +151,9 @@ class Pki:
         subject_hostname: The host name in the certificate.
     """
 
-    ca_roots_path: str | None = None
+    ca_roots_path: str | None = field(default=None, converter=_path)
     ca_roots_data: bytes | None = None
-    ca_intermediates_path: str | None = None
+    ca_intermediates_path: str | None = field(default=None, converter=_path)
     ca_intermediates_data: bytes | None = None
     subject_email: str | None = None
     subject_hostname: str | None = None
@@ -175,16 +191,16 @@ class SigstoreSigned:
         signed_identity: What the signature must call the image.
     """
 
-    key_path: str | None = None
-    key_paths: tuple[str, ...] | None = None
+    key_path: str | None = field(default=None, converter=_path)
+    key_paths: tuple[str, ...] | None = field(default=None, converter=_paths)
     key_data: bytes | None = None
-    key_datas: tuple[bytes, ...] | None = None
+    key_datas: tuple[bytes, ...] | None = field(default=None, converter=_datas)
     fulcio: Fulcio | None = None
     pki: Pki | None = None
-    rekor_public_key_path: str | None = None
-    rekor_public_key_paths: tuple[str, ...] | None = None
+    rekor_public_key_path: str | None = field(default=None, converter=_path)
+    rekor_public_key_paths: tuple[str, ...] | None = field(default=None, converter=_paths)
     rekor_public_key_data: bytes | None = None
-    rekor_public_key_datas: tuple[bytes, ...] | None = None
+    rekor_public_key_datas: tuple[bytes, ...] | None = field(default=None, converter=_datas)
     signed_identity: SignedIdentity = DEFAULT_IDENTITY
 
     def __attrs_post_init__(self) -> None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from attrs import field, frozen
 
 from ocikit.errors import InvalidPolicyError
 from ocikit.image.signature.document import Document, read_document, write_document
-from ocikit.image.signature.requirements import InsecureAcceptAnything, Reject
+from ocikit.image.signature.requirements import InsecureAcceptAnything, Reject, Requirement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from attrs import Attribute
 
     from ocikit.image.signature.document import ScopeValidator
-    from ocikit.image.signature.requirements import Requirement
     from ocikit.image.types import ImageReference
 
 __all__ = ["Match", "PolicyRules"]
+
+_REQUIREMENT: Final = get_args(Requirement)
 
 
 @frozen(kw_only=True)
@@ -36,16 +37,26 @@ class Match:
     requirements: tuple[Requirement, ...]
 
 
-def _not_empty(_: object, attribute: Attribute[Any], value: tuple[Requirement, ...]) -> None:
+def _list(path: str, value: tuple[object, ...]) -> None:
     if not value:
-        raise InvalidPolicyError(f"$.{attribute.name}", "must not be empty")
+        raise InvalidPolicyError(path, "must not be empty")
+    for number, one in enumerate(value):
+        if not isinstance(one, _REQUIREMENT):
+            raise InvalidPolicyError(f"{path}[{number}]", f"expected a requirement, such as Reject(), found {one!r}")
 
 
-def _no_scope_empty(_: object, __: object, value: Mapping[str, Mapping[str, object]]) -> None:
+def _default(_: object, attribute: Attribute[Any], value: tuple[Requirement, ...]) -> None:
+    _list(f"$.{attribute.name}", value)
+
+
+def _scopes(_: object, __: object, value: Mapping[str, Mapping[str, tuple[object, ...]]]) -> None:
     for transport, scopes in value.items():
         for scope, requirements in scopes.items():
-            if not requirements:
-                raise InvalidPolicyError(f"$.transports.{transport}[{scope!r}]", "must not be empty")
+            _list(f"$.transports.{transport}[{scope!r}]", requirements)
+
+
+def _requirements(value: Iterable[Requirement]) -> tuple[Requirement, ...]:
+    return tuple(value)
 
 
 def _copied(value: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, tuple[Requirement, ...]]]:
@@ -63,9 +74,9 @@ class PolicyRules:
             alone counts, nothing is merged. The scope ``""`` is the transport's own default.
     """
 
-    requirements: tuple[Requirement, ...] = field(validator=_not_empty)
+    requirements: tuple[Requirement, ...] = field(validator=_default, converter=_requirements)
     transports: Mapping[str, Mapping[str, tuple[Requirement, ...]]] = field(
-        factory=dict, converter=_copied, validator=_no_scope_empty
+        factory=dict, converter=_copied, validator=_scopes
     )
 
     @classmethod

@@ -144,6 +144,12 @@ def _signature_file(number: int, instance: Digest | None) -> str:
     return f"signature-{number}" if instance is None else f"{_blob_file(instance)}.signature-{number}"
 
 
+def _signature_group(name: str) -> str | None:
+    """Return what the names of all signatures of one manifest begin with; None for other files."""
+    group, found, _ = name.rpartition("signature-")
+    return f"{group}{found}" if found else None
+
+
 def _read(directory_fd: int, name: str, where: str) -> bytes:
     file, _ = open_regular(directory_fd, name, f"{where}/{name}")
     with file:
@@ -344,20 +350,26 @@ class _Destination(ImageDestination):
         directory = self._directory.fd
         fsync_directory(directory)
         if self._manifest is None:
-            self._commit_referrers()
+            self._commit_additions()
         else:
             self._commit_image(self._manifest)
         fsync_directory(directory)
         self._added.clear()
         self._made = False
 
-    def _commit_referrers(self) -> None:
-        """Add what refers to an image that is there, and touch nothing else."""
-        if not self._referrers or _MANIFEST_FILE not in os.listdir(self._directory.fd):
-            missing = "no image is there that could be referred to" if self._referrers else "no manifest was put"
+    def _commit_additions(self) -> None:
+        """Give an image that is there other signatures, add what refers to it, and touch nothing else."""
+        directory = self._directory.fd
+        added = self._referrers or self._signatures
+        if not added or _MANIFEST_FILE not in os.listdir(directory):
+            missing = "no image is there that it could belong to" if added else "no manifest was put"
             raise LayoutError(f"{self._reference}: nothing to commit: {missing}")
-        for name, manifest in self._referrers.items():
-            atomic_write(self._directory.fd, name, manifest)
+        for name, content in (self._referrers | self._signatures).items():
+            atomic_write(directory, name, content)
+        groups = {_signature_group(name) for name in self._signatures}
+        self._remove(
+            name for name in os.listdir(directory) if _signature_group(name) in groups and name not in self._signatures
+        )
 
     def _commit_image(self, manifest: bytes) -> None:
         directory = self._directory.fd
