@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ocikit.errors import InvalidSignatureError
-from ocikit.image.signature.openpgp import verify_message
+from ocikit.image.signature.openpgp.message import verify_message
 from ocikit.image.signature.payload import PayloadType, read_payload
 from ocikit.image.signature.trusted import read_keyring
 from ocikit.image.signature.verified import SignatureKind, VerifiedSignature

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ocikit.errors import InvalidSignatureError, LimitExceededError, PolicyRequirementError
-from ocikit.image.signature.openpgp import Keyring
+from ocikit.image.signature.openpgp.keyring import Keyring
 from ocikit.image.signature.sigstore.certificates import read_certificates
 from ocikit.image.signature.sigstore.keys import PublicKey
 from ocikit.image.signature.sigstore.trust import FulcioTrust, PkiTrust, Trust
@@ -35,13 +35,10 @@ def read_keyring(requirement: SignedBy) -> Keyring:
         requirement: The requirement.
 
     Raises:
-        PolicyRequirementError: One cannot be read, is malformed, or has no key.
+        PolicyRequirementError: One cannot be read, is malformed, or has no key in it.
     """
     sources = _sources("keyData", (requirement.key_path, *(requirement.key_paths or ())), (requirement.key_data,))
-    found = [one for what, data in sources for one in _parsed(what, data, Keyring.read).certificates]
-    if not found:
-        raise PolicyRequirementError("there is no public key in what the policy gives")
-    return Keyring(certificates=tuple(found))
+    return Keyring.joined(_parsed(what, data, Keyring.read) for what, data in sources)
 
 
 def read_trust(requirement: SigstoreSigned) -> Trust:
