@@ -282,29 +282,29 @@ def of_key(key: Any, form: PrivateFormat = PrivateFormat.PKCS8) -> bytes:
 P256 = ec.generate_private_key(ec.SECP256R1())
 
 FILES: list[tuple[str, Callable[[bytes], bytes], str | None, str]] = [
-    ("empty", lambda _: b"", SECRET, r"one block that begins .*, found 0"),
-    ("no pem", content_of, SECRET, r"one block that begins .*, found 0"),
-    ("two blocks", lambda file: file + file, SECRET, r"one block that begins .*, found 2"),
+    ("empty", lambda _: b"", SECRET, r"expected PEM of a ENCRYPTED COSIGN PRIVATE KEY or .*, found none"),
+    ("no pem", content_of, SECRET, r"expected PEM of a ENCRYPTED COSIGN PRIVATE KEY or .*, found none"),
+    ("two blocks", lambda file: file + file, SECRET, r"expected one PEM block, found more"),
     (
         "truncated",
         lambda file: file[:-40],
         SECRET,
-        r"truncated: the PEM block 'ENCRYPTED COSIGN PRIVATE KEY' has no end",
+        r"a PEM block is malformed",
     ),
-    ("first line", lambda file: file[:40], SECRET, r"the line that begins the PEM block does not end"),
-    ("other end", lambda file: file.replace(b"END ENC", b"END DEC"), SECRET, r"truncated: the PEM block"),
-    ("a line lost", lambda file: file.replace(file.splitlines()[2][1:], b""), SECRET, r"not base64|no JSON document"),
-    ("no base64", lambda file: file.replace(b"\n", b"\n!", 2), SECRET, r"not base64"),
+    ("first line", lambda file: file[:40], SECRET, r"a PEM block is malformed"),
+    ("other end", lambda file: file.replace(b"END ENC", b"END DEC"), SECRET, r"a PEM block is malformed"),
+    ("a line lost", lambda file: file.replace(file.splitlines()[2][1:], b""), SECRET, r"a PEM block is no base64"),
+    ("no base64", lambda file: file.replace(b"\n", b"\n!", 2), SECRET, r"a PEM block is malformed"),
     ("no json", lambda _: pem_of(COSIGN, b"{"), SECRET, r"what is in the PEM block is no JSON document"),
     ("an array", lambda _: pem_of(COSIGN, b"[]"), SECRET, r"\$: expected an object, found an array"),
     ("twice", lambda _: pem_of(COSIGN, b'{"kdf":1,"kdf":1}'), SECRET, r"no JSON document: .*kdf"),
     ("nested", lambda _: pem_of(COSIGN, b"[" * 20000), SECRET, r"no JSON document: .*depth"),
-    ("too large", lambda file: file + b" " * MAX_KEY_FILE_BYTES, SECRET, r"bytes are no private key; at most 65,536"),
+    ("too large", lambda file: file + b" " * MAX_KEY_FILE_BYTES, SECRET, r"limit 65,536, found 66,"),
     (
         "public key",
         lambda _: pem_of("PUBLIC KEY", b"x"),
         SECRET,
-        r"expected one of ENCRYPTED COSIGN .*found 'PUBLIC KEY'$",
+        r"expected PEM of a .*, found a PUBLIC KEY",
     ),
     ("wrong passphrase", bytes, "battery staple", r"not decrypted: the passphrase is wrong, or the file is damaged"),
     ("empty passphrase", bytes, "", r"not decrypted: the passphrase is wrong, or the file is damaged"),
@@ -314,13 +314,13 @@ FILES: list[tuple[str, Callable[[bytes], bytes], str | None, str]] = [
         "encrypted by itself",
         lambda _: plain(P256, encryption=BestAvailableEncryption(b"p")),
         "p",
-        r"found 'ENCRYPTED PRIVATE KEY'; openssl pkcs8 -topk8 -nocrypt makes",
+        r"found a ENCRYPTED PRIVATE KEY; openssl pkcs8 -topk8 -nocrypt makes",
     ),
     (
         "sec 1",
         lambda _: plain(P256, PrivateFormat.TraditionalOpenSSL),
         None,
-        r"found 'EC PRIVATE KEY'; openssl pkcs8 -topk8 -nocrypt makes",
+        r"found a EC PRIVATE KEY; openssl pkcs8 -topk8 -nocrypt makes",
     ),
     (
         "sec 1 inside",
@@ -368,7 +368,7 @@ def test_files_that_are_refused(
     file: bytes, damage: Callable[[bytes], bytes], passphrase: str | None, match: str
 ) -> None:
     """Whatever is wrong with a file or with what it holds is an error that says what."""
-    with pytest.raises(SigningError, match=f"^build key: .*(?:{match})"):
+    with pytest.raises(SigningError, match=f"build key: .*{match}"):
         PrivateKey.read(damage(file), passphrase, what="build key")
 
 
@@ -409,7 +409,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         PrivateKey.read_file(tmp_path, SECRET)
     with pytest.raises(SigningError, match="cannot be read: embedded null"):
         PrivateKey.read_file("a\0b", SECRET)
-    with pytest.raises(SigningError, match="65,537 bytes are no private key"):
+    with pytest.raises(SigningError, match="limit 65,536, found 65,537"):
         PrivateKey.read_file("/dev/zero", SECRET)
 
 

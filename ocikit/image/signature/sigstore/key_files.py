@@ -9,11 +9,15 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ocikit.errors import LimitExceededError, NotSupportedError, ParseError, SigningError
+from ocikit.errors import InvalidSignatureError, LimitExceededError, NotSupportedError, ParseError, SigningError
+from ocikit.image.signature.sigstore.pem import read_blocks, write_block
 from ocikit.image.signature.sigstore.secretbox import KEY_BYTES, NONCE_BYTES, TAG_BYTES, seal, unseal
 from ocikit.spec._json import describe, dumps, loads
+
+if TYPE_CHECKING:
+    from ocikit.image.signature.sigstore.pem import Block
 
 __all__ = ["MAX_KEY_FILE_BYTES", "PLAIN", "SEALED", "decrypt_pkcs8", "encrypt_pkcs8", "passphrase_bytes", "read_pem"]
 
@@ -29,8 +33,8 @@ _COSTS: Final = (32768, 65536)
 _COST: Final = _COSTS[-1]
 _BLOCK_SIZE, _PARALLEL = 8, 1
 _SALT_BYTES: Final = 32
-_BEGIN, _END, _DASHES = b"-----BEGIN ", b"-----END ", b"-----"
-_LINE: Final = 64
+# Other files with private keys, which are known for what they are.
+_OTHERS: Final = ("ENCRYPTED PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "DSA PRIVATE KEY", "EC PARAMETERS")
 
 
 def passphrase_bytes(passphrase: bytes | str) -> bytes:
@@ -48,32 +52,32 @@ def passphrase_bytes(passphrase: bytes | str) -> bytes:
         raise SigningError("the passphrase has a lone surrogate in it, which UTF-8 cannot carry; give bytes") from None
 
 
-def read_pem(data: bytes, *, what: str) -> tuple[str, bytes]:
-    """Take apart a file with one PEM block (RFC 7468); text before and after it means nothing.
+def read_pem(data: bytes, *, what: str) -> Block:
+    """Take apart a file with one PEM block of a private key (RFC 7468); text before and after it means nothing.
 
     Args:
         data: The file.
         what: What it is, for messages.
 
-    Returns:
-        The label, and the content.
-
     Raises:
-        SigningError: There is no block, or more than one, or it is damaged.
+        SigningError: There is no block, or more than one, or it is damaged, or of a kind that is not read.
     """
-    if len(data) > MAX_KEY_FILE_BYTES:
-        raise SigningError(f"{what}: {len(data):,} bytes are no private key; at most {MAX_KEY_FILE_BYTES:,} are read")
-    blocks = data.count(_BEGIN)
-    if blocks != 1:
-        raise SigningError(f"{what}: expected a private key, PEM: one block that begins {_BEGIN!r}, found {blocks}")
-    label, dashes, rest = data.partition(_BEGIN)[2].partition(_DASHES)
-    if not dashes or b"\n" in label:
-        raise SigningError(f"{what}: the line that begins the PEM block does not end in {_DASHES!r}")
-    name = label.decode("ascii", "backslashreplace")
-    content, end, _ = rest.partition(_END + label + _DASHES)
-    if not end:
-        raise SigningError(f"{what}: truncated: the PEM block {name[:60]!r} has no end")
-    return name, _base64(b"".join(content.split()), f"{what}: the PEM block {name[:60]!r}")
+    labels = (*SEALED, PLAIN, *_OTHERS)
+    try:
+        block, *more = read_blocks(
+            data, what=what, labels=labels, most=2, most_bytes=MAX_KEY_FILE_BYTES, explained=True
+        )
+    except (InvalidSignatureError, LimitExceededError) as error:
+        raise SigningError(str(error)) from error
+    if more:
+        raise SigningError(f"{what}: expected one PEM block, found more")
+    if block.label in _OTHERS:
+        known = ", ".join((*SEALED, PLAIN))
+        raise SigningError(
+            f"{what}: expected PEM of one of {known}, found a {block.label}; openssl pkcs8 -topk8 -nocrypt makes the "
+            "last of it"
+        )
+    return block
 
 
 def encrypt_pkcs8(pkcs8: bytes, passphrase: bytes) -> bytes:
@@ -94,10 +98,7 @@ def encrypt_pkcs8(pkcs8: bytes, passphrase: bytes) -> bytes:
         "cipher": {"name": "nacl/secretbox", "nonce": base64.b64encode(nonce).decode()},
         "ciphertext": base64.b64encode(seal(key, nonce, pkcs8)).decode(),
     }
-    text = base64.b64encode(dumps(envelope))
-    lines = [text[at : at + _LINE] for at in range(0, len(text), _LINE)]
-    label = SEALED[0].encode()
-    return b"\n".join([_BEGIN + label + _DASHES, *lines, _END + label + _DASHES, b""])
+    return write_block(SEALED[0], dumps(envelope))
 
 
 def decrypt_pkcs8(envelope: bytes, passphrase: bytes, *, what: str) -> bytes:
@@ -174,11 +175,7 @@ def _expect(value: object, wanted: tuple[Any, ...], what: str, path: str) -> Any
 def _bytes(value: object, what: str, path: str) -> bytes:
     if not isinstance(value, str):
         raise SigningError(f"{what}: {path}: expected a string, found {describe(value)}")
-    return _base64(value, f"{what}: {path}")
-
-
-def _base64(text: str | bytes, where: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise SigningError(f"{where}: not base64: {error}") from error
+        raise SigningError(f"{what}: {path}: not base64: {error}") from error

@@ -15,7 +15,6 @@ from ocikit.errors import SigningError
 from ocikit.image.signature.sigstore.key_files import (
     MAX_KEY_FILE_BYTES,
     PLAIN,
-    SEALED,
     decrypt_pkcs8,
     encrypt_pkcs8,
     passphrase_bytes,
@@ -91,15 +90,12 @@ class PrivateKey:
             SigningError: The passphrase is another, or the file is damaged or of another kind.
         """
         label, content = read_pem(pem, what=what)
-        if label in SEALED:
-            if passphrase is None:
-                raise SigningError(f"{what}: the key is encrypted, and there is no passphrase")
-            content = decrypt_pkcs8(content, passphrase_bytes(passphrase), what=what)
-        elif label != PLAIN:
-            advice = "; openssl pkcs8 -topk8 -nocrypt makes the last of another key" if "PRIVATE KEY" in label else ""
-            raise SigningError(f"{what}: expected one of {', '.join((*SEALED, PLAIN))}, found {label[:60]!r}{advice}")
-        elif passphrase is not None:
+        if label == PLAIN and passphrase is not None:
             raise SigningError(f"{what}: there is a passphrase, and the key is not encrypted")
+        if label != PLAIN and passphrase is None:
+            raise SigningError(f"{what}: the key is encrypted, and there is no passphrase")
+        if passphrase is not None:
+            content = decrypt_pkcs8(content, passphrase_bytes(passphrase), what=what)
         return cls._from_pkcs8(content, what)
 
     @classmethod

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import time
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import ocikit
-from ocikit.errors import SigningError
+from ocikit.errors import InvalidSignatureError, SigningError
 from ocikit.image.signature.payload import Payload, PayloadType
 from ocikit.image.signature.sigstore.annotations import CERTIFICATE, CHAIN, SIGNATURE
+from ocikit.image.signature.sigstore.certificates import read_certificate, read_chain
 from ocikit.image.signature.sigstore.keys import PublicKey
 from ocikit.image.signature.sigstore.private_keys import PrivateKey
 from ocikit.image.stored_signature import SIGSTORE_PAYLOAD, SigstoreSignature
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from ocikit.spec import Digest
 
 __all__ = ["SigstoreSigner"]
-
-# A certificate, or a chain of some, PEM: what verifiers read is about as much.
-_MOST_CERTIFICATE_BYTES: Final = 64 * 1024
 
 
 class SigstoreSigner:
@@ -49,10 +47,9 @@ class SigstoreSigner:
         self._key = key
         self._proofs: dict[str, str] = {}
         if certificate_pem is not None:
-            _check_certificate(certificate_pem, key.public_key)
+            _check_certificates(certificate_pem, chain_pem, key.public_key)
             self._proofs[CERTIFICATE] = certificate_pem
-        if chain_pem is not None:
-            _certificates(chain_pem, "the chain of certificates")
+        if chain_pem:
             self._proofs[CHAIN] = chain_pem
 
     @classmethod
@@ -118,28 +115,13 @@ class SigstoreSigner:
         return f"SigstoreSigner({self.description})"
 
 
-def _check_certificate(pem: str, key: PublicKey) -> None:
-    """Refuse what no verifier would accept: a certificate that is not that of the key."""
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - loaded when first needed
-
-    certificates = _certificates(pem, "the certificate")
-    if len(certificates) != 1:
-        raise SigningError(f"expected one certificate, and those above it as the chain; found {len(certificates)}")
+def _check_certificates(pem: str, chain_pem: str | None, key: PublicKey) -> None:
+    """Refuse what no verifier would accept: a certificate that is malformed, or not that of the key."""
     try:
-        found = PublicKey(certificates[0].public_key())
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise SigningError(f"the certificate: {error}") from error
+        certificate = read_certificate(pem, what="the certificate of the key")
+        read_chain(chain_pem, what="the chain of the certificate")
+        found = PublicKey(certificate.public_key())
+    except InvalidSignatureError as error:
+        raise SigningError(str(error)) from error
     if found != key:
         raise SigningError(f"the certificate is one of the key {found}, and the key to sign with is {key}")
-
-
-def _certificates(pem: str, what: str) -> list[Any]:
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - loaded when first needed
-    from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415
-
-    if len(pem) > _MOST_CERTIFICATE_BYTES:
-        raise SigningError(f"{what}: {len(pem):,} characters; at most {_MOST_CERTIFICATE_BYTES:,} are read")
-    try:
-        return load_pem_x509_certificates(pem.encode())
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise SigningError(f"{what}: expected certificates, PEM: {error}") from error
