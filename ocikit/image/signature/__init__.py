@@ -4,6 +4,7 @@
 * :mod:`.schema`, :mod:`.document`: how they are written, read and written
 * :mod:`.rules`: which requirements hold for which image
 * :mod:`.evaluate`, :mod:`.context`: whether an image meets them
+* :mod:`.sigstore`: keys, signing with them, and what proves a signature of sigstore
 
 The room knows the interfaces of transports and none of the transports; what checks their scopes is handed in.
 :class:`ocikit.image.Policy` is the face that knows where policies are kept.
@@ -15,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ocikit.image.signature import sigstore
     from ocikit.image.signature.context import PolicyContext
     from ocikit.image.signature.identity import (
         ExactReference,
@@ -56,6 +58,7 @@ __all__ = [
     "SignedBy",
     "SignedIdentity",
     "SigstoreSigned",
+    "sigstore",
 ]
 
 _MODULES = {
@@ -80,6 +83,7 @@ _MODULES = {
         "SigstoreSigned",
     ),
     "rules": ("Match", "PolicyRules"),
+    "sigstore": ("sigstore",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -88,7 +92,8 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
+    module = import_module(f"{__name__}.{home}")
+    value = module if name == home else getattr(module, name)
     globals()[name] = value
     return value
 

@@ -1,4 +1,40 @@
 """sigstore signatures: by keys, and by certificates that a transparency log or an authority of one's own vouches for.
 
 Everything here is offline: what proves a signature comes with it, and what it is held against is in the policy.
+
+* :mod:`.keys`, :mod:`.private_keys`, :mod:`.key_files`, :mod:`.secretbox`: keys, and the files they are kept in
+* :mod:`.signing`, :mod:`.annotations`: signatures made
+* :mod:`.trust`: what they are held against, as data
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ocikit.image.signature.sigstore.keys import PublicKey
+    from ocikit.image.signature.sigstore.private_keys import KeyPair, PrivateKey, generate_key_pair
+    from ocikit.image.signature.sigstore.signing import SigstoreSigner
+
+__all__ = ["KeyPair", "PrivateKey", "PublicKey", "SigstoreSigner", "generate_key_pair"]
+
+_MODULES = {
+    "keys": ("PublicKey",),
+    "private_keys": ("KeyPair", "PrivateKey", "generate_key_pair"),
+    "signing": ("SigstoreSigner",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
