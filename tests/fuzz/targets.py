@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "image"))
 import certificate_targets
 import mutations
 from builders import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Store, digest_of, tar_of
+from bundle_targets import BUNDLE_TARGETS
 
 from ocikit import image
 from ocikit.errors import OCIKitError
@@ -386,6 +387,7 @@ def _targets() -> dict[str, Target]:
         "archives": archives,
         "directories": directories,
         "layouts": layouts,
+        **BUNDLE_TARGETS,
     }
     if "docker-archive" in transports.list_names():
         found["docker-archives"] = docker_archives
