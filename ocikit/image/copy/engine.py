@@ -74,6 +74,7 @@ def image(
         DigestChangeError: The image would have to change and must not; the message says what and why.
         SigningError: It cannot be signed as was asked for; nothing is visible at the destination.
         NotSupportedError: The destination does not store the signatures, or a layer cannot be compressed as asked.
+        EncryptionError: No key decrypts a layer, or what decrypts it was changed.
         LimitExceededError: A manifest is too large, or there are too many.
         OSError: A file could not be read or written.
         BaseException: Whatever ``options.progress`` raised.

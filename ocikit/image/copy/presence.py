@@ -32,6 +32,8 @@ _ASKED_OF_OPTIONS: Final = (
     "remove_signatures",
     "remove_list_signatures",
     "signs",
+    "oci_encrypt_layers",
+    "oci_decrypt_config",
 )
 _PLAIN_OPTIONS: Final = CopyOptions()
 _PLAIN_CONTEXT: Final = SystemContext()

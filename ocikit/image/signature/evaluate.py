@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ocikit.image.types import ImageReference
     from ocikit.spec import Digest
 
+# How many digests a refusal names.
+_MOST_SHOWN: Final = 3
+
 __all__ = ["Evaluation", "Unparsed", "parsed_signatures"]
 
 
@@ -58,8 +61,8 @@ class Examiner(Protocol):
     def concerns(self, signature: StoredSignature) -> bool:
         """Say whether a signature is of the kind that is looked at here."""
 
-    def verified(self, signature: StoredSignature) -> VerifiedSignature:
-        """Return what a signature says, verified.
+    def verified(self, signature: StoredSignature) -> tuple[VerifiedSignature, ...]:
+        """Return what a signature says, verified: one for each manifest that it is about.
 
         Raises:
             OCIKitError: It is not valid, or was made by somebody else.
@@ -124,16 +127,17 @@ class Evaluation:
         if isinstance(signature, OCIKitError):
             raise signature
         verified = self.examiner(requirement).verified(signature)
-        try:
-            image.check_digest(verified.digest)
-        except OCIKitError as error:
-            raise InvalidSignatureError(f"is about another manifest: {error}") from error
-        if verified.docker_reference is None:
-            raise InvalidSignatureError("does not say what the image is called, which the policy asks for")
-        reason = why_not_identity(requirement.signed_identity, image.reference, verified.docker_reference)
-        if reason is not None:
-            raise InvalidSignatureError(reason)
-        return verified
+        about = [one for one in verified if _is_about(one, image)]
+        if not about:
+            found = ", ".join(str(one.digest) for one in verified[:_MOST_SHOWN])
+            raise InvalidSignatureError(f"is about another manifest: {found}")
+        reasons = []
+        for one in about:
+            reason = _why_not_called(requirement, one, image)
+            if reason is None:
+                return one
+            reasons.append(reason)
+        raise InvalidSignatureError(reasons[0])
 
     def examiner(self, requirement: SignedBy | SigstoreSigned) -> Examiner:
         """Return what holds signatures against a requirement.
@@ -148,6 +152,22 @@ class Evaluation:
         if examiner is None:
             examiner = self._examiners[requirement] = _make_examiner(requirement)
         return examiner
+
+
+def _is_about(signature: VerifiedSignature, image: Unparsed) -> bool:
+    try:
+        image.check_digest(signature.digest)
+    except OCIKitError:
+        return False
+    return True
+
+
+def _why_not_called(
+    requirement: SignedBy | SigstoreSigned, signature: VerifiedSignature, image: Unparsed
+) -> str | None:
+    if signature.docker_reference is None:
+        return "does not say what the image is called, which a policy always asks for"
+    return why_not_identity(requirement.signed_identity, image.reference, signature.docker_reference)
 
 
 def _make_examiner(requirement: SignedBy | SigstoreSigned) -> Examiner:

@@ -35,7 +35,7 @@ class SignedByExaminer:
         """Say whether a signature is of the kind that is looked at here."""
         return isinstance(signature, SimpleSignature)
 
-    def verified(self, signature: StoredSignature) -> VerifiedSignature:
+    def verified(self, signature: StoredSignature) -> tuple[VerifiedSignature, ...]:
         """Return what a signature says, verified.
 
         Args:
@@ -48,7 +48,7 @@ class SignedByExaminer:
             raise InvalidSignatureError("is of another kind")
         message = verify_message(signature.message, self._keyring)
         payload = read_payload(message.content, PayloadType.SIMPLE)
-        return VerifiedSignature(
+        verified = VerifiedSignature(
             kind=SignatureKind.SIMPLE,
             digest=payload.digest,
             docker_reference=payload.docker_reference,
@@ -57,3 +57,4 @@ class SignedByExaminer:
             creator=payload.creator,
             created=payload.created or message.created,
         )
+        return (verified,)

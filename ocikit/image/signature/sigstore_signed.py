@@ -14,7 +14,10 @@ from ocikit.image.signature.verified import SignatureKind, VerifiedSignature
 from ocikit.image.stored_signature import BUNDLE, SIGSTORE_PAYLOAD, SigstoreSignature
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ocikit.image.signature.requirements import SigstoreSigned
+    from ocikit.image.signature.sigstore.statement import BundleClaim
     from ocikit.image.signature.sigstore.trust import Signatory
     from ocikit.image.stored_signature import StoredSignature
     from ocikit.spec import Digest
@@ -39,8 +42,8 @@ class SigstoreSignedExaminer:
         """Say whether a signature is of the kind that is looked at here."""
         return isinstance(signature, SigstoreSignature) and signature.media_type in {SIGSTORE_PAYLOAD, BUNDLE}
 
-    def verified(self, signature: StoredSignature) -> VerifiedSignature:
-        """Return what a signature says, verified.
+    def verified(self, signature: StoredSignature) -> tuple[VerifiedSignature, ...]:
+        """Return what a signature says, verified: of a bundle perhaps about several manifests.
 
         Args:
             signature: One that :meth:`concerns` this.
@@ -51,11 +54,16 @@ class SigstoreSignedExaminer:
         if not isinstance(signature, SigstoreSignature):
             raise InvalidSignatureError("is of another kind")
         if signature.media_type == BUNDLE:
-            signatory, claim = verify_bundle(signature.payload, self._trust)
-            return _verified(SignatureKind.BUNDLE, signatory, claim.digest, claim.docker_reference)
+            return tuple(_claimed(*verify_bundle(signature.payload, self._trust)))
         signatory, payload = verify_attachment(signature, self._trust)
         verified = _verified(SignatureKind.SIGSTORE, signatory, payload.digest, payload.docker_reference)
-        return evolve(verified, creator=payload.creator, created=payload.created)
+        return (evolve(verified, creator=payload.creator, created=payload.created),)
+
+
+def _claimed(signatory: Signatory, claim: BundleClaim) -> Iterator[VerifiedSignature]:
+    for subject in claim.subjects:
+        for digest in subject.digests:
+            yield _verified(SignatureKind.BUNDLE, signatory, digest, subject.docker_reference)
 
 
 def _verified(
