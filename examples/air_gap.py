@@ -29,12 +29,12 @@ def build(work: Path, carried: Path) -> None:
     """Sign an image with a new key, and put what a host needs into the directory ``carried``."""
     keys = signature.generate_key_pair("a passphrase from a vault")
     (carried / "service.pub").write_bytes(keys.public_pem)
-    signer = signature.SigstoreSigner.from_private_key(keys.private_pem, "a passphrase from a vault")
+    key = signature.PrivateKey.read(keys.private_pem, "a passphrase from a vault", what="the key of the service")
     copied = image.copy.image(
         image.Policy.insecure_accept_anything(),  # what the service itself has built
         src=f"oci-archive:{pack(work / 'busybox.tar.gz')}",
         dest=f"oci-archive:{carried / 'tools.tar'}:1.0",
-        options=image.CopyOptions(signers=(signer,), sign_identity=NAME),
+        options=image.copy.CopyOptions(signers=(signature.SigstoreSigner(key),), sign_identity=NAME),
     )
     print(f"service  signed {copied.digest}")
     print(f"service  as     {NAME}")
@@ -86,7 +86,7 @@ def forge(work: Path, carried: Path) -> None:
         image.Policy.insecure_accept_anything(),
         src=f"oci-archive:{work / 'busybox.tar.gz'}",
         dest=f"oci-archive:{carried / 'forged.tar'}:1.0",
-        options=image.CopyOptions(signers=(stranger,), sign_identity=NAME),
+        options=image.copy.CopyOptions(signers=(stranger,), sign_identity=NAME),
     )
 
 
@@ -103,7 +103,8 @@ def main(directory: Path) -> None:
     forge(directory / "service", directory / "carried")
     write_policy(directory / "carried")
     subprocess.run(
-        ["unshare", "--net", sys.executable, __file__, str(directory / "carried"), str(directory / "host")], check=True
+        ["/usr/bin/unshare", "--net", sys.executable, __file__, str(directory / "carried"), str(directory / "host")],
+        check=True,
     )
 
 

@@ -8,7 +8,8 @@ The names here are loaded when they are first used; nothing heavy is imported be
 * looking at them: :func:`inspect`, :func:`list_images`, :func:`identify`; getting rid of them: :func:`delete`
 * what is kept about them: :func:`referrers`; files of any kind as images: :mod:`ocikit.image.artifact`
 * lists of images for several platforms, made and edited: :mod:`ocikit.image.index`
-* which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
+* which images are allowed: :class:`Policy`; who signed them: :func:`verify`; signing them: :func:`sign`, with what is
+  in :mod:`ocikit.image.signature`
 * from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`;
   all of a place: :func:`sync`
 * encrypted layers: :mod:`ocikit.image.encryption`
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ocikit.image.policy import Policy
     from ocikit.image.referring import referrers
     from ocikit.image.signature import PolicyContext
+    from ocikit.image.signing import SignResult, sign
     from ocikit.image.syncing import SyncedImage, SyncOutcome, SyncReport, sync
     from ocikit.image.transports import archive_reference, delete, image_name, parse_image_name
     from ocikit.image.types import (
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
         LayerCompression,
     )
     from ocikit.image.unpacking import UnpackResult, unpack
+    from ocikit.image.verification import Verification, VerifiedImage, verify
 
 __all__ = [
     "BlobInfo",
@@ -68,11 +71,14 @@ __all__ = [
     "PlaceTransport",
     "Policy",
     "PolicyContext",
+    "SignResult",
     "SyncOutcome",
     "SyncReport",
     "SyncedImage",
     "SystemContext",
     "UnpackResult",
+    "Verification",
+    "VerifiedImage",
     "archive_reference",
     "artifact",
     "copy",
@@ -88,10 +94,12 @@ __all__ = [
     "list_images",
     "parse_image_name",
     "referrers",
+    "sign",
     "signature",
     "sync",
     "transports",
     "unpack",
+    "verify",
 ]
 
 # Each public name and the module of this room that holds it; a name that is a module of its own maps to itself.
@@ -115,18 +123,21 @@ _HOMES = {
     "PlaceTransport": "found",
     "Policy": "policy",
     "PolicyContext": "signature",
+    "SignResult": "signing",
     "SyncOutcome": "syncing",
     "SyncReport": "syncing",
     "SyncedImage": "syncing",
     "SystemContext": "context",
     "UnpackResult": "unpacking",
+    "Verification": "verification",
+    "VerifiedImage": "verification",
     "archive_reference": "transports",
     "artifact": "artifact",
     "copy": "copy",
     "delete": "transports",
-    "identify": "identification",
     "docker_archive": "docker_archive",
     "encryption": "encryption",
+    "identify": "identification",
     "image_name": "transports",
     "import_directory": "importing",
     "index": "index",
@@ -135,10 +146,12 @@ _HOMES = {
     "list_images": "listing",
     "parse_image_name": "transports",
     "referrers": "referring",
+    "sign": "signing",
     "signature": "signature",
     "sync": "syncing",
     "transports": "transports",
     "unpack": "unpacking",
+    "verify": "verification",
 }
 
 

@@ -105,24 +105,24 @@ def test_accept_and_reject(layout: Path) -> None:
 
 
 SIGNED = [
-    ({"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/keys/a.gpg"}, "/keys/a.gpg; this version"),
-    ({"type": "signedBy", "keyType": "GPGKeys", "keyPaths": ["/a", "/b"]}, "/a, /b; this version"),
-    ({"type": "signedBy", "keyType": "GPGKeys", "keyData": "YQ=="}, "keyData; this version"),
+    ({"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/keys/a.gpg"}, "/keys/a.gpg cannot be read: No such file"),
+    ({"type": "signedBy", "keyType": "GPGKeys", "keyPaths": ["/a", "/b"]}, "/a cannot be read"),
+    ({"type": "signedBy", "keyType": "GPGKeys", "keyData": "YQ=="}, "keyData: expected keys of OpenPGP"),
     ({"type": "signedBy", "keyType": "signedByGPGKeys", "keyPath": "/a"}, "reserved and never met"),
     ({"type": "signedBy", "keyType": "X509Certificates", "keyPath": "/a"}, "reserved and never met"),
     ({"type": "signedBy", "keyType": "signedByX509CAs", "keyPath": "/a"}, "reserved and never met"),
     ({"type": "signedBaseLayer", "baseLayerIdentity": {"type": "matchExact"}}, "always denies"),
-    ({"type": "sigstoreSigned", "keyPath": "/keys/a.pub"}, "/keys/a.pub; this version"),
-    ({"type": "sigstoreSigned", "keyData": "YQ=="}, "the policy itself; this version"),
+    ({"type": "sigstoreSigned", "keyPath": "/keys/a.pub"}, "/keys/a.pub cannot be read"),
+    ({"type": "sigstoreSigned", "keyData": "YQ=="}, "the policy's keyData: expected a public key"),
     (
         {
             "type": "sigstoreSigned",
             "fulcio": {"caPath": "/c", "oidcIssuer": "https://i.example", "subjectEmail": "a@b"},
             "rekorPublicKeyPath": "/r",
         },
-        r"a@b \(certificate by way of https://i\.example\); this version",
+        r"/r cannot be read",
     ),
-    ({"type": "sigstoreSigned", "pki": {"caRootsPath": "/r", "subjectHostname": "h.example"}}, "h.example"),
+    ({"type": "sigstoreSigned", "pki": {"caRootsPath": "/r", "subjectHostname": "h.example"}}, "/r cannot be read"),
 ]
 
 

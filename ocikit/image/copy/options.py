@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from attrs import Attribute
 
     from ocikit.image.copy.progress import ProgressEvent
+    from ocikit.image.encryption import DecryptConfig, EncryptConfig
     from ocikit.image.reference import Named
     from ocikit.image.signature.signer import Signer
-    from ocikit.image.encryption import DecryptConfig, EncryptConfig
     from ocikit.image.types import SystemContext
     from ocikit.spec import Digest
 
@@ -182,7 +182,7 @@ class CopyOptions:
         remove_list_signatures: Leave the signatures of the index behind, and keep those of the images in it.
         signers: Who signs what is written: every image, and the index that is copied. The signatures are added to those
             that are kept.
-        sign_by: The fingerprint of an OpenPGP key, or another name that gpg finds one by, to sign with as well.
+        sign_by: The fingerprint of an OpenPGP key that gpg has, to sign with as well.
         sign_passphrase: The passphrase of that key; None where an agent has it, or there is none.
         sign_by_sigstore_private_key_file: A private key of cosign's or sigstore's form, to sign with as well.
         sign_sigstore_private_key_passphrase: Its passphrase.

@@ -55,7 +55,7 @@ def prepare_signing(options: CopyOptions, destination: ImageReference) -> Signin
     if options.sign_by is not None:
         from ocikit.image.signature.simple_signing import SimpleSigner  # noqa: PLC0415 - only who signs needs it
 
-        signers.append(SimpleSigner(options.sign_by, passphrase=options.sign_passphrase))
+        signers.append(SimpleSigner(key_fingerprint=options.sign_by, passphrase=options.sign_passphrase))
     if options.sign_by_sigstore_private_key_file is not None:
         from ocikit.image.signature.sigstore.signing import SigstoreSigner  # noqa: PLC0415 - likewise
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ocikit.errors import InvalidSignatureError, OCIKitError, PolicyRequirementError
+from ocikit.image.signature.identity import MatchDigest
 from ocikit.image.signature.matching import why_not_identity
 from ocikit.image.signature.requirements import (
     InsecureAcceptAnything,
@@ -165,8 +166,10 @@ def _is_about(signature: VerifiedSignature, image: Unparsed) -> bool:
 def _why_not_called(
     requirement: SignedBy | SigstoreSigned, signature: VerifiedSignature, image: Unparsed
 ) -> str | None:
+    if isinstance(requirement.signed_identity, MatchDigest):
+        return None
     if signature.docker_reference is None:
-        return "does not say what the image is called, which a policy always asks for"
+        return "does not say what the image is called, which the policy asks for (matchDigest does not)"
     return why_not_identity(requirement.signed_identity, image.reference, signature.docker_reference)
 
 

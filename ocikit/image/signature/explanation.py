@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from ocikit.image.signature.identity import ExactReference, ExactRepository
+from ocikit.image.signature.identity import ExactReference, ExactRepository, MatchDigest
 from ocikit.image.signature.requirements import InsecureAcceptAnything, SignedBaseLayer, SignedBy, SigstoreSigned
 from ocikit.image.signature.wording import kind_of, requirement_in_words
 
@@ -107,7 +107,7 @@ def explain(policy: PolicyRules, reference: ImageReference) -> PolicyExplanation
     )
 
 
-_EXACT: Final = (ExactReference, ExactRepository)
+_OWN_NAME: Final = (ExactReference, ExactRepository, MatchDigest)
 
 
 def _explained(requirement: Requirement, reference: ImageReference) -> ExplainedRequirement:
@@ -124,7 +124,7 @@ def _obstacle(requirement: Requirement, reference: ImageReference) -> str | None
         return "how to find a base layer was never defined"
     if isinstance(requirement, SignedBy) and requirement.key_type != "GPGKeys":
         return f"the keyType {requirement.key_type} is reserved; use GPGKeys"
-    if not isinstance(requirement, SignedBy | SigstoreSigned) or isinstance(requirement.signed_identity, _EXACT):
+    if not isinstance(requirement, SignedBy | SigstoreSigned) or isinstance(requirement.signed_identity, _OWN_NAME):
         return None
     if reference.docker_reference is None:
         return (

@@ -21,6 +21,7 @@ __all__ = [
     "DEFAULT_IDENTITY",
     "ExactReference",
     "ExactRepository",
+    "MatchDigest",
     "MatchExact",
     "MatchRepoDigestOrExact",
     "MatchRepository",
@@ -45,6 +46,16 @@ class MatchRepoDigestOrExact:
 @frozen(kw_only=True)
 class MatchRepository:
     """The signature names the image's repository; its tag does not matter."""
+
+
+@frozen(kw_only=True)
+class MatchDigest:
+    """The signature is about this very manifest, whatever it calls the image, if it calls it anything.
+
+    An extension of ocikit: containers/image refuses a policy.json with it. It is for signatures that have no name, such
+    as the bundles of cosign 3. Whoever can put images where they are looked for may then show any image that the key
+    has ever signed as any other.
+    """
 
 
 def _named(key: str, value: str) -> Named:
@@ -113,7 +124,13 @@ class RemapIdentity:
 
 
 SignedIdentity = (
-    MatchExact | MatchRepoDigestOrExact | MatchRepository | ExactReference | ExactRepository | RemapIdentity
+    MatchExact
+    | MatchRepoDigestOrExact
+    | MatchRepository
+    | ExactReference
+    | ExactRepository
+    | RemapIdentity
+    | MatchDigest
 )
 
 #: What a signature must say where a policy says nothing.

@@ -50,6 +50,7 @@ IDENTITIES: Final[dict[str, type[Any]]] = {
     "exactReference": identity.ExactReference,
     "exactRepository": identity.ExactRepository,
     "remapIdentity": identity.RemapIdentity,
+    "matchDigest": identity.MatchDigest,
 }
 
 #: Objects without a ``type``, by the kind of the key they stand at.
@@ -103,4 +104,5 @@ KEYS: Final[dict[type[Any], tuple[Key, ...]]] = {
         Key("prefix", "prefix", required=True),
         Key("signedPrefix", "signed_prefix", required=True),
     ),
+    identity.MatchDigest: (),
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ocikit.image.signature.identity import (
     ExactReference,
     ExactRepository,
+    MatchDigest,
     MatchExact,
     MatchRepoDigestOrExact,
     MatchRepository,
@@ -100,4 +101,5 @@ _IDENTITIES: Final[dict[type, Callable[[Any], str]]] = {
     RemapIdentity: lambda identity: (
         f"what it is asked for by, with {identity.signed_prefix} in the place of {identity.prefix}"
     ),
+    MatchDigest: lambda _: "anything, or nothing: that it is about this manifest will do",
 }

@@ -34,6 +34,7 @@ from ocikit.image.layout.blobs import blob_name, open_regular, read_document, re
 from ocikit.image.layout.locks import hold
 from ocikit.image.layout.temporary import TemporaryFile, remove_stale
 from ocikit.image.manifest import check_size, guess_media_type
+from ocikit.image.stored_signature import MAX_SIGNATURES
 from ocikit.image.subject import MAX_REFERRERS, SubjectTable, require_referrer
 from ocikit.image.transports._paths import PathReference, resolve, validate_scope
 from ocikit.image.types import (
@@ -64,7 +65,6 @@ _DIGEST_NAME: Final = r"(?:[a-z0-9+._]+-)?[a-zA-Z0-9=_-]{32,}"
 _OURS: Final = re.compile(
     rf"{_VERSION_FILE}|(?:{_DIGEST_NAME}\.)?{re.escape(_MANIFEST_FILE)}|(?:{_DIGEST_NAME}\.)?signature-[0-9]+|{_DIGEST_NAME}"
 )
-_MOST_SIGNATURES: Final = 128
 
 
 class _Transport(ImageTransport):
@@ -215,12 +215,12 @@ class _Source(ImageSource):
 
     def get_signatures(self, instance: Digest | None = None) -> tuple[bytes, ...]:
         found: list[bytes] = []
-        while len(found) < _MOST_SIGNATURES:
+        while len(found) <= MAX_SIGNATURES:
             try:
                 found.append(_read(self._directory.fd, _signature_file(len(found) + 1, instance), self._path))
             except FileNotFoundError:
                 return tuple(found)
-        raise LimitExceededError(f"signatures in {self._reference}", _MOST_SIGNATURES - 1)
+        raise LimitExceededError(f"signatures in {self._reference}", MAX_SIGNATURES)
 
     def get_referrers(self, subject: Digest) -> tuple[ContentDescriptor, ...]:
         if self._subjects is None:
@@ -328,8 +328,8 @@ class _Destination(ImageDestination):
             self._rename(file, _manifest_file(instance))
 
     def put_signatures(self, signatures: tuple[bytes, ...], instance: Digest | None = None) -> None:
-        if len(signatures) >= _MOST_SIGNATURES:
-            raise LimitExceededError(f"signatures for {self._reference}", _MOST_SIGNATURES - 1, len(signatures))
+        if len(signatures) > MAX_SIGNATURES:
+            raise LimitExceededError(f"signatures for {self._reference}", MAX_SIGNATURES, len(signatures))
         for number, signature in enumerate(signatures, 1):
             self._signatures[_signature_file(number, instance)] = signature
 
