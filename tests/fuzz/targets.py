@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "image"))
 
 import mutations
 from builders import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Store, digest_of, tar_of
+from signature_targets import SIGNATURE_TARGETS
 
 from ocikit import image
 from ocikit.errors import OCIKitError
@@ -385,6 +386,7 @@ def _targets() -> dict[str, Target]:
         "archives": archives,
         "directories": directories,
         "layouts": layouts,
+        **SIGNATURE_TARGETS,
     }
     if "docker-archive" in transports.list_names():
         found["docker-archives"] = docker_archives
