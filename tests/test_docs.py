@@ -95,3 +95,14 @@ def test_page_about_all_images_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert sorted(names_in(tmp_path / "mirror")) == ["mirror/lib/a", "web:1", "web:2"]
     assert len(list((tmp_path / "parcels").iterdir())) == 3
     assert sorted(names_in(tmp_path / "new")) == ["web:1", "web:2"]
+
+
+def test_page_about_sigstore_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every block of the page about sigstore, in one namespace: a key is made, signs, and the signature is verified."""
+    text = (ROOT / "docs/sigstore.md").read_text().replace("/var/lib/app", str(tmp_path))
+    namespace: dict[str, object] = {"__name__": "page_about_sigstore", "manifest": b"{}"}
+    blocks = _CODE.findall(text)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, "docs/sigstore.md", "exec", dont_inherit=True), namespace)  # noqa: S102
+    assert capsys.readouterr().out.endswith("is registry.example.com/team/app:1.2\n")

@@ -19,6 +19,7 @@ import certificate_targets
 import mutations
 from builders import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Store, digest_of, tar_of
 from bundle_targets import BUNDLE_TARGETS
+from signature_targets import SIGNATURE_TARGETS
 
 from ocikit import image
 from ocikit.errors import OCIKitError
@@ -388,6 +389,7 @@ def _targets() -> dict[str, Target]:
         "directories": directories,
         "layouts": layouts,
         **BUNDLE_TARGETS,
+        **SIGNATURE_TARGETS,
     }
     if "docker-archive" in transports.list_names():
         found["docker-archives"] = docker_archives

@@ -4,7 +4,9 @@ Everything here is offline: what proves a signature comes with it, and what it i
 
 * :mod:`.keys`, :mod:`.private_keys`, :mod:`.key_files`, :mod:`.secretbox`: keys, and the files they are kept in
 * :mod:`.signing`, :mod:`.annotations`: signatures made
-* :mod:`.trust`: what they are held against, as data
+* :mod:`.attachment`: a signature verified, whole
+* :mod:`.rekor`, :mod:`.fulcio`, :mod:`.pki`: what a log promised, and certificates
+* :mod:`.trust`: what signatures are held against, as data
 """
 
 from __future__ import annotations
@@ -13,16 +15,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ocikit.image.signature.sigstore.attachment import is_attachment, verify_attachment
     from ocikit.image.signature.sigstore.keys import PublicKey
     from ocikit.image.signature.sigstore.private_keys import KeyPair, PrivateKey, generate_key_pair
     from ocikit.image.signature.sigstore.signing import SigstoreSigner
+    from ocikit.image.signature.sigstore.trust import FulcioTrust, LogEntry, PkiTrust, Signatory, Trust
 
-__all__ = ["KeyPair", "PrivateKey", "PublicKey", "SigstoreSigner", "generate_key_pair"]
+__all__ = [
+    "FulcioTrust",
+    "KeyPair",
+    "LogEntry",
+    "PkiTrust",
+    "PrivateKey",
+    "PublicKey",
+    "Signatory",
+    "SigstoreSigner",
+    "Trust",
+    "generate_key_pair",
+    "is_attachment",
+    "verify_attachment",
+]
 
 _MODULES = {
+    "attachment": ("is_attachment", "verify_attachment"),
     "keys": ("PublicKey",),
     "private_keys": ("KeyPair", "PrivateKey", "generate_key_pair"),
     "signing": ("SigstoreSigner",),
+    "trust": ("FulcioTrust", "LogEntry", "PkiTrust", "Signatory", "Trust"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
