@@ -102,20 +102,22 @@ def issuer_of(certificate: Certificate) -> str:
 
 
 def _utf8_string(der: bytes) -> bytes:
-    """Take the content out of a UTF8String (X.690 §8.1.3, §10.1: the one shortest form of its length)."""
-    octets = der[2:]
-    length = der[1] if len(der) > 1 else 0
-    if length & 0x80:
-        size = length & 0x7F
-        length, octets = int.from_bytes(octets[:size]), octets[size:]
-        if length < 0x80 or size != (length.bit_length() + 7) // 8:
-            octets = b""
-    if len(der) < 2 or der[0] != _UTF8_STRING or len(octets) != length:
-        raise InvalidSignatureError(
-            f"the identity provider in the certificate (extension {_ISSUER_V2}) is {der[:16].hex(' ')}…: expected a "
-            "UTF8String and nothing else"
-        )
-    return octets
+    """Take the content out of a UTF8String, by writing anew what comes before it: DER has one form of each length."""
+    for content in (der[2:], der[3:], der[4:]):
+        if der == _header(len(content)) + content:
+            return content
+    raise InvalidSignatureError(
+        f"the identity provider in the certificate (extension {_ISSUER_V2}) is {der[:16].hex(' ')}…: expected a "
+        "UTF8String and nothing else"
+    )
+
+
+def _header(length: int) -> bytes:
+    """Write tag and length of a UTF8String (X.690 §8.1.3, §10.1)."""
+    if length < 0x80:
+        return bytes([_UTF8_STRING, length])
+    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes([_UTF8_STRING, 0x80 | len(octets)]) + octets
 
 
 def _text(data: bytes) -> str:
