@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "image"))
 
+import certificate_targets
 import mutations
 from builders import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Store, digest_of, tar_of
 
@@ -388,7 +389,7 @@ def _targets() -> dict[str, Target]:
     }
     if "docker-archive" in transports.list_names():
         found["docker-archives"] = docker_archives
-    return found
+    return found | certificate_targets.TARGETS
 
 
 #: Every target by name.
