@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import re
 import subprocess
 from pathlib import Path
@@ -106,3 +107,21 @@ def test_page_about_sigstore_runs(tmp_path: Path, capsys: pytest.CaptureFixture[
     for block in blocks:
         exec(compile(block, "docs/sigstore.md", "exec", dont_inherit=True), namespace)  # noqa: S102
     assert capsys.readouterr().out.endswith("is registry.example.com/team/app:1.2\n")
+def test_page_about_certificates_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page about certificates verifies a signature that has all that it speaks of."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests/image"))
+    from authorities import Authority, Log  # noqa: PLC0415 - found only from here on
+
+    root, log, payload = Authority.root(), Log(), b"payload"
+    signer = root.issue(emails=["who@example.com"], identity_provider="https://idp.example.com")
+    signature = signer.sign(payload)
+    annotations = {
+        "dev.cosignproject.cosign/signature": base64.b64encode(signature).decode(),
+        "dev.sigstore.cosign/bundle": log.bundle(log.hashedrekord(signer.pem, signature, payload)),
+        "dev.sigstore.cosign/certificate": signer.text,
+    }
+    namespace: dict[str, object] = {"annotations": annotations, "signature": signature, "payload": payload}
+    namespace |= {"roots_pem": root.pem, "log_pem": log.public_key.pem}
+    (block,) = _CODE.findall((ROOT / "docs/certificates.md").read_text())
+    exec(compile(block, "docs/certificates.md", "exec", dont_inherit=True), namespace)  # noqa: S102
+    assert getattr(namespace["signatory"], "email", None) == "who@example.com"

@@ -100,7 +100,7 @@ def test_time_comes_from_the_log() -> None:
         payload=b"payload",
     )
     assert verify_fulcio(signer.text, CHAIN, FULCIO, at=entry.integrated_time).email == EMAIL
-    with pytest.raises(InvalidSignatureError, match="no more valid"):
+    with pytest.raises(InvalidSignatureError, match="no longer valid"):
         verify_fulcio(signer.text, CHAIN, FULCIO, at=dt.datetime.now(dt.UTC))
 
 
@@ -183,8 +183,8 @@ FULCIO_REFUSED: list[tuple[str, Callable[[], object], str]] = [
     ("no purpose", lambda: fulcio(purposes=None), "is not for signing code: its extended key usage says nothing"),
     ("for servers", lambda: fulcio(purposes=[SERVER]), "is not for signing code"),
     ("before its time", lambda: fulcio(at=NOW - 6 * MINUTE), "with the serial number [0-9a-f]+ was not yet valid at"),
-    ("after its time", lambda: fulcio(at=NOW + 6 * MINUTE), "with the serial number [0-9a-f]+ was no more valid at"),
-    ("another authority", lambda: fulcio(trust=attrs.evolve(FULCIO, roots=())), "'CN=root' was issued by itself"),
+    ("after its time", lambda: fulcio(at=NOW + 6 * MINUTE), "with the serial number [0-9a-f]+ was no longer valid at"),
+    ("another authority", lambda: fulcio(trust=attrs.evolve(FULCIO, roots=())), "'CN=root' leads back to itself"),
     (
         "no certificate",
         lambda: verify_fulcio("", CHAIN, FULCIO, at=NOW),
@@ -225,7 +225,7 @@ def test_a_certificate_may_be_for_several() -> None:
 
 def test_a_certificate_must_be_valid_now() -> None:
     """When no time is given it is now: what was made for the day of these tests is long expired."""
-    with pytest.raises(InvalidSignatureError, match="'CN=signer' was no more valid at 20"):
+    with pytest.raises(InvalidSignatureError, match="'CN=signer' was no longer valid at 20"):
         pki(at=None)
     now = dt.datetime.now(dt.UTC)
     lives: dict[str, Any] = {"begins": now - MINUTE, "ends": now + 60 * MINUTE}
@@ -273,7 +273,7 @@ PKI_REFUSED: list[tuple[str, Callable[[], object], str]] = [
     ("an empty name", lambda: pki(trust=PkiTrust(roots=PKI.roots, subject_email="")), "names neither a mail address"),
     ("for servers", lambda: pki(purposes=[SERVER]), "'CN=signer' is not for signing code"),
     ("before its time", lambda: pki(at=NOW - 6 * MINUTE), "was not yet valid at 2024-06-01T11:54:00"),
-    ("after its time", lambda: pki(at=NOW + 6 * MINUTE), "was no more valid at 2024-06-01T12:06:00"),
+    ("after its time", lambda: pki(at=NOW + 6 * MINUTE), "was no longer valid at 2024-06-01T12:06:00"),
     ("a critical extension", lambda: pki(critical=[extension("2.5.29.98", b"x")]), "the critical extension 2.5.29.98"),
     (
         "another authority",

@@ -105,7 +105,9 @@ def parse_certificate(der: bytes, *, what: str) -> Certificate:
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
 
     faults = (
-        *(ValueError, TypeError, OverflowError, Warning, UnsupportedAlgorithm),  # a warning: where these are errors
+        *(ValueError, TypeError, OverflowError, UnsupportedAlgorithm),
+        *(LookupError, AssertionError),  # of older versions, for names of odd kinds
+        Warning,  # where warnings are errors
         *(x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion),
     )
     try:
@@ -118,6 +120,10 @@ def parse_certificate(der: bytes, *, what: str) -> Certificate:
         raise InvalidSignatureError(f"{what}: a certificate of version {version.name[1:]}; expected version 3")
     if serial <= 0:  # RFC 5280 §4.1.2.2
         raise InvalidSignatureError(f"{what}: a certificate's serial number is not positive")
+    for name in extension_of(certificate, x509.SubjectAlternativeName) or ():
+        # RFC 5280 §4.2.1.6. Letters of other alphabets have small forms in ASCII, and are not those.
+        if isinstance(name.value, str) and not name.value.isascii():
+            raise InvalidSignatureError(f"{what}: the name {shown(name.value)} in a certificate is not ASCII")
     return certificate
 
 

@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 
     from cryptography.x509 import Certificate
 
-__all__ = ["MAX_CHAIN_LENGTH", "MAX_SIGNATURE_CHECKS", "verify_chain"]
+__all__ = ["MAX_CHAIN_LENGTH", "MAX_TRIED", "verify_chain"]
 
 #: How long a chain may be, the signer's certificate and the authority's included.
 MAX_CHAIN_LENGTH: Final = 8
-#: How many signatures of certificates are checked in search for a chain: whoever made the signature can give many
-#: certificates of one name.
-MAX_SIGNATURE_CHECKS: Final = 100
+#: How many certificates are tried as issuers in search for a chain: whoever signs can give many of one name.
+MAX_TRIED: Final = 100
 
 _MOST_REASONS: Final = 4
 _LEAST_RSA_BITS: Final = 2048
@@ -74,13 +73,13 @@ def verify_chain(
 
 
 class _Search:
-    """One search, depth first, for a chain; each step costs one check of a signature, and these are counted."""
+    """One search, depth first, for a chain; each step costs one check of a signature at most, and is counted."""
 
     def __init__(self, roots: Sequence[Certificate], intermediates: Sequence[Certificate], at: dt.datetime) -> None:
         self._roots = _by_subject(roots)
         self._intermediates = _by_subject(intermediates)
         self._at = at
-        self._checks = 0
+        self._tried = 0
         self._reasons: dict[str, None] = {}
 
     def run(self, leaf: Certificate) -> tuple[Certificate, ...]:
@@ -116,15 +115,13 @@ class _Search:
         """Yield those of the candidates that issued the last certificate of the path, and may have done so."""
         for candidate in candidates:
             if candidate in path:
-                self._give_up(f"the certificate {name_of(candidate)} was issued by itself, and is not of the authority")
+                self._give_up(f"the certificate {name_of(candidate)} leads back to itself, and is not of the authority")
                 continue
+            self._count()
             try:
                 _check_any(candidate, self._at)
                 _check_issuer(candidate, between=len(path) - 1)
-                self._count()
                 _check_signed(path[-1], candidate)
-            except _SearchEndedError:
-                raise
             except InvalidSignatureError as error:
                 self._give_up(str(error))
                 continue
@@ -139,18 +136,14 @@ class _Search:
         return True
 
     def _count(self) -> None:
-        if self._checks == MAX_SIGNATURE_CHECKS:
-            raise _SearchEndedError(
-                f"no chain to the authority was found within {MAX_SIGNATURE_CHECKS} signatures of certificates"
+        if self._tried == MAX_TRIED:
+            raise InvalidSignatureError(
+                f"no chain to the authority was found among {MAX_TRIED} issuers of certificates"
             )
-        self._checks += 1
+        self._tried += 1
 
     def _give_up(self, reason: str) -> None:
         self._reasons[reason] = None
-
-
-class _SearchEndedError(InvalidSignatureError):
-    """The search costs more than it may."""
 
 
 def _by_subject(certificates: Iterable[Certificate]) -> dict[Any, list[Certificate]]:
@@ -164,7 +157,7 @@ def _check_any(certificate: Certificate, at: dt.datetime) -> None:
     """Check what holds for every certificate of a chain."""
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not begin <= at <= end:
-        when = "not yet" if at < begin else "no more"
+        when = "not yet" if at < begin else "no longer"
         raise InvalidSignatureError(
             f"the certificate {name_of(certificate)} was {when} valid at {at.isoformat()}: it is from "
             f"{begin.isoformat()} to {end.isoformat()}"

@@ -40,9 +40,7 @@ def check_names(path: Sequence[Certificate]) -> None:
             continue
         _check_kinds(issuer, constraints)
         names = [name for below in path[:index] for name in _names(below)]
-        left -= len(names) * sum(
-            len(one or ()) for one in (constraints.permitted_subtrees, constraints.excluded_subtrees)
-        )
+        left -= len(names) * len(_subtrees(constraints))
         if left < 0:
             raise InvalidSignatureError(
                 f"the name constraints of a chain take more than {MAX_COMPARISONS:,} comparisons"
