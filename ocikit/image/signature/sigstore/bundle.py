@@ -72,7 +72,7 @@ def verify_bundle(
             way, so that such a bundle is refused without them.
         predicate_types: What may be said of the manifests. By itself only that they are signed, as cosign says it:
             who says how an image was built, or what is wrong with it, does not thereby vouch for it.
-        now: When certificates of an authority of one's own must be valid; with a time zone. None for now.
+        now: When certificates of an authority of one's own must be valid, with a time zone; the present when not given.
 
     Returns:
         Who signed, and what.
