@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import mutations
-from authorities import Authority, Log
+from authorities import NOW, Authority, Log
 from bundle_logs import (
     DIGEST,
     Signer,
@@ -23,10 +23,12 @@ from bundle_logs import (
     note,
     statement,
 )
+from timestamp_makers import Stamp, timestamp_authority
 
 from ocikit.errors import InvalidSignatureError, LimitExceededError, OCIKitError
 from ocikit.image.bundle_manifest import bundle_manifest, bundle_of
 from ocikit.image.signature.sigstore.bundle import verify_bundle
+from ocikit.image.signature.sigstore.timestamps import verify_timestamps
 from ocikit.image.signature.sigstore.trust import FulcioTrust, Trust
 from ocikit.image.stored_signature import BUNDLE, SigstoreSignature
 from ocikit.spec import Descriptor
@@ -133,9 +135,28 @@ def attached_bundles(random: Random, scratch: Path) -> None:
         return
 
 
+@functools.cache
+def stamp() -> tuple[Any, bytes]:
+    """Return an authority that signs timestamps, and a good one."""
+    by = timestamp_authority()
+    return by.certificate, Stamp(by=by, signature=b"signature").to_der()
+
+
+def timestamps(random: Random, scratch: Path) -> None:
+    """However a timestamp is damaged, it is refused, vouches for nothing, or says what was signed."""
+    del scratch
+    certificate, good_one = stamp()
+    try:
+        found = verify_timestamps([good_one, mutations.damaged(random, good_one)], b"signature", (certificate,))
+    except InvalidSignatureError:
+        return
+    assert found in {(NOW,), (NOW, NOW)}
+
+
 #: Every target by name.
 BUNDLE_TARGETS: dict[str, Callable[[Random, Path], None]] = {
     "bundles": damaged_bundles,
     "odd-bundles": odd_bundles,
     "attached-bundles": attached_bundles,
+    "timestamps": timestamps,
 }

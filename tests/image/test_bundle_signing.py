@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from authorities import Log, new_key, public_pem
@@ -21,8 +23,6 @@ from ocikit.image.stored_signature import BUNDLE, SigstoreSignature, parse_signa
 from ocikit.spec import Descriptor, Digest, Manifest, mediatypes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ocikit.image.signature.signer import Signer as AnySigner
 
 NAME = parse_normalized_named("example.com/a/b:1")
@@ -83,6 +83,16 @@ def test_openssl_verifies_the_signature(tmp_path: Path) -> None:
     command = ["openssl", "dgst", "-sha256", "-verify", "key.pem", "-signature", "signature", "data"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
     assert done.stdout == b"Verified OK\n"
+
+
+def test_the_page_about_bundles_runs() -> None:
+    """What the page shows signs a manifest and verifies that."""
+    page = Path(__file__).parents[2] / "docs/bundles.md"
+    (block,) = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    shown: dict[str, Any] = {}
+    exec(compile(block, str(page), "exec", dont_inherit=True), shown)  # noqa: S102 - our own page
+    found = shown["verify"](shown["sign"](KEY, DIGEST), public_pem(KEY.key), DIGEST)
+    assert found == (KEY.public_key, ("example.com/app:1",))
 
 
 def test_nothing_of_the_key_is_shown() -> None:

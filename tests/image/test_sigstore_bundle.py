@@ -244,7 +244,7 @@ def test_short_lived_certificates_need_a_time() -> None:
         verify(bundle, by_fulcio(log))
     stamps = {"rfc3161Timestamps": [{"signedTimestamp": "AAAA"}]}
     bundle["verificationMaterial"]["timestampVerificationData"] = stamps
-    with pytest.raises(InvalidSignatureError, match="its 1 timestamps are by authorities that no policy names"):
+    with pytest.raises(InvalidSignatureError, match="its 1 timestamps are by authorities that nobody trusts"):
         verify(bundle, by_fulcio(log))
     bundle["verificationMaterial"]["tlogEntries"][0]["integratedTime"] = str(int(NOW.timestamp()))
     with pytest.raises(InvalidSignatureError, match="vouches for the time of the signature"):

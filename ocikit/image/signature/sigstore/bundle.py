@@ -26,6 +26,7 @@ from ocikit.image.signature.sigstore.statement import (
     SignedSubject,
     read_statement,
 )
+from ocikit.image.signature.sigstore.timestamps import verify_timestamps
 from ocikit.image.signature.sigstore.trust import Signatory
 from ocikit.spec import Digest
 
@@ -72,7 +73,7 @@ def verify_bundle(
             way, so that such a bundle is refused without them.
         predicate_types: What may be said of the manifests. By itself only that they are signed, as cosign says it:
             who says how an image was built, or what is wrong with it, does not thereby vouch for it.
-        now: When certificates of an authority of one's own must be valid; with a time zone. None for now.
+        now: When certificates of an authority of one's own must be valid, with a time zone; the present when not given.
 
     Returns:
         Who signed, and what.
@@ -162,11 +163,14 @@ def _signatory(
     if not trust.log_keys:
         raise InvalidSignatureError("certificates of Fulcio are short-lived: the key of a transparency log is needed")
     times = [one.time for one in entries if one.time is not None]
+    if trust.timestamp_authorities:
+        times += verify_timestamps(bundle.timestamps, bundle.content.signature, trust.timestamp_authorities)
     if not times:
-        more = f"; its {bundle.timestamps} timestamps are by authorities that no policy names" * bool(bundle.timestamps)
+        number = len(bundle.timestamps)
+        more = f"; its {number} timestamps are by authorities that nobody trusts" if number else ""
         raise InvalidSignatureError(
-            "no transparency log vouches for the time of the signature (Rekor 2 keeps none), so that nothing says that "
-            f"the certificate was valid{more}"
+            "nobody vouches for the time of the signature (Rekor 2 keeps none), so that nothing says that the "
+            f"certificate was valid{more}"
         )
     found = [verify_fulcio_certificate(leaf, above, trust.fulcio, at=at) for at in times]
     return found[0]

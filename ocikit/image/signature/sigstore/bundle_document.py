@@ -108,14 +108,14 @@ class Bundle:
         content: What is signed.
         certificates: The certificate of the signer, and those above it, DER; none for a key.
         entries: What transparency logs say.
-        timestamps: How many timestamps (RFC 3161) there are.
+        timestamps: Answers of timestamp authorities about the signature (RFC 3161), DER.
     """
 
     version: tuple[int, int]
     content: Envelope | MessageSignature
     certificates: tuple[bytes, ...] = field(repr=False)
     entries: tuple[LoggedEntry, ...]
-    timestamps: int
+    timestamps: tuple[bytes, ...] = field(repr=False)
 
 
 def read_bundle(data: bytes) -> Bundle:
@@ -223,8 +223,9 @@ def _checkpoint(proof: Members) -> str:
     return proof.object("checkpoint").only("envelope").text("envelope")
 
 
-def _timestamps(material: Members) -> int:
+def _timestamps(material: Members) -> tuple[bytes, ...]:
     if not material.has("timestampVerificationData"):
-        return 0
+        return ()
     data = material.object("timestampVerificationData").only("rfc3161Timestamps")
-    return len([one.only("signedTimestamp") for one in data.objects("rfc3161Timestamps", _MOST_TIMESTAMPS)])
+    found = data.objects("rfc3161Timestamps", _MOST_TIMESTAMPS)
+    return tuple(one.only("signedTimestamp").base64("signedTimestamp") for one in found)

@@ -23,6 +23,8 @@ __all__ = ["Members", "decode_base64"]
 
 _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _MOST: Final = 2**63 - 1
+# Of the name of a member that nobody knows.
+_MOST_SHOWN: Final = 100
 
 
 def decode_base64(text: str) -> bytes | None:
@@ -83,7 +85,7 @@ class Members:
             key: Its name.
             reason: What is wrong with it.
         """
-        return InvalidSignatureError(f"{self.what}: {json_path([key], self.path)}: {reason}")
+        return InvalidSignatureError(f"{self.what}: {json_path([key[:_MOST_SHOWN]], self.path)}: {reason}")
 
     def has(self, key: str) -> bool:
         """Say whether there is a member; null is none.

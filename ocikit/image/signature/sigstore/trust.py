@@ -58,12 +58,15 @@ class Trust:
         pki: An authority of one's own.
         log_keys: The public keys of the transparency log (Rekor), any of which will do. When there are some, what they
             say is required.
+        timestamp_authorities: The certificates by which authorities sign timestamps (RFC 3161): each is trusted as it
+            is. They vouch for times where the log of a bundle keeps none. A policy.json has no place for them.
     """
 
     keys: tuple[PublicKey, ...] = ()
     fulcio: FulcioTrust | None = None
     pki: PkiTrust | None = None
     log_keys: tuple[PublicKey, ...] = ()
+    timestamp_authorities: tuple[Certificate, ...] = ()
 
 
 @frozen(kw_only=True)
