@@ -1,0 +1,229 @@
+"""What of a certificate holds at a time: which keys may sign, since when and until when (RFC 9580 §5.2.3, §10.1).
+
+The rules are those of GnuPG: what is newest counts, a revoked key is revoked for everything it ever signed, and an
+expired one is expired today, whenever the signature was made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from ocikit.errors import InvalidSignatureError
+from ocikit.image.signature.openpgp.signatures import Kind, Signature, Use, read_signature
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ocikit.image.signature.openpgp.certificate import Certificate, Subkey, UserId
+    from ocikit.image.signature.openpgp.keys import PublicKey
+
+__all__ = ["Validity", "validity"]
+
+_CERTIFICATIONS: Final = frozenset({Kind.CERTIFICATION, Kind.PERSONA, Kind.CASUAL, Kind.POSITIVE})
+# The flag of keys that may sign data (RFC 9580 §5.2.3.29).
+_MAY_SIGN: Final = 0x02
+
+
+@frozen(kw_only=True)
+class Validity:
+    """What holds of a key that may sign.
+
+    Attributes:
+        user_ids: The names of the owner that hold.
+        expires: When the key, or the primary key above it, expires.
+    """
+
+    user_ids: tuple[str, ...]
+    expires: dt.datetime | None
+
+
+def validity(certificate: Certificate, key: PublicKey, now: dt.datetime, others: Iterable[Certificate]) -> Validity:
+    """Return what holds of a key of a certificate, which may sign.
+
+    Args:
+        certificate: The certificate.
+        key: The primary key or a subkey of it.
+        now: At which time.
+        others: Certificates of those who may be allowed to revoke this one.
+
+    Raises:
+        InvalidSignatureError: The key may not sign: it is revoked or expired, or nothing proves that it may.
+    """
+    primary = certificate.primary
+    _check_not_revoked(certificate, others)
+    names = [(one, made) for one in certificate.user_ids if (made := _name_holds(primary, one, now)) is not None]
+    direct = [*_hold(certificate.signatures, {Kind.DIRECT_KEY}, primary, now, primary.framed)]
+    if not direct and (primary.version == 6 or not names):
+        raise InvalidSignatureError(_named(primary, _nothing_holds(certificate, now)))
+    # A key of version 6 speaks of itself in signatures over itself alone (RFC 9580 §10.1.1).
+    about = direct if primary.version == 6 else [*direct, *(made for _, made in names)]
+    newest = max(about, key=_age)
+    _check_not_expired(primary, newest, now)
+    expires = newest.key_expires(primary)
+    if key is primary:
+        _check_may_sign(primary, newest)
+    else:
+        binding = _binding(certificate, _subkey_of(certificate, key), now)
+        ends = [one for one in (expires, binding.key_expires(key)) if one is not None]
+        expires = min(ends, default=None)
+    return Validity(user_ids=tuple(one.text for one, _ in names), expires=expires)
+
+
+def _named(key: PublicKey, reason: str) -> str:
+    return f"the key {key.fingerprint} {reason}"
+
+
+def _age(signature: Signature) -> dt.datetime:
+    return signature.created
+
+
+def _proves(signature: Signature, key: PublicKey, content: tuple[bytes, ...], use: Use) -> bool:
+    """Say whether a signature of a certificate is one of a key; one that is not is as if it were not there."""
+    if not signature.may_be_by(key):
+        return False
+    try:
+        signature.check(key, *content, use=use)
+    except InvalidSignatureError:
+        return False
+    return True
+
+
+def _in_time(signature: Signature, key: PublicKey, now: dt.datetime) -> bool:
+    try:
+        signature.check_time(key, now)
+    except InvalidSignatureError:
+        return False
+    return True
+
+
+def _hold(
+    signatures: Iterable[Signature],
+    kinds: set[Kind] | frozenset[Kind],
+    key: PublicKey,
+    now: dt.datetime,
+    *content: bytes,
+) -> Iterator[Signature]:
+    """Yield the signatures of some kinds by a key over some content that hold at a time."""
+    return (
+        one
+        for one in signatures
+        if one.kind in kinds and _in_time(one, key, now) and _proves(one, key, content, Use.SELF)
+    )
+
+
+def _revocations(
+    signatures: Iterable[Signature], kind: Kind, key: PublicKey, content: Callable[[Signature], tuple[bytes, ...]]
+) -> Iterator[Signature]:
+    return (one for one in signatures if one.kind == kind and _proves(one, key, content(one), Use.REVOCATION))
+
+
+def _check_not_revoked(certificate: Certificate, others: Iterable[Certificate]) -> None:
+    """Return when neither the key itself nor one that it has named has revoked it (RFC 9580 §5.2.1.11)."""
+    primary = certificate.primary
+    for one in _revocations(certificate.signatures, Kind.KEY_REVOCATION, primary, lambda _: (primary.framed,)):
+        raise InvalidSignatureError(_named(primary, f"was revoked at {one.created:%Y-%m-%d %H:%M:%S} UTC"))
+    revokers = frozenset[str]().union(
+        *(
+            one.subpackets.revokers
+            for one in certificate.signatures
+            if one.kind == Kind.DIRECT_KEY
+            and one.subpackets.revokers
+            and _proves(one, primary, (primary.framed,), Use.SELF)
+        )
+    )
+    for other in (one.primary for one in others if one.fingerprint in revokers):
+        for one in _revocations(certificate.signatures, Kind.KEY_REVOCATION, other, lambda _: (primary.framed,)):
+            when = f"at {one.created:%Y-%m-%d %H:%M:%S} UTC"
+            raise InvalidSignatureError(
+                _named(primary, f"was revoked {when} by the key {other.fingerprint}, as it may be")
+            )
+
+
+def _name_holds(primary: PublicKey, name: UserId, now: dt.datetime) -> Signature | None:
+    """Return the newest signature that gives a name to the key, unless a newer one takes it back."""
+
+    def content(signature: Signature) -> tuple[bytes, ...]:
+        return primary.framed, name.name if signature.version == 3 else name.framed
+
+    given = max(
+        (one for one in name.signatures for _ in _hold([one], _CERTIFICATIONS, primary, now, *content(one))),
+        key=_age,
+        default=None,
+    )
+    taken = _revocations(name.signatures, Kind.CERTIFICATION_REVOCATION, primary, content)
+    if given is None or any(one.created >= given.created for one in taken):
+        return None
+    return given
+
+
+def _nothing_holds(certificate: Certificate, now: dt.datetime) -> str:
+    """Say why nothing that a key says of itself holds."""
+    primary = certificate.primary
+    said: list[tuple[Signature, tuple[bytes, ...]]]
+    said = [(one, (primary.framed,)) for one in certificate.signatures if one.kind == Kind.DIRECT_KEY]
+    said += [
+        (one, (primary.framed, name.name if one.version == 3 else name.framed))
+        for name in certificate.user_ids
+        for one in name.signatures
+        if one.kind in _CERTIFICATIONS
+    ]
+    if not said:
+        return "has signed nothing about itself"
+    reasons = []
+    for one, content in said:
+        try:
+            one.check_time(primary, now)
+            one.check(primary, *content, use=Use.SELF)
+        except InvalidSignatureError as error:
+            reasons.append(str(error))
+    if not reasons:
+        return "has no name that was not revoked" if primary.version == 4 else "has signed nothing about itself alone"
+    return f"has signed nothing about itself that holds: a signature {reasons[0]}"
+
+
+def _check_not_expired(key: PublicKey, about: Signature, now: dt.datetime) -> None:
+    expires = about.key_expires(key)
+    if expires is not None and expires <= now:
+        raise InvalidSignatureError(_named(key, f"has expired at {expires:%Y-%m-%d %H:%M:%S} UTC"))
+
+
+def _check_may_sign(key: PublicKey, about: Signature) -> None:
+    """A key without flags is for everything, as before there were flags."""
+    flags = about.subpackets.flags
+    if flags is not None and not flags & _MAY_SIGN:
+        raise InvalidSignatureError(_named(key, f"is not for signing: its flags are 0x{flags:02X}"))
+
+
+def _subkey_of(certificate: Certificate, key: PublicKey) -> Subkey:
+    return next(one for one in certificate.subkeys if one.key is key)
+
+
+def _binding(certificate: Certificate, subkey: Subkey, now: dt.datetime) -> Signature:
+    """Return the signature that binds a subkey to the primary key, for signing (RFC 9580 §5.2.1.8)."""
+    primary, key = certificate.primary, subkey.key
+    content = (primary.framed, key.framed)
+    for revoked in _revocations(subkey.signatures, Kind.SUBKEY_REVOCATION, primary, lambda _: content):
+        raise InvalidSignatureError(_named(key, f"was revoked at {revoked.created:%Y-%m-%d %H:%M:%S} UTC"))
+    held = _hold(subkey.signatures, {Kind.SUBKEY_BINDING}, primary, now, *content)
+    binding = max((one for one in held if _in_time(one, key, now)), key=_age, default=None)
+    if binding is None:
+        raise InvalidSignatureError(_named(key, f"is not bound to {primary.fingerprint} by a signature that holds"))
+    _check_not_expired(key, binding, now)
+    _check_may_sign(key, binding)
+    _check_signed_back(binding, subkey, content, now)
+    return binding
+
+
+def _check_signed_back(binding: Signature, subkey: Subkey, content: tuple[bytes, ...], now: dt.datetime) -> None:
+    """Without a signature by the subkey, anybody could adopt it, and call its signatures their own (§5.2.1.9)."""
+    for body in binding.subpackets.embedded:
+        try:
+            back = read_signature(body)
+        except InvalidSignatureError:
+            continue
+        if [*_hold([back], {Kind.PRIMARY_KEY_BINDING}, subkey.key, now, *content)]:
+            return
+    raise InvalidSignatureError(_named(subkey.key, "has not signed that it belongs to its primary key"))
