@@ -235,9 +235,10 @@ def _ecdsa(key: Reader, signature: Reader, digest: bytes, hash_: Hash) -> None:
 
 
 def _eddsa_legacy(key: Reader, signature: Reader, digest: bytes, hash_: Hash) -> None:
-    """Ed25519 as GnuPG introduced it (RFC 9580 §5.2.3.3, §5.5.5.5)."""
+    """Ed25519 as GnuPG introduced it (RFC 9580 §5.2.3.3, §5.5.5.5): with any hash."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
 
+    del hash_
     identifier, point = _point(key)
     if identifier != _ED25519_LEGACY:
         raise InvalidSignatureError(f"a key for EdDSA on a curve that is not known: {identifier.hex()}")
@@ -245,7 +246,6 @@ def _eddsa_legacy(key: Reader, signature: Reader, digest: bytes, hash_: Hash) ->
         raise InvalidSignatureError("a key for Ed25519 is not a byte 0x40 and 32 more")
     both = (signature.mpi(), signature.mpi())
     signature.end()
-    _long_enough(hash_, 256, "Ed25519")
     if max(both) >> 256:
         raise InvalidSignatureError("a signature by Ed25519 of more than 64 bytes")
     raw = b"".join(number.to_bytes(32, "big") for number in both)

@@ -104,8 +104,6 @@ def verify_message(message: bytes, keyring: Keyring, *, now: dt.datetime | None 
     """
     now = dt.datetime.now(dt.UTC) if now is None else now
     parts = _take_apart(message)
-    if parts.signature.kind != Kind.BINARY:
-        raise _fault(f"has a signature of the type 0x{parts.signature.kind:02X}; expected 0x00, one over binary data")
     candidates = [*_candidates(parts, keyring)]
     if not candidates:
         raise _fault(
@@ -197,6 +195,8 @@ def _parts(packets: list[Packet]) -> _Parts:
         content = packets[1]
     else:
         raise _fault(_form(tags))
+    if made.kind != Kind.BINARY:
+        raise _fault(f"has a signature of the type 0x{made.kind:02X}; expected 0x00, one over binary data")
     names = announced | made.subpackets.issuer_ids | made.subpackets.issuer_fingerprints
     return _Parts(
         content=_literal(content.body), signature=made, issuers=tuple(sorted(names, key=lambda one: -len(one)))

@@ -54,7 +54,7 @@ def validity(certificate: Certificate, key: PublicKey, now: dt.datetime, others:
     """
     primary = certificate.primary
     _check_not_revoked(certificate, others)
-    names = [(one, made) for one in certificate.user_ids if (made := _name_holds(primary, one, now)) is not None]
+    names = [(one, made) for one in certificate.user_ids if (made := _given(primary, one, now)) is not None]
     direct = [*_hold(certificate.signatures, {Kind.DIRECT_KEY}, primary, now, primary.framed)]
     if not direct and (primary.version == 6 or not names):
         raise InvalidSignatureError(_named(primary, _nothing_holds(certificate, now)))
@@ -69,7 +69,8 @@ def validity(certificate: Certificate, key: PublicKey, now: dt.datetime, others:
         binding = _binding(certificate, _subkey_of(certificate, key), now)
         ends = [one for one in (expires, binding.key_expires(key)) if one is not None]
         expires = min(ends, default=None)
-    return Validity(user_ids=tuple(one.text for one, _ in names), expires=expires)
+    held = tuple(one.text for one, made in names if not _taken_back(primary, one, made))
+    return Validity(user_ids=held, expires=expires)
 
 
 def _named(key: PublicKey, reason: str) -> str:
@@ -142,21 +143,27 @@ def _check_not_revoked(certificate: Certificate, others: Iterable[Certificate]) 
             )
 
 
-def _name_holds(primary: PublicKey, name: UserId, now: dt.datetime) -> Signature | None:
-    """Return the newest signature that gives a name to the key, unless a newer one takes it back."""
+def _over_name(primary: PublicKey, name: UserId, signature: Signature) -> tuple[bytes, ...]:
+    """Return what a signature over a name is over; in version 3 a name has no frame (RFC 9580 §5.2.4)."""
+    return primary.framed, name.name if signature.version == 3 else name.framed
 
-    def content(signature: Signature) -> tuple[bytes, ...]:
-        return primary.framed, name.name if signature.version == 3 else name.framed
 
-    given = max(
-        (one for one in name.signatures for _ in _hold([one], _CERTIFICATIONS, primary, now, *content(one))),
-        key=_age,
-        default=None,
+def _given(primary: PublicKey, name: UserId, now: dt.datetime) -> Signature | None:
+    """Return the newest signature that gives a name to the key, and says what the key is for."""
+    held = (
+        one
+        for one in name.signatures
+        for _ in _hold([one], _CERTIFICATIONS, primary, now, *_over_name(primary, name, one))
     )
-    taken = _revocations(name.signatures, Kind.CERTIFICATION_REVOCATION, primary, content)
-    if given is None or any(one.created >= given.created for one in taken):
-        return None
-    return given
+    return max(held, key=_age, default=None)
+
+
+def _taken_back(primary: PublicKey, name: UserId, given: Signature) -> bool:
+    """Say whether the key has taken a name back, and not given it again. The key is as good as before."""
+    taken = _revocations(
+        name.signatures, Kind.CERTIFICATION_REVOCATION, primary, lambda one: _over_name(primary, name, one)
+    )
+    return any(one.created >= given.created for one in taken)
 
 
 def _nothing_holds(certificate: Certificate, now: dt.datetime) -> str:
@@ -165,7 +172,7 @@ def _nothing_holds(certificate: Certificate, now: dt.datetime) -> str:
     said: list[tuple[Signature, tuple[bytes, ...]]]
     said = [(one, (primary.framed,)) for one in certificate.signatures if one.kind == Kind.DIRECT_KEY]
     said += [
-        (one, (primary.framed, name.name if one.version == 3 else name.framed))
+        (one, _over_name(primary, name, one))
         for name in certificate.user_ids
         for one in name.signatures
         if one.kind in _CERTIFICATIONS
@@ -180,7 +187,7 @@ def _nothing_holds(certificate: Certificate, now: dt.datetime) -> str:
         except InvalidSignatureError as error:
             reasons.append(str(error))
     if not reasons:
-        return "has no name that was not revoked" if primary.version == 4 else "has signed nothing about itself alone"
+        return "has signed nothing about itself alone, as those of version 6 have to"
     return f"has signed nothing about itself that holds: a signature {reasons[0]}"
 
 
