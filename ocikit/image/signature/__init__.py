@@ -4,6 +4,7 @@
 * :mod:`.schema`, :mod:`.document`: how they are written, read and written
 * :mod:`.rules`: which requirements hold for which image
 * :mod:`.evaluate`, :mod:`.context`: whether an image meets them
+* :mod:`.simple_signing`: simple signatures, made by :mod:`.gnupg` and verified by :mod:`.openpgp`
 
 The room knows the interfaces of transports and none of the transports; what checks their scopes is handed in.
 :class:`ocikit.image.Policy` is the face that knows where policies are kept.
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
         RemapIdentity,
         SignedIdentity,
     )
+    from ocikit.image.signature.openpgp.keyring import Keyring
+    from ocikit.image.signature.openpgp.message import SignedMessage, verify_message
     from ocikit.image.signature.requirements import (
         Fulcio,
         InsecureAcceptAnything,
@@ -36,12 +39,14 @@ if TYPE_CHECKING:
         SigstoreSigned,
     )
     from ocikit.image.signature.rules import Match, PolicyRules
+    from ocikit.image.signature.simple_signing import SimpleSigner, verify_simple
 
 __all__ = [
     "ExactReference",
     "ExactRepository",
     "Fulcio",
     "InsecureAcceptAnything",
+    "Keyring",
     "Match",
     "MatchExact",
     "MatchRepoDigestOrExact",
@@ -55,7 +60,11 @@ __all__ = [
     "SignedBaseLayer",
     "SignedBy",
     "SignedIdentity",
+    "SignedMessage",
     "SigstoreSigned",
+    "SimpleSigner",
+    "verify_message",
+    "verify_simple",
 ]
 
 _MODULES = {
@@ -79,7 +88,10 @@ _MODULES = {
         "SignedBy",
         "SigstoreSigned",
     ),
+    "openpgp.keyring": ("Keyring",),
+    "openpgp.message": ("SignedMessage", "verify_message"),
     "rules": ("Match", "PolicyRules"),
+    "simple_signing": ("SimpleSigner", "verify_simple"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
