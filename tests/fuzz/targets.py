@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "image"))
 
 import certificate_targets
 import mutations
+import openpgp_cases
+import openpgp_maker
 from builders import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Store, digest_of, tar_of
 from bundle_targets import BUNDLE_TARGETS
 from signature_targets import SIGNATURE_TARGETS
@@ -29,11 +31,15 @@ from ocikit.image.layer_search import find_in_layer
 from ocikit.image.manifest import guess_media_type, parse_manifest
 from ocikit.image.platform import choose_instance
 from ocikit.image.reference import parse_normalized_named
+from ocikit.image.signature.openpgp.keyring import Keyring
+from ocikit.image.signature.openpgp.message import verify_message
 from ocikit.spec import Image, Index, mediatypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
+
+    from ocikit.image.signature.openpgp.message import SignedMessage
 
     Target = Callable[[Random, Path], None]
 
@@ -379,6 +385,39 @@ def layers(random: Random, scratch: Path) -> None:
     refused(lambda: str(image.identify(packed)))
 
 
+# Keys of these kinds, or their signatures, are others in every process, and a seed has to make the same case again.
+UNLIKE = (openpgp_cases.RSA.body, openpgp_cases.P256.body)
+OPENPGP = [
+    (case.keyring, case.message)
+    for case in openpgp_cases.accepted()
+    if not any(body in case.keyring for body in UNLIKE)
+]
+
+
+def openpgp(random: Random, scratch: Path) -> None:
+    """A message is refused, or has the content that was signed, whatever was done to it and to the keyring."""
+    del scratch
+    keyring, message = random.choice(OPENPGP)
+    match random.randrange(4):
+        case 0:
+            keyring = mutations.damaged(random, keyring)
+        case 1:
+            message = mutations.damaged(random, message)
+        case 2:
+            keyring = mutations.damaged(random, keyring)
+            message = mutations.damaged(random, message)
+        case _:
+            keyring = openpgp_maker.armored(keyring)
+            keyring = mutations.damaged(random, keyring)
+    found = []
+    if refused(lambda: found.append(Keyring.read(keyring, what="keys"))):
+        return
+    made: list[SignedMessage] = []
+    if not refused(lambda: made.append(verify_message(message, found[0], now=openpgp_maker.NOW))):
+        assert made[0].content in {openpgp_maker.CONTENT, openpgp_maker.CONTENT * 90, b""}
+        assert made[0].fingerprint in {one.fingerprint for one in found[0].certificates}
+
+
 def _targets() -> dict[str, Target]:
     found: dict[str, Target] = {
         "references": references,
@@ -390,6 +429,7 @@ def _targets() -> dict[str, Target]:
         "layouts": layouts,
         **BUNDLE_TARGETS,
         **SIGNATURE_TARGETS,
+        "openpgp": openpgp,
     }
     if "docker-archive" in transports.list_names():
         found["docker-archives"] = docker_archives

@@ -90,15 +90,18 @@ def armored(data: bytes, kind: str = "PUBLIC KEY BLOCK", *, headers: str = "Comm
 
 @cache
 def private_key(kind: str, number: int) -> Any:
-    """Return a key; there are as many of a kind as there are numbers, and each is made once."""
-    del number
+    """Return a key; there are as many of a kind as there are numbers, and each is made once.
+
+    Those over Edwards curves are the same in every process.
+    """
     if kind.startswith("rsa"):
         return rsa.generate_private_key(65537, int(kind[3:]))
     if kind == "p256":
         return ec.generate_private_key(ec.SECP256R1())
+    seed = hashlib.shake_256(f"{kind} {number}".encode())
     if kind == "ed448":
-        return ed448.Ed448PrivateKey.generate()
-    return ed25519.Ed25519PrivateKey.generate()
+        return ed448.Ed448PrivateKey.from_private_bytes(seed.digest(57))
+    return ed25519.Ed25519PrivateKey.from_private_bytes(seed.digest(32))
 
 
 ALGORITHMS = {"rsa1024": 1, "rsa2048": 1, "p256": 19, "legacy": 22, "ed25519": 27, "ed448": 28}

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         RemapIdentity,
         SignedIdentity,
     )
+    from ocikit.image.signature.openpgp.keyring import Keyring
+    from ocikit.image.signature.openpgp.message import SignedMessage, verify_message
     from ocikit.image.signature.requirements import (
         Fulcio,
         InsecureAcceptAnything,

@@ -20,6 +20,7 @@ __all__ = ["check_passphrase", "sign_with_gpg"]
 _MOST_PASSPHRASE: Final = 4096
 _STATUS: Final = "[GNUPG:] "
 
+_NONE: Final = "there is no secret key with this fingerprint, or it is revoked, has expired or is not for signing"
 # The codes of an INV_SGNR line (doc/DETAILS of GnuPG).
 _UNUSABLE: Final = {
     1: "there is no such key",
@@ -27,16 +28,17 @@ _UNUSABLE: Final = {
     3: "the key is not for signing",
     4: "the key is revoked",
     5: "the key has expired",
-    9: "there is no secret key with this fingerprint",
+    9: _NONE,
     13: "the key is disabled",
 }
 # The codes of a FAILURE line, less the source in the upper bits (libgpg-error).
 _FAILED: Final = {
     11: "the passphrase is wrong, or one is needed and none was given",
-    17: "there is no secret key with this fingerprint",
+    17: _NONE,
     54: "the secret key cannot be used: it is revoked, has expired or is not for signing",
     62: "whoever was to give the passphrase did not in time",
     85: "a passphrase is needed, and there is nobody to ask for it",
+    177: "the passphrase is empty, and one is needed",
     99: "whoever was to give the passphrase declined",
 }
 

@@ -193,6 +193,10 @@ def _parts(packets: list[Packet]) -> _Parts:
         made = read_signature(packets[0].body)
         announced = frozenset()
         content = packets[1]
+        if made.version == 6:
+            raise _fault(
+                "has a signature of version 6 first; expected a one-pass packet first, as all who make them have"
+            )
     else:
         raise _fault(_form(tags))
     if made.kind != Kind.BINARY:

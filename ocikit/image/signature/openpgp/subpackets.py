@@ -89,7 +89,10 @@ def _subpackets(area: bytes) -> Iterator[_Subpacket]:
         if not size:
             raise InvalidSignatureError(f"{reader.what} has no kind")
         kind, body = reader.number(1), reader.take(size - 1)
-        yield _Subpacket(kind=kind & 0x7F, critical=bool(kind & 0x80), body=body)
+        one = _Subpacket(kind=kind & 0x7F, critical=bool(kind & 0x80), body=body)
+        if len(body) not in _SIZES.get(one.kind, {len(body)}):
+            raise InvalidSignatureError(f"a signature packet: a subpacket of the kind {one.kind} of {len(body)} bytes")
+        yield one
     if reader.left:
         raise InvalidSignatureError(f"a signature packet: more than {_MOST} subpackets")
 
@@ -105,13 +108,10 @@ def read_subpackets(hashed: bytes, unhashed: bytes) -> Subpackets:
         InvalidSignatureError: They are malformed, too many, or say twice what may be said once.
     """
     covered, loose = [*_subpackets(hashed)], [*_subpackets(unhashed)]
-    said: dict[str, Any] = {}
     for one in covered:
         if one.kind in _ONCE and sum(other.kind == one.kind for other in covered) > 1:
             raise InvalidSignatureError(f"a signature packet: more than one subpacket of the kind {one.kind}")
-        if one.kind in _NUMBERS:
-            name, size = _NUMBERS[one.kind]
-            said[name] = _number(one, size)
+    said: dict[str, Any] = {_NUMBERS[one.kind]: _number(one) for one in covered if one.kind in _NUMBERS}
     both = covered + loose
     return Subpackets(
         **said,
@@ -135,18 +135,23 @@ def _in_words(one: _Subpacket) -> str:
     return f"a notation {name.decode('ascii', 'backslashreplace')[:80]!r}"
 
 
-# Numbers, and how many bytes they have; of flags, the first byte has those that matter here.
 _NUMBERS: Final = {
-    _CREATED: ("created", 4),
-    _EXPIRES: ("expires_after", 4),
-    _KEY_EXPIRES: ("key_expires_after", 4),
-    _FLAGS: ("flags", None),
+    _CREATED: "created",
+    _EXPIRES: "expires_after",
+    _KEY_EXPIRES: "key_expires_after",
+    _FLAGS: "flags",
+}
+# How long subpackets may be; others may have any length.
+_SIZES: Final = {
+    _CREATED: {4},
+    _EXPIRES: {4},
+    _KEY_EXPIRES: {4},
+    _ISSUER: {8},
+    _FINGERPRINT: {21, 33},
+    _REVOKER: {22, 34},
 }
 
 
-def _number(one: _Subpacket, size: int | None) -> int:
-    if size is None:
-        return int.from_bytes(one.body[:1], "big")
-    if len(one.body) != size:
-        raise InvalidSignatureError(f"a signature packet: a subpacket of the kind {one.kind} of {len(one.body)} bytes")
-    return int.from_bytes(one.body, "big")
+def _number(one: _Subpacket) -> int:
+    # Of flags, the first byte has those that matter here.
+    return int.from_bytes(one.body[:1] if one.kind == _FLAGS else one.body, "big")
