@@ -98,6 +98,7 @@ def list_images(
 ) -> ListedImages:
     """List the images in a layout, in the order of its index.json, in an archive of ``docker save``, or in a store.
 
+    Signatures of images in a layout are no images, and not listed; what else refers to images is.
     An image with several names in such an archive is listed once for each. Newer Dockers write archives that are those
     of layouts, too: without a transport they are listed as layouts when that tells the images apart.
 
@@ -249,9 +250,12 @@ def _saved(archive: DockerArchive, path: str) -> Iterator[ListedImage]:
 
 def _listed(index: LayoutIndex, path: str, transport: ImageTransport) -> Iterator[ListedImage]:
     only, names = index.only(), _names(index)
+    signatures = {position for position in range(len(index)) if index.is_signature(position)}
     for position in range(len(index)):
         descriptor = index.descriptor(position)
-        if descriptor.media_type in mediatypes.MANIFESTS:
+        # Signatures are no images; where there is nothing else, somebody has put them there as such.
+        is_left = position in signatures and len(signatures) < len(index)
+        if descriptor.media_type in mediatypes.MANIFESTS and not is_left:
             name = names.get(position)
             yield ListedImage(
                 reference=_reference(position, path, transport, name, alone=position == only),

@@ -12,7 +12,7 @@ from attrs import evolve
 from ocikit.errors import AmbiguousImageError, CompressionError, ImageNotFoundError, LayoutError
 from ocikit.image.compression import DecompressedStream
 from ocikit.image.found import FoundImage
-from ocikit.image.layout.index import FULL_NAME, fallback_subject
+from ocikit.image.layout.index import FULL_NAME, attached_to
 from ocikit.image.layout.names import is_name
 from ocikit.image.listing import list_images
 from ocikit.image.tar import TarReader
@@ -186,7 +186,7 @@ def _name_in_full(image: ListedImage) -> str | None:
 def _is_attached(image: ListedImage) -> bool:
     if image.name is None:
         return bool(image.descriptor.artifact_type)
-    return fallback_subject(image.name) is not None
+    return attached_to(image.name) is not None
 
 
 def _keeps_name(image: ListedImage) -> bool:

@@ -132,6 +132,7 @@ def test_image_is_built_in_floors() -> None:
     """Types, references, manifests, compression; on them transports; on them the table of transports; on it copying."""
     ground = below("image.types", "image.reference", "image.manifest", "image.compression", "image.conversion")
     ground |= below("image.subject", "image.stored_signature", "image.bundle_manifest")
+    ground |= below("image.attachment_manifest", "image.simple_manifest")
     table = {"ocikit.image.transports"}
     transports = below("image.transports") - table
     upper = below("image.copy", "image.signature", "image.artifact", "image.index")

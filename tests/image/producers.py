@@ -424,7 +424,7 @@ def crane_pull(at: Path) -> Made:
 
 
 def cosign(at: Path) -> Made:
-    """A layout of two entries without names: an image, and its signatures, which are an image too."""
+    """A layout of two entries without names: an image, and its signatures, which look like an image and are none."""
     made, image = store()
     payload = made.blob("application/vnd.dev.cosign.simplesigning.v1+json", b'{"critical":{}}')
     about = config() | {"rootfs": {"type": "layers", "diff_ids": [payload["digest"]]}, "config": {}}
@@ -436,7 +436,7 @@ def cosign(at: Path) -> Made:
     ]
     path = made.layout(at / "layout", {})
     (path / "index.json").write_bytes(_index(*entries))
-    return Made(path, [None, None])
+    return Made(path, [None])
 
 
 def regctl(at: Path) -> Made:

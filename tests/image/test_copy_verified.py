@@ -262,10 +262,10 @@ def test_signatures(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "signature-1").read_bytes() == b"\x89first"
     assert (tmp_path / "out" / "signature-2").read_bytes() == b"\x89second"
     with pytest.raises(NotSupportedError, match="remove_signatures=True"):
-        copy.image(ANY, dest=f"oci:{tmp_path}/layout:x", src=f"dir:{directory}")
-    assert not (tmp_path / "layout").exists()
+        copy.image(ANY, dest=f"docker-archive:{tmp_path}/a.tar:x:1", src=f"dir:{directory}")
+    assert not (tmp_path / "a.tar").exists()
     without = copy.CopyOptions(remove_signatures=True)
-    copy.image(ANY, dest=f"oci:{tmp_path}/layout:x", src=f"dir:{directory}", options=without)
+    copy.image(ANY, dest=f"docker-archive:{tmp_path}/a.tar:x:1", src=f"dir:{directory}", options=without)
     copy.image(ANY, dest=f"dir:{tmp_path}/bare", src=f"dir:{directory}", options=without)
     assert not (tmp_path / "bare" / "signature-1").exists()
 

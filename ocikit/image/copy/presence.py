@@ -74,7 +74,8 @@ def what_is_there(
 def _has_image(there: ImageSource, manifest: AnySource) -> bool:
     return (
         there.get_manifest(manifest.instance)[0] == manifest.data
-        and there.get_signatures(manifest.instance) == manifest.signatures
+        # Places keep them in an order of their own.
+        and set(there.get_signatures(manifest.instance)) == set(manifest.signatures)
         and all(_has(there, info) for info in _blobs(manifest))
     )
 

@@ -32,7 +32,8 @@ def stat_html(stat: ImageStat) -> str:
 
 def _stat_title(stat: ImageStat) -> str:
     name = stat.name if stat.name is not None else str(stat.manifest_digest)
-    return f"{name}: {platform_name(stat.platform)}, {text.size(stat.size)}"
+    signed = f", {stat.signatures} signatures (not verified)" if stat.signatures else ""
+    return f"{name}: {platform_name(stat.platform)}, {text.size(stat.size)}{signed}"
 
 
 def _collection_title(report: CollectionReport) -> str:

@@ -7,14 +7,18 @@ The archive itself, how it is read in place or in one pass, and how it is writte
 from __future__ import annotations
 
 import contextlib
+import io
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import BlobNotFoundError, InvalidDigestError, LayoutError
 from ocikit.image.archive.members import Members
 from ocikit.image.archive.writer import ArchiveWriter
+from ocikit.image.layout.attaching import attach_signatures
 from ocikit.image.layout.blobs import read_document
 from ocikit.image.layout.index import LayoutIndex
+from ocikit.image.layout.signatures import Held
 from ocikit.image.layout.store import check_version
+from ocikit.image.types import BlobInfo
 from ocikit.spec import (
     IMAGE_BLOBS_DIR,
     IMAGE_INDEX_FILE,
@@ -28,7 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ocikit.image.archive.target import Target
-    from ocikit.image.types import BlobInfo, ByteStream
+    from ocikit.image.layout.attaching import NewSignatures
+    from ocikit.image.types import ByteStream
     from ocikit.spec import Descriptor
 
 __all__ = ["ArchiveReader", "LayoutArchiveWriter", "blob_member"]
@@ -188,13 +193,20 @@ class LayoutArchiveWriter:
             self._add_directory(info.digest)
         return self._writer.put(stream, info, blob_member, what)
 
-    def commit(self, descriptor: Descriptor, name: str | None, referrers: Sequence[Descriptor] = ()) -> None:
+    def commit(
+        self,
+        descriptor: Descriptor,
+        name: str | None,
+        referrers: Sequence[Descriptor] = (),
+        signatures: Sequence[NewSignatures] = (),
+    ) -> None:
         """Finish the archive and have it appear.
 
         Args:
             descriptor: The one image in it.
             name: Its name; None for none.
             referrers: The manifests beside it that have it as their subject.
+            signatures: Its signatures, and those of manifests that it lists.
 
         Raises:
             OSError: It cannot be written; what was there before is still there.
@@ -203,8 +215,15 @@ class LayoutArchiveWriter:
         index.put(descriptor, name)
         for referrer in referrers:
             index.put_referrer(referrer)
+        for one in signatures:
+            attach_signatures(index, one.subject or descriptor, one, Held(), self._put)
         self._writer.add(IMAGE_INDEX_FILE, index.to_bytes(), last=True)
         self._writer.commit()
+
+    def _put(self, data: bytes) -> None:
+        digest = Digest.from_bytes(data)
+        if self.size(digest) is None:
+            self.put(io.BytesIO(data), BlobInfo(digest=digest, size=len(data)), f"blob {digest} with signatures")
 
     def _add_directory(self, digest: Digest) -> None:
         for name in (IMAGE_BLOBS_DIR, f"{IMAGE_BLOBS_DIR}/{digest.algorithm}"):

@@ -11,7 +11,10 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ocikit.errors import AmbiguousImageError, ImageNotFoundError, LayoutError, LimitExceededError, ParseError
+from ocikit.image.attachment_manifest import ATTESTATIONS, KIND, SIGNATURES, attachment_subject
+from ocikit.image.bundle_manifest import is_bundle_type
 from ocikit.image.layout.verbatim import element_texts
+from ocikit.image.simple_manifest import SIMPLE_SIGNING
 from ocikit.spec import Descriptor, Digest, mediatypes
 from ocikit.spec._json import dumps, loads
 from ocikit.spec.annotation_keys import REF_NAME
@@ -19,7 +22,7 @@ from ocikit.spec.annotation_keys import REF_NAME
 if TYPE_CHECKING:
     from collections.abc import Container
 
-__all__ = ["FULL_NAME", "LayoutIndex", "fallback_subject"]
+__all__ = ["FULL_NAME", "LayoutIndex", "attached_to", "fallback_subject", "is_signature_type"]
 
 # Entries of other types (bare configs, foreign things) carry names that are not names of images.
 _IMAGES: Final = mediatypes.MANIFESTS
@@ -28,6 +31,8 @@ _POSITION_DIGITS: Final = 10
 #: The annotation for the full name that containerd, and with it Docker, BuildKit and nerdctl, calls an image by. What
 #: they write for ``ref.name`` is only the tag.
 FULL_NAME: Final = "io.containerd.image.name"
+#: What cosign marks that is no image.
+_MARKS: Final = frozenset({SIGNATURES, ATTESTATIONS})
 _FALLBACK: Final = re.compile("(sha256)-([0-9a-f]{64})")
 
 
@@ -39,6 +44,24 @@ def fallback_subject(name: str) -> Digest | None:
     """
     found = _FALLBACK.fullmatch(name)
     return Digest(f"{found[1]}:{found[2]}") if found is not None else None
+
+
+def is_signature_type(artifact_type: str) -> bool:
+    """Say whether artifacts of a type are signatures.
+
+    Args:
+        artifact_type: The type, as an entry of index.json or a manifest states it.
+    """
+    return artifact_type == SIMPLE_SIGNING or is_bundle_type(artifact_type)
+
+
+def attached_to(name: str) -> Digest | None:
+    """Return the digest that a name in index.json stands for, when what it leads to is there because of that manifest.
+
+    Args:
+        name: The name: that of a list of referrers, or of what cosign attaches (``sha256-<hex>.sig``).
+    """
+    return fallback_subject(name) or attachment_subject(name)
 
 
 class LayoutIndex:
@@ -233,6 +256,53 @@ class LayoutIndex:
             entry = {"mediaType": descriptor.media_type, "digest": str(descriptor.digest), "size": descriptor.size}
             self._entries.append(entry | ({"artifactType": kind} if (kind := descriptor.artifact_type) else {}))
 
+    def put_attachment(self, descriptor: Descriptor, name: str, kind: str) -> None:
+        """List a manifest with attached signatures in place of all that have its name, which it takes up.
+
+        Args:
+            descriptor: The manifest; its type, digest and size are written.
+            name: The name: it says which manifest they are attached to.
+            kind: What cosign is to take it for.
+        """
+        same = [entry for entry in self._entries if _is_image(entry) and _name(entry) == name]
+        noted = same[0].get("annotations") if same else {}
+        entry = {
+            "mediaType": descriptor.media_type,
+            "digest": str(descriptor.digest),
+            "size": descriptor.size,
+            "annotations": {**(noted if isinstance(noted, dict) else {}), KIND: kind, REF_NAME: name},
+        }
+        if not same:
+            self._entries.append(entry)
+            return
+        gone = set(map(id, same[1:]))
+        self._entries[:] = [entry if one is same[0] else one for one in self._entries if id(one) not in gone]
+
+    def mark(self, digest: Digest, kind: str) -> None:
+        """Say for cosign what a manifest is, wherever it is listed without saying so.
+
+        Args:
+            digest: The digest of the manifest.
+            kind: What it is.
+        """
+        for entry in self._entries:
+            if _is_image(entry) and entry.get("digest") == digest and _noted(entry, KIND) is None:
+                noted = entry.get("annotations")
+                entry["annotations"] = {**(noted if isinstance(noted, dict) else {}), KIND: kind}
+
+    def is_signature(self, position: int) -> bool:
+        """Say whether the entry at a position lists signatures, or what else cosign attaches, rather than an image."""
+        entry = self._entries[position]
+        name, artifact_type = _name(entry), entry.get("artifactType")
+        if name is not None:
+            return attachment_subject(name) is not None
+        is_artifact = isinstance(artifact_type, str) and is_signature_type(artifact_type)
+        return is_artifact or _noted(entry, KIND) in _MARKS
+
+    def is_marked(self, position: int) -> bool:
+        """Say whether cosign has marked the entry at a position as signatures or attestations."""
+        return _noted(self._entries[position], KIND) in _MARKS
+
     def lookup(self, text: str) -> int:
         """Return the position of an image by its name, its position as ``@0``, or the digest of its manifest.
 
@@ -336,7 +406,9 @@ def _is_image(entry: dict[str, Any]) -> bool:
 
 def _is_attached(entry: dict[str, Any]) -> bool:
     name = _name(entry)
-    return bool(entry.get("artifactType")) if name is None else fallback_subject(name) is not None
+    if name is None:
+        return bool(entry.get("artifactType")) or _noted(entry, KIND) in _MARKS
+    return attached_to(name) is not None
 
 
 def _name(entry: dict[str, Any]) -> str | None:

@@ -15,8 +15,9 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import ImageError, InvalidDigestError, LayoutError, LimitExceededError, NotSupportedError, ParseError
-from ocikit.image.layout.index import fallback_subject
+from ocikit.image.layout.index import attached_to
 from ocikit.image.layout.reachability import document_of, reachable
+from ocikit.image.layout.signatures import claimed_subjects
 from ocikit.spec import Digest
 from ocikit.spec._json import loads
 
@@ -100,21 +101,34 @@ def _followers(loose: dict[Digest, Digest], known: set[Digest], brings: Callable
 
 def _attached(layout: Layout, index: LayoutIndex) -> dict[Digest, Digest]:
     """Return the entries that nobody asks for by a name of their own, each with what it is about."""
-    loose: dict[Digest, Digest] = {}
+    loose: dict[Digest, set[Digest]] = {}
     named = set()
     for position in range(len(index)):
         with contextlib.suppress(LayoutError):
             digest, name = index.descriptor(position).digest, index.name(position)
-            subject = _subject(layout, digest) if name is None else fallback_subject(name)
-            if subject is not None:
-                loose[digest] = subject
+            named_after = attached_to(name) if name is not None else None
+            subjects = {named_after} if named_after is not None else set()
+            if name is None:
+                subjects = _subjects(layout, index, position)
+            if subjects:
+                loose.setdefault(digest, set()).update(subjects)
             elif name is not None:
                 named.add(digest)
-    return {digest: subject for digest, subject in loose.items() if digest not in named}
+    # What says something about several is nobody's alone.
+    alone = {digest: next(iter(subjects)) for digest, subjects in loose.items() if len(subjects) == 1}
+    return {digest: subject for digest, subject in alone.items() if digest not in named}
 
 
-def _subject(layout: Layout, digest: Digest) -> Digest | None:
-    return next(iter(_listed(_verified(layout, digest), _SUBJECT)), None)
+def _subjects(layout: Layout, index: LayoutIndex, position: int) -> set[Digest]:
+    """Return what an entry without a name is about: its subject, or what the signatures in it say that they sign."""
+    entry = index.descriptor(position)
+    found = _listed(_verified(layout, entry.digest), _SUBJECT)
+    if found or not index.is_marked(position):
+        return found
+    try:
+        return claimed_subjects(layout, entry, layout.path)
+    except (ImageError, LimitExceededError, NotSupportedError):
+        return set()
 
 
 def _owned(layout: Layout, root: Digest) -> set[Digest]:

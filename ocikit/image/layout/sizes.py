@@ -9,6 +9,7 @@ from attrs import frozen
 from ocikit.image.history import HistoryLine, history_lines, whole_size
 from ocikit.image.layout.documents import image_for_platform, read_config_of
 from ocikit.image.layout.opening import open_layout
+from ocikit.image.layout.signatures import SignatureFinder
 from ocikit.image.layout.store import Access
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class ImageStat:
         platform: What the image is for; None when it is no image but some artifact.
         history: Every step, the first one first.
         size: Bytes of the manifest, the configuration and all layers, a layer that is there twice counted once.
+        signatures: How many signatures the layout keeps of the image, and of the index that it is from; nothing of
+            them was verified.
     """
 
     name: str | None
@@ -42,6 +45,7 @@ class ImageStat:
     platform: Platform | None
     history: tuple[HistoryLine, ...]
     size: int
+    signatures: int = 0
 
     def __iter__(self) -> Iterator[HistoryLine]:
         return iter(self.history)
@@ -69,6 +73,7 @@ class ImageStat:
             "configDigest": self.config_digest,
             "platform": self.platform.to_dict() if self.platform is not None else None,
             "size": self.size,
+            "signatures": self.signatures,
             "history": [line.to_dict() for line in self.history],
         }
 
@@ -98,6 +103,7 @@ def stat(layout: str | os.PathLike[str], image: str | None = None, sys: SystemCo
         what = f"{opened.path}:{image}" if image is not None else opened.path
         descriptor, manifest = image_for_platform(opened, top, sys, what)
         config = read_config_of(opened, manifest, what)
+        finder = SignatureFinder(opened, index, opened.path)
         return ImageStat(
             name=image,
             digest=top.digest,
@@ -106,4 +112,5 @@ def stat(layout: str | os.PathLike[str], image: str | None = None, sys: SystemCo
             platform=config.platform if config is not None else None,
             history=history_lines(config, manifest.layers),
             size=whole_size((descriptor, manifest.config, *manifest.layers)),
+            signatures=sum(len(finder.of(digest)) for digest in {top.digest, descriptor.digest}),
         )

@@ -14,27 +14,38 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ocikit._fs import DIRECTORY, TEMPORARY_PREFIX, Descriptor, atomic_write, fsync_directory
 from ocikit.errors import LayoutError, LimitExceededError, ParseError
+from ocikit.image.layout.attaching import attach_signatures
 from ocikit.image.layout.blobs import BlobDirectory, open_regular, read_document
 from ocikit.image.layout.index import LayoutIndex
 from ocikit.image.layout.locks import hold
+from ocikit.image.layout.signatures import SignatureFinder
 from ocikit.image.layout.temporary import find_stale, remove_stale
-from ocikit.image.manifest import LIMIT
-from ocikit.spec import IMAGE_BLOBS_DIR, IMAGE_INDEX_FILE, IMAGE_LAYOUT_FILE, IMAGE_LAYOUT_VERSION, ImageLayout
+from ocikit.image.manifest import LIMIT, guess_media_type
+from ocikit.image.types import BlobInfo
+from ocikit.spec import (
+    IMAGE_BLOBS_DIR,
+    IMAGE_INDEX_FILE,
+    IMAGE_LAYOUT_FILE,
+    IMAGE_LAYOUT_VERSION,
+    Digest,
+    ImageLayout,
+)
+from ocikit.spec import Descriptor as ContentDescriptor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Self
 
+    from ocikit.image.layout.attaching import NewSignatures
     from ocikit.image.layout.temporary import StaleFile
     from ocikit.image.types import ByteStream
-    from ocikit.spec import Descriptor as ContentDescriptor
-    from ocikit.spec import Digest
 
 __all__ = ["Access", "Layout", "check_version"]
 
@@ -162,16 +173,21 @@ class Layout:
         descriptor: ContentDescriptor | None,
         name: str | None,
         referrers: Iterable[ContentDescriptor] = (),
+        signatures: Sequence[NewSignatures] = (),
     ) -> None:
         """Add an image whose blobs are all there, and what refers to it, to index.json; durable when this returns.
 
         Args:
-            descriptor: Its manifest; None to add referrers only.
+            descriptor: Its manifest; None to add to an image that is there.
             name: The name it gets, which an older image loses; None for none.
             referrers: Manifests that have others as their subject; they get no names.
+            signatures: Signatures of manifests that are there by then; those that are kept already are not added.
 
         Raises:
+            ImageNotFoundError: There are only signatures, and no image of that name.
+            BlobNotFoundError: A manifest that they are for is not there.
             LayoutError: index.json is damaged.
+            VerificationError: Signatures that are there are damaged.
             LimitExceededError: index.json would be larger than others read.
             OSError: It cannot be written; it is as it was.
         """
@@ -181,6 +197,27 @@ class Layout:
                 index.put(descriptor, name)
             for referrer in referrers:
                 index.put_referrer(referrer)
+            if signatures:
+                self._attach(index, name, signatures)
+
+    def _attach(self, index: LayoutIndex, name: str | None, signatures: Sequence[NewSignatures]) -> None:
+        finder = SignatureFinder(self, index, self._path)
+        for one in signatures:
+            subject = one.subject or self._subject(index, name, one.instance)
+            attach_signatures(index, subject, one, finder.held(subject.digest), self._put)
+        self.blobs.sync()
+
+    def _subject(self, index: LayoutIndex, name: str | None, instance: Digest | None) -> ContentDescriptor:
+        if instance is None:
+            return index.descriptor(index.find(name, None))
+        stream, _ = self.open_blob(instance)
+        with stream:
+            data = read_document(stream, f"{self._path}: manifest {instance}")
+        instance.verify(data, what=f"{self._path}: manifest {instance}")
+        return ContentDescriptor(media_type=guess_media_type(data), digest=instance, size=len(data))
+
+    def _put(self, data: bytes) -> None:
+        self.blobs.put(io.BytesIO(data), BlobInfo(digest=Digest.from_bytes(data), size=len(data)))
 
     @contextlib.contextmanager
     def changing_index(self) -> Iterator[LayoutIndex]:

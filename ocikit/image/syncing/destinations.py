@@ -26,7 +26,7 @@ from ocikit.errors import (
 )
 from ocikit.image import transports
 from ocikit.image.found import PlaceTransport
-from ocikit.image.layout.index import fallback_subject
+from ocikit.image.layout.index import attached_to
 from ocikit.image.layout.locks import hold
 from ocikit.image.layout.names import is_name
 from ocikit.image.layout.removal import delete_image
@@ -237,7 +237,7 @@ def _extra_names(
     """
     names: dict[str, set[Digest]] = {}
     for image in list_images(Path(path), sys):
-        if image.name is not None and image.name.startswith(prefix) and fallback_subject(image.name) is None:
+        if image.name is not None and image.name.startswith(prefix) and attached_to(image.name) is None:
             names.setdefault(image.name, set()).add(image.descriptor.digest)
     for name, digests in names.items():
         reference = LayoutReference(path=path, resolved=path, name=name)

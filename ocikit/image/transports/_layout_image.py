@@ -8,19 +8,23 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ocikit.errors import BlobNotFoundError, InvalidReferenceError, LayoutError, ManifestTypeRejectedError
+from ocikit.image.layout.attaching import NewSignatures, parse_signatures
 from ocikit.image.layout.blobs import read_document
+from ocikit.image.layout.index import is_signature_type
 from ocikit.image.layout.names import NAME_GRAMMAR, is_name
 from ocikit.image.layout.referrers import find_referrers
-from ocikit.image.manifest import check_size, guess_media_type
+from ocikit.image.layout.signatures import SignatureFinder
+from ocikit.image.manifest import check_size, guess_media_type, parse_manifest
 from ocikit.image.subject import require_referrer
 from ocikit.image.types import BlobInfo, ImageDestination, ImageSource, LayerCompression
-from ocikit.spec import Descriptor, Digest, mediatypes
+from ocikit.spec import Descriptor, Digest, Manifest, mediatypes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
     from ocikit.image.layout.index import LayoutIndex
+    from ocikit.image.stored_signature import StoredSignature
     from ocikit.image.subject import SubjectTable
     from ocikit.image.types import ByteStream, ImageReference, SystemContext
 
@@ -71,6 +75,7 @@ class LayoutSource(ImageSource):
         self._reference = reference
         self._layout = layout
         self._subjects: SubjectTable | None = None
+        self._finder: SignatureFinder | None = None
         try:
             self._index = layout.index()
             self._descriptor = self._index.descriptor(self._index.find(name, position))
@@ -132,6 +137,18 @@ class LayoutSource(ImageSource):
             self._subjects = find_referrers(self._layout, self._index, str(self._reference))
         return self._subjects.of(subject)
 
+    def get_signatures(self, instance: Digest | None = None) -> tuple[bytes, ...]:
+        """See :class:`ImageSource`.
+
+        Raises:
+            VerificationError: What holds signatures is not what it is listed as.
+            ManifestError: It is malformed.
+            LimitExceededError: There are too many signatures.
+        """
+        if self._finder is None:
+            self._finder = SignatureFinder(self._layout, self._index, str(self._reference))
+        return self._finder.of(instance if instance is not None else self._descriptor.digest)
+
     def close(self) -> None:
         """See :class:`ImageSource`."""
         self._layout.close()
@@ -156,7 +173,10 @@ class LayoutDestination(ImageDestination):
         self._name = name
         self._compress = sys is not None and sys.compression_format is not None
         self._descriptor: Descriptor | None = None
+        self._instances: dict[Digest, Descriptor] = {}
         self._referrers: list[Descriptor] = []
+        self._artifacts: dict[Digest, set[Digest]] = {}
+        self._signatures: dict[Digest | None, list[StoredSignature]] = {}
 
     @property
     def reference(self) -> ImageReference:
@@ -200,8 +220,28 @@ class LayoutDestination(ImageDestination):
         digest = instance if instance is not None else Digest.from_bytes(manifest)
         digest.verify(manifest, what=what)
         self._store(io.BytesIO(manifest), BlobInfo(digest=digest, size=len(manifest)))
+        descriptor = Descriptor(media_type=media_type, digest=digest, size=len(manifest))
         if instance is None:
-            self._descriptor = Descriptor(media_type=media_type, digest=digest, size=len(manifest))
+            self._descriptor = descriptor
+        else:
+            self._instances[instance] = descriptor
+
+    @property
+    def supports_signatures(self) -> bool:
+        """They become manifests beside the image, as cosign lays them out."""
+        return True
+
+    def put_signatures(self, signatures: tuple[bytes, ...], instance: Digest | None = None) -> None:
+        """See :class:`ImageDestination`. Those that are kept already stay, and are not added again.
+
+        Raises:
+            InvalidSignatureError: One has no form that is known.
+            LimitExceededError: There are more than 128, or one is larger than 4 MiB.
+        """
+        what = f"{self._reference}" + (f", instance {instance}" if instance is not None else "")
+        parsed = parse_signatures(signatures, what)
+        if parsed:
+            self._signatures.setdefault(instance, []).extend(parsed)
 
     @property
     def supports_referrers(self) -> bool:
@@ -212,20 +252,44 @@ class LayoutDestination(ImageDestination):
         """See :class:`ImageDestination`."""
         what = f"manifest for {self._reference}"
         check_size(manifest, what)
-        _, descriptor = require_referrer(manifest, what)
+        subject, descriptor = require_referrer(manifest, what)
         self._store(io.BytesIO(manifest), BlobInfo(digest=descriptor.digest, size=descriptor.size))
         self._referrers.append(descriptor)
+        parsed = parse_manifest(manifest, descriptor.media_type)
+        if isinstance(parsed, Manifest) and is_signature_type(descriptor.artifact_type):
+            self._artifacts.setdefault(subject, set()).update(layer.digest for layer in parsed.layers)
 
     def commit(self) -> None:
-        """See :class:`ImageDestination`."""
-        if self._descriptor is None and not self._referrers:
+        """See :class:`ImageDestination`.
+
+        Signatures, too, can be added to an image that is there.
+
+        Raises:
+            ImageNotFoundError: There is no image of this name that signatures could be added to.
+            BlobNotFoundError: There is no such manifest.
+        """
+        if self._descriptor is None and not self._referrers and not self._signatures:
             raise LayoutError(f"{self._reference}: nothing to commit: no manifest was put")
-        self._publish(self._descriptor, self._name, self._referrers)
+        self._publish(self._descriptor, self._name, self._referrers, [*self._new_signatures()])
+
+    def _new_signatures(self) -> Iterator[NewSignatures]:
+        for instance, signatures in self._signatures.items():
+            subject = self._instances.get(instance) if instance is not None else self._descriptor
+            artifacts = self._artifacts.get(subject.digest, ()) if subject is not None else ()
+            yield NewSignatures(
+                subject=subject, instance=instance, signatures=tuple(signatures), artifacts=frozenset(artifacts)
+            )
 
     @abstractmethod
     def _store(self, stream: ByteStream, info: BlobInfo) -> BlobInfo:
         """Store a blob, verified."""
 
     @abstractmethod
-    def _publish(self, descriptor: Descriptor | None, name: str | None, referrers: Sequence[Descriptor]) -> None:
+    def _publish(
+        self,
+        descriptor: Descriptor | None,
+        name: str | None,
+        referrers: Sequence[Descriptor],
+        signatures: Sequence[NewSignatures],
+    ) -> None:
         """Make the image visible, if there is one, and what refers to it."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
+    from ocikit.image.layout.attaching import NewSignatures
     from ocikit.image.types import ByteStream, SystemContext
     from ocikit.spec import Descriptor
 
@@ -155,5 +156,11 @@ class _Destination(LayoutDestination):
     def _store(self, stream: ByteStream, info: BlobInfo) -> BlobInfo:
         return self._open().blobs.put(stream, info)
 
-    def _publish(self, descriptor: Descriptor | None, name: str | None, referrers: Sequence[Descriptor]) -> None:
-        self._open().add(descriptor, name, referrers)
+    def _publish(
+        self,
+        descriptor: Descriptor | None,
+        name: str | None,
+        referrers: Sequence[Descriptor],
+        signatures: Sequence[NewSignatures],
+    ) -> None:
+        self._open().add(descriptor, name, referrers, signatures)

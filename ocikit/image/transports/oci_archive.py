@@ -29,6 +29,7 @@ from ocikit.image.transports._paths import validate_scope
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ocikit.image.layout.attaching import NewSignatures
     from ocikit.image.types import BlobInfo, ByteStream, ImageTransport, SystemContext
     from ocikit.spec import Descriptor
 
@@ -130,10 +131,16 @@ class _Destination(LayoutDestination):
         digest, size = self._archive.put(stream, info, blob_name(info, str(self._reference)))
         return evolve(info, digest=digest, size=size)
 
-    def _publish(self, descriptor: Descriptor | None, name: str | None, referrers: Sequence[Descriptor]) -> None:
+    def _publish(
+        self,
+        descriptor: Descriptor | None,
+        name: str | None,
+        referrers: Sequence[Descriptor],
+        signatures: Sequence[NewSignatures],
+    ) -> None:
         if descriptor is None:
             raise NotSupportedError(
                 f"{self._reference}: nothing is added to an archive that is there; copy the image to an oci: layout, "
-                "add to it there, and copy it with its referrers to a new archive"
+                "add to it there, and copy it, with its referrers if there are any, to a new archive"
             )
-        self._archive.commit(descriptor, name, referrers)
+        self._archive.commit(descriptor, name, referrers, signatures)
