@@ -30,8 +30,8 @@ from ocikit.image.reference import parse_normalized_named
 from ocikit.spec import Digest
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 DIGEST = Digest(digest_of(b"manifest"))
 NAMED = parse_normalized_named("example.com/team/app:1")
