@@ -4,7 +4,8 @@ They are there in the ways in which cosign, and registries, keep them:
 
 * a manifest that is named after what it signs, ``sha256-<hex>.sig``;
 * one without a name that cosign has marked by ``kind``: which image it signs only its payloads say;
-* artifacts with a subject: sigstore bundles, and OpenPGP messages.
+* artifacts with a subject: sigstore bundles, and OpenPGP messages. Where cosign has saved an image, nothing lists its
+  bundles, and small blobs are looked through for them.
 
 A layout may hold very many manifests. Only those are read that say by their entry what they are, and a few of which
 nothing says what they are.
@@ -13,7 +14,7 @@ nothing says what they are.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import field, frozen
 
@@ -26,6 +27,8 @@ from ocikit.errors import (
     NotSupportedError,
 )
 from ocikit.image.attachment_manifest import (
+    IMAGE,
+    IMAGE_INDEX,
     KIND,
     SIGNATURES,
     attached_signatures,
@@ -41,7 +44,7 @@ from ocikit.image.manifest import parse_manifest
 from ocikit.image.simple_manifest import SIMPLE_SIGNING, messages_of
 from ocikit.image.stored_signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES
 from ocikit.image.subject import SubjectTable
-from ocikit.spec import Index, Manifest, mediatypes
+from ocikit.spec import Descriptor, Index, Manifest, mediatypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,7 +52,8 @@ if TYPE_CHECKING:
     from ocikit.image.layout.documents import BlobReader
     from ocikit.image.layout.index import LayoutIndex
     from ocikit.image.stored_signature import StoredSignature
-    from ocikit.spec import Descriptor, Digest
+    from ocikit.image.types import ByteStream
+    from ocikit.spec import Digest
 
 __all__ = ["Held", "SignatureFinder", "claimed_subjects"]
 
@@ -58,11 +62,14 @@ _MOST_BYTES: Final = 32 << 20
 #: How many entries are looked at that say nothing of what they are, and how large such a manifest may be.
 _MOST_UNKNOWN: Final = 100
 _LARGEST_UNKNOWN: Final = 64 << 10
+#: How many blobs are looked at that nothing lists.
+_MOST_UNLISTED: Final = 1000
 #: How many entries that cosign has marked are looked at.
 _MOST_MARKED: Final = 1000
 
 #: What a bundle is about that signs an image, rather than states something else of it (cosign, BUNDLE_SPEC.md).
 _SIGNS: Final = "https://sigstore.dev/cosign/sign/v1"
+_SAVED: Final = frozenset({IMAGE, IMAGE_INDEX})
 _ALONE: Final = frozenset({mediatypes.IMAGE_MANIFEST, mediatypes.DOCKER_MANIFEST})
 
 
@@ -90,6 +97,7 @@ class _Entries:
     marked: list[Descriptor] = field(factory=list)
     typed: list[Descriptor] = field(factory=list)
     unknown: list[Descriptor] = field(factory=list)
+    saved: set[Digest] = field(factory=set)
 
     @classmethod
     def of(cls, index: LayoutIndex) -> _Entries:
@@ -110,6 +118,8 @@ class _Entries:
         elif name is None and entry.annotations.get(KIND) == SIGNATURES and entry.media_type in _ALONE:
             self.marked.append(entry)
         else:
+            if name is None and entry.annotations.get(KIND) in _SAVED:
+                self.saved.add(entry.digest)
             self.add(entry, is_named=name is not None)
 
     def add(self, entry: Descriptor, *, is_named: bool = False) -> None:
@@ -122,6 +132,16 @@ class _Entries:
             self.unknown.append(entry)
 
 
+class Blobs(Protocol):
+    """An open layout, in a directory or in an archive."""
+
+    def open_blob(self, digest: Digest) -> tuple[ByteStream, int]:
+        """Open a blob and return it with its size; not verified."""
+
+    def blob_sizes(self) -> Iterator[tuple[Digest, int]]:
+        """Yield every blob, listed or not, with its size in bytes."""
+
+
 class SignatureFinder:
     """Finds the signatures of manifests in an open layout, in a directory or in an archive.
 
@@ -131,12 +151,13 @@ class SignatureFinder:
         where: The layout, for messages.
     """
 
-    def __init__(self, blobs: BlobReader, index: LayoutIndex, where: str) -> None:
+    def __init__(self, blobs: Blobs, index: LayoutIndex, where: str) -> None:
         self._blobs = blobs
         self._where = where
         self._entries = _Entries.of(index)
         self._table: SubjectTable | None = None
         self._marked: dict[Digest, list[Descriptor]] | None = None
+        self._has_unlisted = False
 
     def of(self, subject: Digest) -> tuple[bytes, ...]:
         """Return the signatures of a manifest, each as places store it and each once; **not verified**.
@@ -231,6 +252,9 @@ class SignatureFinder:
 
     def _about(self, subject: Digest) -> Iterator[tuple[bytes, Manifest]]:
         table = self._subjects()
+        if subject in self._entries.saved and not self._has_unlisted:
+            self._has_unlisted = True
+            self._add_unlisted(table)
         for entry in table.of(subject):
             if is_signature_type(entry.artifact_type):
                 with contextlib.suppress(BlobNotFoundError):
@@ -251,6 +275,18 @@ class SignatureFinder:
                 with contextlib.suppress(ImageError, LimitExceededError, NotSupportedError):
                     self._table.add(self._read(entry), entry.media_type, entry.digest)
         return self._table
+
+    def _add_unlisted(self, table: SubjectTable) -> None:
+        """Look at small blobs: `cosign save` writes bundles, and then an index.json without them."""
+        looked = 0
+        for digest, size in self._blobs.blob_sizes():
+            if 0 < size <= _LARGEST_UNKNOWN and looked < _MOST_UNLISTED:
+                looked += 1
+                blob = Descriptor(media_type=mediatypes.IMAGE_MANIFEST, digest=digest, size=size)
+                with contextlib.suppress(ImageError, LimitExceededError, NotSupportedError):
+                    data = self._read(blob)
+                    if b'"subject"' in data:
+                        table.add(data, mediatypes.IMAGE_MANIFEST, digest)
 
     def _candidates(self) -> tuple[Iterable[Descriptor], Iterable[Descriptor]]:
         lists = [entry for entries in self._entries.listed.values() for entry in entries]

@@ -54,6 +54,9 @@ class LayoutReader(Protocol):
     def open_blob(self, digest: Digest) -> tuple[ByteStream, int]:
         """Open a blob and return it with its size; not verified."""
 
+    def blob_sizes(self) -> Iterator[tuple[Digest, int]]:
+        """Yield every blob, listed or not, with its size in bytes."""
+
     def close(self) -> None:
         """Close it."""
 
