@@ -26,6 +26,8 @@ class SystemContext:
         root_for_implicit_absolute_paths: A prefix for every path that is implied rather than given
             (``/etc/containers/policy.json``).
         signature_policy_path: The signature policy to use in place of the default files.
+        registries_dir_path: The directory that says where the signatures of images in registries are kept, in place of
+            the default ones (``registries.d``).
         os_choice: The operating system to choose from an index, in place of the running one.
         architecture_choice: The architecture to choose from an index, in place of the running one (GOARCH names).
         variant_choice: The variant of the architecture to choose from an index (``v8``).
@@ -50,6 +52,7 @@ class SystemContext:
 
     root_for_implicit_absolute_paths: str | None = None
     signature_policy_path: str | None = None
+    registries_dir_path: str | None = None
     os_choice: str | None = None
     architecture_choice: str | None = None
     variant_choice: str | None = None

@@ -40,6 +40,7 @@ FROM_OUTSIDE: dict[str, set[str]] = {
     "cryptography": set(),
     "magic": set(),
     "urllib3": set(),
+    "yaml": set(),
     "backports": set(),
     "compression": set(),  # the standard library's, from 3.14 on
 }

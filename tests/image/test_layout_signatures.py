@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from builders import OCI_CONFIG, OCI_MANIFEST, Store, check_layout, digest_of, names_in, skopeo_digest
+from builders import OCI_CONFIG, OCI_MANIFEST, Store, check_layout, digest_of, names_in, pack, skopeo_digest
 from kept_signatures import (
     REF_NAME,
     SIMPLE,
@@ -35,6 +35,7 @@ from ocikit.errors import (
     DigestChangeError,
     ImageNotFoundError,
     NotSupportedError,
+    VerificationError,
 )
 from ocikit.image import Policy, copy, delete, layout, list_images, parse_image_name, referrers, sync
 from ocikit.image.stored_signature import BUNDLE, SIGSTORE_PAYLOAD
@@ -76,7 +77,7 @@ def test_as_cosign_lays_them_out(tmp_path: Path) -> None:
     assert image["annotations"] == {REF_NAME: "v1", "kind": f"{kind}image"}
     assert attached["annotations"] == {REF_NAME: f"{digest.replace(':', '-')}.sig", "kind": f"{kind}sigs"}
     assert (bundle["artifactType"], messages["artifactType"]) == (BUNDLE, SIMPLE)
-    assert "annotations" not in bundle | messages
+    assert bundle["annotations"] == messages["annotations"] == {"vnd.ocikit.subject": digest}
     documents = [document_at(tmp_path / "l", one["digest"]) for one in (attached, bundle, messages)]
     assert [document["mediaType"] for document in documents] == [OCI_MANIFEST] * 3
     (layer,) = documents[0]["layers"]
@@ -212,6 +213,55 @@ def test_what_cosign_saves(tmp_path: Path) -> None:
     assert entries(at) == listed
     sign(f"oci:{at}", cosigned(image["digest"], "two"))
     assert set(signatures(f"oci:{at}")) == {cosigned(image["digest"]), cosigned(image["digest"], "two")}
+
+
+def test_what_others_have_is_not_read(tmp_path: Path) -> None:
+    """Signatures of one image are found without a look at those of the others; a lying entry proves nothing."""
+    store = Store()
+    images = [store.image({str(number): b""}) for number in range(3)]
+    at = store.layout(tmp_path / "l", {f"v{number}": one for number, one in enumerate(images)})
+    for number, image in enumerate(images):
+        sign(f"oci:{at}:v{number}", *one_of_each(image["digest"], str(number)))
+    for entry in entries(at):
+        if entry.get("annotations", {}).get("vnd.ocikit.subject") == images[0]["digest"]:
+            (at / "blobs" / entry["digest"].replace(":", "/")).write_bytes(b"damaged")
+    assert set(signatures(f"oci:{at}:v1")) == set(one_of_each(images[1]["digest"], "1"))
+    with pytest.raises(VerificationError):
+        signatures(f"oci:{at}:v0")
+    text = (at / "index.json").read_text()
+    relist(
+        at,
+        *json.loads(text.replace(f'subject":"{images[2]["digest"]}', f'subject":"{images[1]["digest"]}'))["manifests"],
+    )
+    assert set(signatures(f"oci:{at}:v1")) == set(one_of_each(images[1]["digest"], "1"))
+    assert signatures(f"oci:{at}:v2") == (cosigned(images[2]["digest"], "2"),)
+
+
+def test_bundles_that_nothing_lists(tmp_path: Path) -> None:
+    """What cosign 3 saves of an image with bundles is an index.json without them: they are among the blobs."""
+    store = Store()
+    image, other = store.image(), store.image({"other": b""})
+    for one, mark in ((image, "ours"), (other, "another's")):
+        text = json.loads(bundled(one["digest"], mark).partition(b"\n")[2])["payload"]
+        document = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "artifactType": BUNDLE,
+            "config": store.blob("application/vnd.oci.empty.v1+json", b"{}"),
+            "layers": [store.blob(BUNDLE, base64.b64decode(text))],
+            "subject": {key: one[key] for key in ("mediaType", "digest", "size")},
+        }
+        store.json(OCI_MANIFEST, document)
+    at = store.layout(tmp_path / "l", {})
+    relist(at, marked(image, "image"))
+    archive = pack(at, tmp_path / "a.tar", compress="gzip")
+    for name in (f"oci:{at}", f"oci-archive:{archive}"):
+        assert signatures(name) == (bundled(image["digest"], "ours"),)
+    copy.image(ANY, dest=f"oci:{tmp_path}/kept:v1", src=f"oci:{at}")
+    layout.gc(tmp_path / "kept")
+    assert signatures(f"oci:{tmp_path}/kept:v1") == (bundled(image["digest"], "ours"),)
+    relist(at, image)
+    assert signatures(f"oci:{at}") == ()
 
 
 def test_tags_that_were_copied_into_a_layout(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ class Model:
         assert about or not self.there
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(moves=st.lists(MOVES, max_size=10))
 def test_any_order(moves: list[tuple[str, int, Any]]) -> None:
     """None is lost, doubled, or left behind by an image that goes."""
@@ -116,7 +116,7 @@ VALUES = st.recursive(
 KEYS = ("mediaType", "digest", "size", "annotations", "artifactType", "data", "layers", "config", "subject", "kind")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     manifest=st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6),
     changes=st.dictionaries(st.sampled_from(KEYS[:6]), VALUES, max_size=2),

@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import socket
 import subprocess
 import threading
-import time
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +14,7 @@ import pytest
 from builders import Store, check_layout, manifest_at, names_in, skopeo_digest
 from hypothesis import given
 from hypothesis import strategies as st
+from registries import running_registry
 from stores import fill, specifier
 
 from ocikit.errors import InvalidReferenceError, LayoutError
@@ -314,25 +312,8 @@ def test_blobs_of_several_images_are_bounded_together(tmp_path: Path) -> None:
 @pytest.fixture
 def registry(tmp_path: Path, peer: Callable[[str], str]) -> Iterator[str]:
     """Run a registry on loopback; give its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    (tmp_path / "registry.yml").write_text(
-        f"version: 0.1\nlog: {{level: error}}\nhttp: {{addr: {address}}}\n"
-        f"storage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}}}\n"
-    )
-    command = [peer("docker-registry"), "serve", str(tmp_path / "registry.yml")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{address}/v2/"):
-                break
-            assert process.poll() is None
-            time.sleep(0.05)
+    with running_registry(peer("docker-registry"), tmp_path) as address:
         yield address
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_as_skopeo_sync(registry: str, tmp_path: Path) -> None:

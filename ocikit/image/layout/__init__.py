@@ -10,6 +10,8 @@ To care for one in a directory: :func:`fsck`, :func:`gc`, :func:`stat`, :func:`t
 * :mod:`~ocikit.image.layout.temporary`: files on their way, and what a crash left of them.
 * :mod:`~ocikit.image.layout.store`: a layout in a directory, with all of the above.
 * :mod:`~ocikit.image.layout.referrers`: which manifests are about which others.
+* :mod:`~ocikit.image.layout.signature_entries`, :mod:`~ocikit.image.layout.signatures` and
+  :mod:`~ocikit.image.layout.attaching`: signatures, found and added.
 * :mod:`~ocikit.image.layout.documents`: manifests and configurations in it, verified.
 * :mod:`~ocikit.image.layout.reachability`, :mod:`~ocikit.image.layout.removal` and
   :mod:`~ocikit.image.layout.garbage`: what is needed, and what goes.

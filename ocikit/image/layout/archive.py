@@ -29,7 +29,7 @@ from ocikit.spec import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ocikit.image.archive.target import Target
     from ocikit.image.layout.attaching import NewSignatures
@@ -107,6 +107,15 @@ class ArchiveReader:
         except BlobNotFoundError:
             raise BlobNotFoundError(f"{self._where}: a manifest refers to {name}, it is not in the archive") from None
         return region.open(f"{self._where}: {name}"), region.size
+
+    def blob_sizes(self) -> Iterator[tuple[Digest, int]]:
+        """Yield every blob in the archive, listed or not, with its size in bytes."""
+        for name in self._members.names():
+            directory, algorithm, encoded = [*name.split("/"), "", ""][:3]
+            with contextlib.suppress(InvalidDigestError, BlobNotFoundError, LayoutError):
+                digest = Digest(f"{algorithm}:{encoded}")
+                if directory == IMAGE_BLOBS_DIR and blob_member(digest) == name:
+                    yield digest, self._members.find(name).size
 
     def _hint(self) -> str:
         ends = f"/{IMAGE_LAYOUT_FILE}", f"/{_DOCKER_FILE}"

@@ -22,6 +22,7 @@ from ocikit.image.attachment_manifest import (
     signed_layer,
 )
 from ocikit.image.bundle_manifest import bundle_manifest
+from ocikit.image.layout.index import SUBJECT_HINT
 from ocikit.image.simple_manifest import SIMPLE_SIGNING, simple_manifest
 from ocikit.image.stored_signature import (
     BUNDLE,
@@ -120,10 +121,10 @@ def attach_signatures(index: LayoutIndex, subject: Descriptor, new: NewSignature
         _attach(index, subject, attached, held, put)
     for bundle in bundles:
         manifest, blobs = bundle_manifest(bundle, subject)
-        _refer(index, manifest, blobs, BUNDLE, put)
+        _refer(index, subject, manifest, blobs, artifact_type=BUNDLE, put=put)
     if messages:
         manifest, blobs = simple_manifest(messages, subject)
-        _refer(index, manifest, blobs, SIMPLE_SIGNING, put)
+        _refer(index, subject, manifest, blobs, artifact_type=SIMPLE_SIGNING, put=put)
 
 
 def _attach(index: LayoutIndex, subject: Descriptor, attached: list[SigstoreSignature], held: Held, put: Put) -> None:
@@ -135,8 +136,11 @@ def _attach(index: LayoutIndex, subject: Descriptor, attached: list[SigstoreSign
     index.mark(subject.digest, IMAGE_INDEX if subject.media_type in mediatypes.INDEXES else IMAGE)
 
 
-def _refer(index: LayoutIndex, manifest: bytes, blobs: Iterable[bytes], artifact_type: str, put: Put) -> None:
+def _refer(
+    index: LayoutIndex, subject: Descriptor, manifest: bytes, blobs: Iterable[bytes], *, artifact_type: str, put: Put
+) -> None:
     for data in (*blobs, manifest):
         put(data)
     plain = Descriptor.from_content(mediatypes.IMAGE_MANIFEST, manifest)
-    index.put_referrer(evolve(plain, artifact_type=artifact_type))
+    hint = {SUBJECT_HINT: str(subject.digest)}
+    index.put_referrer(evolve(plain, artifact_type=artifact_type, annotations=hint))

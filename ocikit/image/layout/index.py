@@ -22,7 +22,7 @@ from ocikit.spec.annotation_keys import REF_NAME
 if TYPE_CHECKING:
     from collections.abc import Container
 
-__all__ = ["FULL_NAME", "LayoutIndex", "attached_to", "fallback_subject", "is_signature_type"]
+__all__ = ["FULL_NAME", "SUBJECT_HINT", "LayoutIndex", "attached_to", "fallback_subject", "is_signature_type"]
 
 # Entries of other types (bare configs, foreign things) carry names that are not names of images.
 _IMAGES: Final = mediatypes.MANIFESTS
@@ -31,6 +31,8 @@ _POSITION_DIGITS: Final = 10
 #: The annotation for the full name that containerd, and with it Docker, BuildKit and nerdctl, calls an image by. What
 #: they write for ``ref.name`` is only the tag.
 FULL_NAME: Final = "io.containerd.image.name"
+#: The annotation by which the entry of a signature says what it signs, so that those of others need not be read.
+SUBJECT_HINT: Final = "vnd.ocikit.subject"
 #: What cosign marks that is no image.
 _MARKS: Final = frozenset({SIGNATURES, ATTESTATIONS})
 _FALLBACK: Final = re.compile("(sha256)-([0-9a-f]{64})")
@@ -249,12 +251,21 @@ class LayoutIndex:
         """Add a manifest that says something about another one, without a name; one that is there stays as it is.
 
         Args:
-            descriptor: The manifest; its type, digest, size and artifact type are written. Its annotations are not: one
-                of them could be a name.
+            descriptor: The manifest; its type, digest, size and artifact type are written. Its annotations are not, but
+                for :data:`SUBJECT_HINT`: one of them could be a name.
         """
-        if all(entry.get("digest") != descriptor.digest for entry in self._entries):
-            entry = {"mediaType": descriptor.media_type, "digest": str(descriptor.digest), "size": descriptor.size}
-            self._entries.append(entry | ({"artifactType": kind} if (kind := descriptor.artifact_type) else {}))
+        if any(entry.get("digest") == descriptor.digest for entry in self._entries):
+            return
+        entry: dict[str, Any] = {
+            "mediaType": descriptor.media_type,
+            "digest": str(descriptor.digest),
+            "size": descriptor.size,
+        }
+        if descriptor.artifact_type:
+            entry["artifactType"] = descriptor.artifact_type
+        if (hint := descriptor.annotations.get(SUBJECT_HINT)) is not None:
+            entry["annotations"] = {SUBJECT_HINT: hint}
+        self._entries.append(entry)
 
     def put_attachment(self, descriptor: Descriptor, name: str, kind: str) -> None:
         """List a manifest with attached signatures in place of all that have its name, which it takes up.
@@ -292,16 +303,27 @@ class LayoutIndex:
 
     def is_signature(self, position: int) -> bool:
         """Say whether the entry at a position lists signatures, or what else cosign attaches, rather than an image."""
-        entry = self._entries[position]
-        name, artifact_type = _name(entry), entry.get("artifactType")
+        name = self.name(position)
         if name is not None:
             return attachment_subject(name) is not None
-        is_artifact = isinstance(artifact_type, str) and is_signature_type(artifact_type)
-        return is_artifact or _noted(entry, KIND) in _MARKS
+        return is_signature_type(self.artifact_type(position)) or self.is_marked(position)
+
+    def kind(self, position: int) -> str | None:
+        """Return what cosign says of the entry at a position; None when it says nothing."""
+        return _noted(self._entries[position], KIND)
+
+    def artifact_type(self, position: int) -> str:
+        """Return the type of artifact that the entry at a position states; empty when it states none."""
+        value = self._entries[position].get("artifactType")
+        return value if isinstance(value, str) else ""
+
+    def subject_hint(self, position: int) -> str | None:
+        """Return what the entry at a position says that its manifest is about; the manifest is what counts."""
+        return _noted(self._entries[position], SUBJECT_HINT)
 
     def is_marked(self, position: int) -> bool:
         """Say whether cosign has marked the entry at a position as signatures or attestations."""
-        return _noted(self._entries[position], KIND) in _MARKS
+        return self.kind(position) in _MARKS
 
     def lookup(self, text: str) -> int:
         """Return the position of an image by its name, its position as ``@0``, or the digest of its manifest.

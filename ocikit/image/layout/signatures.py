@@ -4,7 +4,8 @@ They are there in the ways in which cosign, and registries, keep them:
 
 * a manifest that is named after what it signs, ``sha256-<hex>.sig``;
 * one without a name that cosign has marked by ``kind``: which image it signs only its payloads say;
-* artifacts with a subject: sigstore bundles, and OpenPGP messages.
+* artifacts with a subject: sigstore bundles, and OpenPGP messages. Where cosign has saved an image, nothing lists its
+  bundles, and small blobs are looked through for them.
 
 A layout may hold very many manifests. Only those are read that say by their entry what they are, and a few of which
 nothing says what they are.
@@ -13,57 +14,54 @@ nothing says what they are.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+import itertools
+from typing import TYPE_CHECKING, Final, Protocol
 
-from attrs import field, frozen
+from attrs import frozen
 
 from ocikit.errors import (
     BlobNotFoundError,
     ImageError,
-    LayoutError,
     LimitExceededError,
     ManifestError,
     NotSupportedError,
 )
 from ocikit.image.attachment_manifest import (
-    KIND,
-    SIGNATURES,
     attached_signatures,
     attachment_layers,
-    attachment_of,
     layer_identity,
     signed_digest,
 )
 from ocikit.image.bundle_manifest import PREDICATE_TYPE_KEY, bundle_of
 from ocikit.image.layout.documents import read_verified
-from ocikit.image.layout.index import fallback_subject, is_signature_type
+from ocikit.image.layout.index import is_signature_type
+from ocikit.image.layout.signature_entries import LARGEST_UNKNOWN, Artifacts, SignatureEntries
 from ocikit.image.manifest import parse_manifest
 from ocikit.image.simple_manifest import SIMPLE_SIGNING, messages_of
 from ocikit.image.stored_signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES
 from ocikit.image.subject import SubjectTable
-from ocikit.spec import Index, Manifest, mediatypes
+from ocikit.spec import Descriptor, Index, Manifest, mediatypes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from ocikit.image.layout.documents import BlobReader
     from ocikit.image.layout.index import LayoutIndex
     from ocikit.image.stored_signature import StoredSignature
-    from ocikit.spec import Descriptor, Digest
+    from ocikit.image.types import ByteStream
+    from ocikit.spec import Digest
 
 __all__ = ["Held", "SignatureFinder", "claimed_subjects"]
 
 #: The bytes of all signatures of one manifest together.
 _MOST_BYTES: Final = 32 << 20
-#: How many entries are looked at that say nothing of what they are, and how large such a manifest may be.
-_MOST_UNKNOWN: Final = 100
-_LARGEST_UNKNOWN: Final = 64 << 10
+#: How many blobs are looked at that nothing lists.
+_MOST_UNLISTED: Final = 1000
 #: How many entries that cosign has marked are looked at.
 _MOST_MARKED: Final = 1000
 
 #: What a bundle is about that signs an image, rather than states something else of it (cosign, BUNDLE_SPEC.md).
 _SIGNS: Final = "https://sigstore.dev/cosign/sign/v1"
-_ALONE: Final = frozenset({mediatypes.IMAGE_MANIFEST, mediatypes.DOCKER_MANIFEST})
 
 
 @frozen(kw_only=True)
@@ -81,45 +79,14 @@ class Held:
     artifacts: frozenset[Digest] = frozenset()
 
 
-@frozen(kw_only=True)
-class _Entries:
-    """The entries of an index.json that may lead to signatures, by how they do."""
+class Blobs(Protocol):
+    """An open layout, in a directory or in an archive."""
 
-    named: dict[Digest, list[Descriptor]] = field(factory=dict)
-    listed: dict[Digest, list[Descriptor]] = field(factory=dict)
-    marked: list[Descriptor] = field(factory=list)
-    typed: list[Descriptor] = field(factory=list)
-    unknown: list[Descriptor] = field(factory=list)
+    def open_blob(self, digest: Digest) -> tuple[ByteStream, int]:
+        """Open a blob and return it with its size; not verified."""
 
-    @classmethod
-    def of(cls, index: LayoutIndex) -> _Entries:
-        found = cls()
-        for position in range(len(index)):
-            with contextlib.suppress(LayoutError):
-                found.sort(index, position)
-        return found
-
-    def sort(self, index: LayoutIndex, position: int) -> None:
-        entry, name = index.descriptor(position), index.name(position)
-        subject = attachment_of(name) if name is not None else None
-        listed = fallback_subject(name) if name is not None else None
-        if subject is not None and entry.media_type in _ALONE:
-            self.named.setdefault(subject, []).append(entry)
-        elif listed is not None and entry.media_type == mediatypes.IMAGE_INDEX:
-            self.listed.setdefault(listed, []).append(entry)
-        elif name is None and entry.annotations.get(KIND) == SIGNATURES and entry.media_type in _ALONE:
-            self.marked.append(entry)
-        else:
-            self.add(entry, is_named=name is not None)
-
-    def add(self, entry: Descriptor, *, is_named: bool = False) -> None:
-        """Sort in an entry that is an artifact, or may be one."""
-        if entry.media_type != mediatypes.IMAGE_MANIFEST:
-            return
-        if is_signature_type(entry.artifact_type):
-            self.typed.append(entry)
-        elif not entry.artifact_type and not is_named and entry.size <= _LARGEST_UNKNOWN:
-            self.unknown.append(entry)
+    def blob_sizes(self) -> Iterator[tuple[Digest, int]]:
+        """Yield every blob, listed or not, with its size in bytes."""
 
 
 class SignatureFinder:
@@ -131,11 +98,12 @@ class SignatureFinder:
         where: The layout, for messages.
     """
 
-    def __init__(self, blobs: BlobReader, index: LayoutIndex, where: str) -> None:
+    def __init__(self, blobs: Blobs, index: LayoutIndex, where: str) -> None:
         self._blobs = blobs
         self._where = where
-        self._entries = _Entries.of(index)
-        self._table: SubjectTable | None = None
+        self._entries = SignatureEntries(index)
+        self._others: SubjectTable | None = None
+        self._unlisted: SubjectTable | None = None
         self._marked: dict[Digest, list[Descriptor]] | None = None
 
     def of(self, subject: Digest) -> tuple[bytes, ...]:
@@ -195,7 +163,7 @@ class SignatureFinder:
     # ------------------------------------------------------------------------------------------ attached as by cosign
 
     def _named_layers(self, subject: Digest) -> Iterator[Descriptor]:
-        for entry in self._entries.named.get(subject, ()):
+        for entry in self._entries.named(subject):
             yield from self._layers(entry)
 
     def _layers(self, entry: Descriptor) -> tuple[Descriptor, ...]:
@@ -211,7 +179,7 @@ class SignatureFinder:
         """Return the layers of manifests without a name, by what their payloads say that they sign."""
         if self._marked is None:
             self._marked = {}
-            entries = self._entries.marked
+            entries = [*self._entries.marked()]
             if len(entries) > _MOST_MARKED:
                 raise LimitExceededError(
                     f"{self._where}: manifests of signatures without a name", _MOST_MARKED, len(entries)
@@ -230,8 +198,8 @@ class SignatureFinder:
     # ---------------------------------------------------------------------------------------- artifacts with a subject
 
     def _about(self, subject: Digest) -> Iterator[tuple[bytes, Manifest]]:
-        table = self._subjects()
-        for entry in table.of(subject):
+        found = {entry.digest: entry for table in self._tables(subject) for entry in table.of(subject)}
+        for entry in found.values():
             if is_signature_type(entry.artifact_type):
                 with contextlib.suppress(BlobNotFoundError):
                     data = self._read(entry)
@@ -239,30 +207,47 @@ class SignatureFinder:
                     if isinstance(manifest, Manifest):
                         yield data, manifest
 
-    def _subjects(self) -> SubjectTable:
-        if self._table is None:
-            self._table = SubjectTable(self._where)
-            typed, unknown = self._candidates()
-            for entry in typed:
-                with contextlib.suppress(BlobNotFoundError, NotSupportedError):
-                    self._table.add(self._read(entry), entry.media_type, entry.digest)
-            for entry in unknown:
-                # Whatever is wrong with one, nothing says that it ever was a signature.
-                with contextlib.suppress(ImageError, LimitExceededError, NotSupportedError):
-                    self._table.add(self._read(entry), entry.media_type, entry.digest)
-        return self._table
+    def _tables(self, subject: Digest) -> Iterator[SubjectTable]:
+        yield self._table(self._entries.hinted(subject))
+        yield self._table(self._listed(subject))
+        if self._others is None:
+            self._others = self._table(self._entries.others())
+        yield self._others
+        if self._entries.is_saved(subject):
+            if self._unlisted is None:
+                self._unlisted = self._table(self._small_blobs())
+            yield self._unlisted
 
-    def _candidates(self) -> tuple[Iterable[Descriptor], Iterable[Descriptor]]:
-        lists = [entry for entries in self._entries.listed.values() for entry in entries]
-        found = _Entries(typed=[*self._entries.typed], unknown=[*self._entries.unknown])
-        for entry in lists:
+    def _table(self, artifacts: Artifacts) -> SubjectTable:
+        table = SubjectTable(self._where)
+        for entry in artifacts.typed.values():
+            with contextlib.suppress(BlobNotFoundError, NotSupportedError):
+                table.add(self._read(entry), entry.media_type, entry.digest)
+        for entry in artifacts.unknown.values():
+            # Whatever is wrong with one, nothing says that it ever was a signature.
+            with contextlib.suppress(ImageError, LimitExceededError, NotSupportedError):
+                table.add(self._read(entry), entry.media_type, entry.digest)
+        return table
+
+    def _listed(self, subject: Digest) -> Artifacts:
+        found = Artifacts()
+        for entry in self._entries.lists(subject):
             with contextlib.suppress(BlobNotFoundError, NotSupportedError, ManifestError):
                 parsed = parse_manifest(self._read(entry), entry.media_type)
                 for one in parsed.manifests if isinstance(parsed, Index) else ():
                     found.add(one)
-        typed = {one.digest: one for one in found.typed}
-        unknown = {one.digest: one for one in found.unknown if one.digest not in typed}
-        return typed.values(), [*unknown.values()][:_MOST_UNKNOWN]
+        return found
+
+    def _small_blobs(self) -> Artifacts:
+        """Return small blobs that may be manifests: `cosign save` writes bundles, and an index.json without them."""
+        found = Artifacts()
+        sizes = ((digest, size) for digest, size in self._blobs.blob_sizes() if 0 < size <= LARGEST_UNKNOWN)
+        for digest, size in itertools.islice(sizes, _MOST_UNLISTED):
+            blob = Descriptor(media_type=mediatypes.IMAGE_MANIFEST, digest=digest, size=size)
+            with contextlib.suppress(ImageError, LimitExceededError, NotSupportedError):
+                if b'"subject"' in self._read(blob):
+                    found.add(blob)
+        return found
 
     def _read(self, descriptor: Descriptor) -> bytes:
         return read_verified(self._blobs, descriptor, f"{self._where}: signatures, {descriptor.digest}")

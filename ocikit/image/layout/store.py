@@ -168,6 +168,12 @@ class Layout:
         """Open a blob; see :meth:`BlobDirectory.open`."""
         return self.blobs.open(digest)
 
+    def blob_sizes(self) -> Iterator[tuple[Digest, int]]:
+        """Yield every blob of the layout's own, listed or not, with its size in bytes; none where they are shared."""
+        for one in self.blobs.files() if not self._shared else ():
+            if one.digest is not None:
+                yield one.digest, one.size
+
     def add(
         self,
         descriptor: ContentDescriptor | None,

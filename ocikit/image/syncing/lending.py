@@ -96,6 +96,9 @@ class _Kept:
     def open_blob(self, digest: Digest) -> tuple[ByteStream, int]:
         return self._archive.open_blob(digest)
 
+    def blob_sizes(self) -> Iterator[tuple[Digest, int]]:
+        return self._archive.blob_sizes()
+
     def close(self) -> None:
         pass
 

@@ -7,10 +7,12 @@ import io
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final, Protocol
 
+from attrs import evolve
+
 from ocikit.errors import BlobNotFoundError, InvalidReferenceError, LayoutError, ManifestTypeRejectedError
 from ocikit.image.layout.attaching import NewSignatures, parse_signatures
 from ocikit.image.layout.blobs import read_document
-from ocikit.image.layout.index import is_signature_type
+from ocikit.image.layout.index import SUBJECT_HINT, is_signature_type
 from ocikit.image.layout.names import NAME_GRAMMAR, is_name
 from ocikit.image.layout.referrers import find_referrers
 from ocikit.image.layout.signatures import SignatureFinder
@@ -53,6 +55,9 @@ class LayoutReader(Protocol):
 
     def open_blob(self, digest: Digest) -> tuple[ByteStream, int]:
         """Open a blob and return it with its size; not verified."""
+
+    def blob_sizes(self) -> Iterator[tuple[Digest, int]]:
+        """Yield every blob, listed or not, with its size in bytes."""
 
     def close(self) -> None:
         """Close it."""
@@ -254,9 +259,11 @@ class LayoutDestination(ImageDestination):
         check_size(manifest, what)
         subject, descriptor = require_referrer(manifest, what)
         self._store(io.BytesIO(manifest), BlobInfo(digest=descriptor.digest, size=descriptor.size))
-        self._referrers.append(descriptor)
+        # As annotations of a manifest nobody knows what they would say of an entry.
+        hint = {SUBJECT_HINT: str(subject)} if is_signature_type(descriptor.artifact_type) else {}
+        self._referrers.append(evolve(descriptor, annotations=hint))
         parsed = parse_manifest(manifest, descriptor.media_type)
-        if isinstance(parsed, Manifest) and is_signature_type(descriptor.artifact_type):
+        if isinstance(parsed, Manifest) and hint:
             self._artifacts.setdefault(subject, set()).update(layer.digest for layer in parsed.layers)
 
     def commit(self) -> None:
