@@ -11,6 +11,7 @@ The names here are loaded when they are first used; nothing heavy is imported be
 * which images are allowed: :class:`Policy`, :mod:`ocikit.image.signature`
 * from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`;
   all of a place: :func:`sync`
+* encrypted layers: :mod:`ocikit.image.encryption`
 * a directory of them, kept in order: :mod:`ocikit.image.layout`
 * files of ``docker save`` with several images: :mod:`ocikit.image.docker_archive`
 * as a root file system: :func:`unpack`, within :class:`Limits`
@@ -22,7 +23,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocikit.image import artifact, copy, docker_archive, index, layout, signature, transports
+    from ocikit.image import artifact, copy, docker_archive, encryption, index, layout, signature, transports
     from ocikit.image.context import SystemContext
     from ocikit.image.found import FoundImage, PlaceTransport
     from ocikit.image.history import HistoryLine
@@ -77,6 +78,7 @@ __all__ = [
     "copy",
     "delete",
     "docker_archive",
+    "encryption",
     "identify",
     "image_name",
     "import_directory",
@@ -124,6 +126,7 @@ _HOMES = {
     "delete": "transports",
     "identify": "identification",
     "docker_archive": "docker_archive",
+    "encryption": "encryption",
     "image_name": "transports",
     "import_directory": "importing",
     "index": "index",

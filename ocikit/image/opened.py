@@ -124,7 +124,10 @@ def _layers(source: ImageSource, chosen: UnparsedImage, manifest: ImageManifest,
     for number, (descriptor, diff_id) in enumerate(zip(manifest.layers, diff_ids, strict=True)):
         media_type = descriptor.media_type
         if is_encrypted(media_type):
-            raise NotSupportedError(f"{what}: layer {number} is encrypted ({media_type}); decrypt the image first")
+            raise NotSupportedError(
+                f"{what}: layer {number} is encrypted ({media_type}); decrypt the image first: "
+                "copy it with CopyOptions(oci_decrypt_config=…)"
+            )
         if not is_layer(media_type):
             raise ManifestError(f"{what}: layer {number} is of the unknown type {media_type!r}")
         blob = infos[number] if infos is not None else BlobInfo.from_descriptor(descriptor)

@@ -11,6 +11,7 @@ from ocikit.image.compression import Compression
 from ocikit.spec import mediatypes
 
 __all__ = [
+    "ABOUT_ENCRYPTION",
     "ENCRYPTED",
     "Family",
     "converted",
@@ -26,6 +27,8 @@ __all__ = [
 
 #: What the media type of an encrypted OCI layer ends with.
 ENCRYPTED: Final = "+encrypted"
+#: What the annotations of an encrypted layer begin with that are about its encryption.
+ABOUT_ENCRYPTION: Final = "org.opencontainers.image.enc."
 
 
 class Family(enum.Enum):

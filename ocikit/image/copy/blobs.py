@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from ocikit.errors import SizeMismatchError
+from ocikit.image.checked import CheckedStream
 from ocikit.image.compression import DETECTION_BYTES, detect
 from ocikit.image.copy.foreign import open_foreign
 from ocikit.image.copy.progress import ArtifactDone, ArtifactRead, ArtifactSkipped, NewArtifact
@@ -93,6 +94,8 @@ def without_copying(transfer: Transfer, destination: ImageDestination, *, must_r
     if transfer.stays_away:
         return StoredBlob(digest=transfer.digest, size=info.size, outcome=BlobOutcome.SKIPPED)
     if must_read and transfer.diff_id is not None:
+        return None
+    if transfer.cipher is not None:
         return None
     if transfer.work is not None:
         return _made_before(transfer, destination)
@@ -217,6 +220,11 @@ class _Blobs:
                 semaphore.release()
 
     def _store(self, transfer: Transfer, observed: _Observed, stack: contextlib.ExitStack) -> StoredBlob:
+        if transfer.cipher is not None:
+            # Loaded when first needed: few images are encrypted.
+            from ocikit.image.copy.enciphering import put_enciphered  # noqa: PLC0415
+
+            return put_enciphered(transfer, transfer.cipher, observed, self._destination)
         if transfer.work is not None:
             return self._recompress(transfer, transfer.work.compression, observed, stack)
         stream: ByteStream = observed
@@ -234,7 +242,8 @@ class _Blobs:
     def _recompress(
         self, transfer: Transfer, compression: Compression | None, observed: _Observed, stack: contextlib.ExitStack
     ) -> StoredBlob:
-        stream = stack.enter_context(Recompressed(observed, transfer))
+        checked = CheckedStream(observed, transfer.digest, transfer.info.size, f"layer {transfer.digest}")
+        stream = stack.enter_context(Recompressed(checked, transfer))
         put = self._destination.put_blob(
             stream,
             BlobInfo(digest=transfer.diff_id if compression is None else None, media_type=transfer.info.media_type),
@@ -251,7 +260,8 @@ class _Blobs:
         )
 
     def _link(self, transfer: Transfer) -> StoredBlob | None:
-        if transfer.work is not None or transfer.content is not None or transfer.diff_id is not None:
+        is_read = transfer.work is not None or transfer.cipher is not None or transfer.diff_id is not None
+        if is_read or transfer.content is not None:
             return None
         file = self._source.local_blob(transfer.info)
         if file is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from ocikit._tuples import NamedTuple
 from ocikit.errors import DigestChangeError, ManifestError, ManifestTypeRejectedError, NotSupportedError
@@ -22,6 +22,7 @@ from ocikit.image.conversion.layers import (
     layer_compression,
 )
 from ocikit.image.conversion.variants import missing_variants
+from ocikit.image.copy.ciphers import Cipher, cipher_changes, ciphers
 from ocikit.image.copy.options import FORCIBLE, CompressionVariant, SparseManifestListAction
 from ocikit.image.copy.reading import SourceImage, SourceIndex
 from ocikit.image.copy.rewriting import NewLayer, rewrite_image, rewrite_index
@@ -66,6 +67,7 @@ class LayerDecision:
     Attributes:
         source: The layer.
         work: What is done to its compression; None when it stays as it is.
+        cipher: What becomes of its encryption.
         diff_id: What its plain bytes must be, when somebody will look.
         stays_away: Whether it is not copied, because its URLs say where it is.
         is_downloaded: Whether it comes from its URLs rather than from the source.
@@ -73,6 +75,7 @@ class LayerDecision:
 
     source: SourceLayer
     work: Work | None = None
+    cipher: Cipher = field(factory=Cipher)
     diff_id: Digest | None = None
     stays_away: bool = False
     is_downloaded: bool = False
@@ -124,6 +127,7 @@ def decide(
         ManifestTypeRejectedError: The destination takes no type that the manifest can have.
         NotSupportedError: A layer cannot be compressed as asked for, or the destination stores no signatures.
         DigestMismatchError: The destination is named by another digest.
+        EncryptionError: No key decrypts a layer, or there is no layer with a number that was asked for.
         OCIKitError: A configuration that had to be read is damaged.
     """
     return tuple(_Decider(source, destination, options).all(manifests))
@@ -185,33 +189,42 @@ class _Decider:
         )
 
     def _layers(self, manifest: SourceImage, variant: CompressionVariant | None) -> Iterator[LayerDecision]:
-        works = [self._work(manifest, number, variant) for number in range(len(manifest.layers))]
+        enciphered = ciphers(manifest, self._options)
+        works = [
+            self._work(manifest, number, variant, is_opened=cipher.decrypts) for number, cipher in enumerate(enciphered)
+        ]
         diff_ids: tuple[Digest | None, ...] = (None,) * len(works)
         if self._options.verify_diff_ids:
-            _check_readable(manifest)
-        if self._options.verify_diff_ids or any(works):
+            _check_readable(manifest, enciphered)
+        # Whoever knows a public key can encrypt for it, so what is decrypted is never believed.
+        if self._options.verify_diff_ids or any(works) or any(cipher.decrypts for cipher in enciphered):
             diff_ids = self._diff_ids(manifest) or diff_ids
-        for layer, work, diff_id in zip(manifest.layers, works, diff_ids, strict=True):
+        for layer, work, cipher, diff_id in zip(manifest.layers, works, enciphered, diff_ids, strict=True):
+            is_read = work is not None or cipher.decrypts or self._options.verify_diff_ids
             is_foreign = bool(layer.info.urls) and is_nondistributable(layer.media_type)
             is_downloaded = is_foreign and self._options.download_foreign_layers
             stays_away = is_foreign and not is_downloaded and self._destination.accepts_foreign_layer_urls
             yield LayerDecision(
                 source=layer,
                 work=None if stays_away else work,
-                diff_id=diff_id if work is not None or self._options.verify_diff_ids else None,
+                cipher=Cipher() if stays_away else cipher,
+                diff_id=diff_id if is_read else None,
                 stays_away=stays_away,
                 is_downloaded=is_downloaded,
             )
 
-    def _work(self, manifest: SourceImage, number: int, variant: CompressionVariant | None) -> Work | None:
+    def _work(
+        self, manifest: SourceImage, number: int, variant: CompressionVariant | None, *, is_opened: bool
+    ) -> Work | None:
         wanted, layer = self._wanted, manifest.layers[number]
         if variant is not None:
             wanted = _Wanted(Work(compression=Compression.from_name(variant.compression), level=variant.level), True)
         if wanted is None or not is_layer(layer.media_type):
             return None
-        if is_encrypted(layer.media_type):
+        if is_encrypted(layer.media_type) and not is_opened:
             raise NotSupportedError(
-                f"{manifest.description}: layer {number} is encrypted and cannot be {wanted.work}; decrypt it first"
+                f"{manifest.description}: layer {number} is encrypted and cannot be {wanted.work}; decrypt it first "
+                "(oci_decrypt_config)"
             )
         there = layer_compression(layer.media_type)
         if there is wanted.work.compression:
@@ -234,16 +247,22 @@ class _Decider:
 
     def _image_type(self, manifest: SourceImage, layers: tuple[LayerDecision, ...]) -> str:
         own, forced = manifest.media_type, self._options.force_manifest_mime_type
+        is_sealed = any(layer.cipher.is_encrypted(layer.source.media_type) for layer in layers)
         if forced is not None:
+            if is_sealed and forced == mediatypes.DOCKER_MANIFEST:
+                raise ManifestTypeRejectedError(
+                    f"{manifest.description}: {forced} was forced, which has no place for encrypted layers"
+                )
             return self._acceptable(manifest, forced)
-        # Docker has no name for a layer that is compressed by zstd.
+        # Docker has no name for a layer that is compressed by zstd, or encrypted.
         is_zstd = any(layer.work is not None and layer.work.compression is Compression.ZSTD for layer in layers)
-        if self._takes(own) and not (is_zstd and own == mediatypes.DOCKER_MANIFEST):
+        needs_oci = is_zstd or is_sealed
+        if self._takes(own) and not (needs_oci and own == mediatypes.DOCKER_MANIFEST):
             return own
         for candidate in self._supported or tuple(FORCIBLE):
-            if candidate in FORCIBLE and not (is_zstd and candidate == mediatypes.DOCKER_MANIFEST):
+            if candidate in FORCIBLE and not (needs_oci and candidate == mediatypes.DOCKER_MANIFEST):
                 return candidate
-        raise self._rejected(manifest)
+        raise self._rejected(manifest, f"; only {mediatypes.IMAGE_MANIFEST} has encrypted layers" if is_sealed else "")
 
     def _lost(self, manifest: SourceImage, layers: tuple[LayerDecision, ...], media_type: str) -> tuple[str, ...]:
         """Convert with the layers as they will be, to find out now whether that can be done."""
@@ -368,12 +387,13 @@ def _about(manifest: SourceManifest) -> Iterator[None]:
 def _expected(layer: LayerDecision) -> NewLayer | None:
     """Return a layer as it will be, as far as that can be said before it was read."""
     info, media_type, work = layer.source.info, layer.source.media_type, layer.work
-    if not is_layer(media_type) or is_encrypted(media_type):
+    if not is_layer(media_type) or (is_encrypted(media_type) and not layer.cipher.decrypts):
         return None
     return NewLayer(
         digest=layer.source.digest,
         size=info.size if info.size >= 0 else layer.source.descriptor.size,
         compression=work.compression if work is not None else layer_compression(media_type),
+        is_encrypted=layer.cipher.is_encrypted(media_type),
         is_distributable=layer.is_downloaded,
     )
 
@@ -393,6 +413,7 @@ def _layer_changes(layers: tuple[LayerDecision, ...]) -> Iterator[str]:
             yield f"layer {number} is kept at the source as {kept}, not as {stated}"
         if layer.is_downloaded:
             yield f"layer {number} is fetched from its URLs and loses them"
+        yield from cipher_changes(layer.cipher, number)
         if layer.work is not None:
             yield f"layer {number} {_of_work(layer.source, layer.work)}"
 
@@ -404,12 +425,12 @@ def _of_work(layer: SourceLayer, work: Work) -> str:
     return f"({there}) is {work}"
 
 
-def _check_readable(manifest: SourceImage) -> None:
-    for number, layer in enumerate(manifest.layers):
-        if is_encrypted(layer.media_type):
+def _check_readable(manifest: SourceImage, enciphered: tuple[Cipher, ...]) -> None:
+    for number, (layer, cipher) in enumerate(zip(manifest.layers, enciphered, strict=True)):
+        if is_encrypted(layer.media_type) and not cipher.decrypts:
             raise NotSupportedError(
-                f"{manifest.description}: layer {number} is encrypted, its diffID cannot be verified; decrypt it, or "
-                "copy without verify_diff_ids"
+                f"{manifest.description}: layer {number} is encrypted, its diffID cannot be verified; decrypt it "
+                "(oci_decrypt_config), or copy without verify_diff_ids"
             )
 
 

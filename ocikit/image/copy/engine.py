@@ -71,6 +71,7 @@ def image(
         ManifestTypeRejectedError: The destination takes no type of manifest that the image can have.
         DigestChangeError: The image would have to change and must not; the message says what and why.
         NotSupportedError: The destination does not store the signatures, or a layer cannot be compressed as asked.
+        EncryptionError: No key decrypts a layer, or what decrypts it was changed.
         LimitExceededError: A manifest is too large, or there are too many.
         OSError: A file could not be read or written.
         BaseException: Whatever ``options.progress`` raised.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from attrs import Attribute
 
     from ocikit.image.copy.progress import ProgressEvent
+    from ocikit.image.encryption import DecryptConfig, EncryptConfig
     from ocikit.image.types import SystemContext
     from ocikit.spec import Digest
 
@@ -98,6 +99,13 @@ def _having(method: str) -> Callable[[object, Attribute[Any], object], None]:
     return check
 
 
+def _layer_numbers(_: object, attribute: Attribute[Any], value: object) -> None:
+    # A boolean is a number, and no number of a layer.
+    is_right = isinstance(value, tuple) and all(isinstance(one, int) and not isinstance(one, bool) for one in value)
+    if value is not None and not is_right:
+        raise TypeError(f"CopyOptions.{attribute.name}: expected a tuple of numbers of layers, found {value!r}")
+
+
 def _flag() -> bool:
     result: bool = field(default=False, validator=_boolean)
     return result
@@ -155,6 +163,12 @@ class CopyOptions:
             True for all, or the types of artifacts.
         remove_signatures: Leave the signatures of the source behind.
         remove_list_signatures: Leave the signatures of the index behind, and keep those of the images in it.
+        oci_encrypt_config: For whom layers are encrypted (ocicrypt); None for nobody.
+        oci_encrypt_layers: Which layers are encrypted: their numbers from 0 on, negative ones counted from the last;
+            ``()`` for all, None for none. Layers that are encrypted already stay so, see
+            :attr:`EncryptConfig.decrypt_config`.
+        oci_decrypt_config: What decrypts the layers that are encrypted; None to copy them as they are. With
+            ``oci_encrypt_config`` besides, the chosen layers are encrypted anew.
         progress: Called with every event of the copy, in the thread that copies. What it raises ends the copy, with
             nothing visible at the destination, and reaches the caller unchanged.
         progress_interval: The least time between two events about the reading of one blob, in seconds; 0 for one with
@@ -189,6 +203,9 @@ class CopyOptions:
     referrers: bool | tuple[str, ...] = field(default=False, validator=_referrers)
     remove_signatures: bool = _flag()
     remove_list_signatures: bool = _flag()
+    oci_encrypt_config: EncryptConfig | None = field(default=None, validator=_having("combined"))
+    oci_encrypt_layers: tuple[int, ...] | None = field(default=None, validator=_layer_numbers)
+    oci_decrypt_config: DecryptConfig | None = field(default=None, validator=_having("combined"))
     progress: Callable[[ProgressEvent], object] | None = field(default=None, validator=_having("__call__"))
     progress_interval: float = 0.1
     max_parallel: int = field(default=6, validator=_at_least_one)
@@ -229,5 +246,13 @@ _CONTRADICTIONS: Final[tuple[tuple[Callable[[CopyOptions], bool], str], ...]] = 
     (
         lambda o: bool(o.ensure_compression_variants_exist) and o.preserve_digests,
         "ensure_compression_variants_exist adds to the index, which preserve_digests forbids",
+    ),
+    (
+        lambda o: o.oci_encrypt_config is not None and o.oci_encrypt_layers is None,
+        "oci_encrypt_config encrypts nothing without oci_encrypt_layers: () for all layers, or their numbers",
+    ),
+    (
+        lambda o: o.oci_encrypt_layers is not None and o.oci_encrypt_config is None,
+        "oci_encrypt_layers needs oci_encrypt_config: for whom the layers are encrypted",
     ),
 )

@@ -31,6 +31,8 @@ _ASKED_OF_OPTIONS: Final = (
     "verify_diff_ids",
     "remove_signatures",
     "remove_list_signatures",
+    "oci_encrypt_layers",
+    "oci_decrypt_config",
 )
 _PLAIN_OPTIONS: Final = CopyOptions()
 _PLAIN_CONTEXT: Final = SystemContext()

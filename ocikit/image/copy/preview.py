@@ -121,8 +121,9 @@ def plan(
     """Say what :func:`image` would do, without doing it.
 
     Manifests are read, verified and held against the policy as for a copy, and what would be refused is refused. No
-    blob is read, except for configurations whose diffIDs matter, and nothing is written. What is known only when layers
-    are read, such as the digest of a recompressed one, is not in the plan.
+    blob is read, except for configurations whose diffIDs matter, and nothing is written; keys that are to decrypt
+    layers are tried on them. What is known only when layers are read, such as the digest of a recompressed one, is not
+    in the plan.
 
     Args:
         policy: As for :func:`image`.
@@ -193,7 +194,8 @@ def _manifest(decision: Decision) -> PlannedManifest:
 
 
 def _planned(transfer: Transfer, stored: StoredBlob | None) -> PlannedBlob:
-    outcome = BlobOutcome.CONVERTED if transfer.work is not None else BlobOutcome.COPIED
+    is_changed = transfer.work is not None or transfer.cipher is not None
+    outcome = BlobOutcome.CONVERTED if is_changed else BlobOutcome.COPIED
     return PlannedBlob(
         source_digest=transfer.digest,
         size=transfer.info.size,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ocikit.image.copy.transfers import Key, Transfer
+    from ocikit.image.encryption import DecryptedStream
     from ocikit.image.types import ByteStream
 
 __all__ = ["DiffIDCheck", "Known", "Made", "Recompressed"]
@@ -37,15 +38,15 @@ class Recompressed:
     """The bytes of a layer in the compression that it is to have.
 
     Args:
-        stream: The blob as the source has it; verified here.
+        stored: The blob as the source has it, or what was decrypted of it.
         transfer: What is to be done.
     """
 
-    def __init__(self, stream: ByteStream, transfer: Transfer) -> None:
+    def __init__(self, stored: CheckedStream | DecryptedStream, transfer: Transfer) -> None:
         work, what = transfer.work, f"layer {transfer.digest}"
         if work is None:
             raise ValueError(f"{what}: nothing is to be done to it")
-        self._stored = stored = CheckedStream(stream, transfer.digest, transfer.info.size, what)
+        self._stored = stored
         self._ahead = ReadAhead(
             lambda: DecompressedStream(stored, limits=DEFAULT_LIMITS.expansion, what=what), "ocikit recompression"
         )
@@ -62,6 +63,7 @@ class Recompressed:
         Raises:
             VerificationError: The blob, or its plain bytes, are not what they are claimed to be.
             CompressionError: The blob is damaged.
+            EncryptionError: It was decrypted, and its HMAC is another one.
             LimitExceededError: More comes out of it than an image may have.
         """
         try:

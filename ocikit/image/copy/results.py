@@ -23,7 +23,7 @@ class BlobOutcome(enum.Enum):
     REUSED = "reused"
     #: It stays where its URLs say (nondistributable layers).
     SKIPPED = "skipped"
-    #: It was stored in another compression.
+    #: It was stored in another compression, or encrypted, or decrypted.
     CONVERTED = "converted"
     #: The file of the source has a second name at the destination.
     LINKED = "linked"
@@ -80,7 +80,7 @@ class CopyResult:
 
     @property
     def converted(self) -> tuple[CopiedBlob, ...]:
-        """The blobs that were stored in another compression."""
+        """The blobs that were stored in another compression, or encrypted, or decrypted."""
         return self._with(BlobOutcome.CONVERTED)
 
     @property

@@ -12,7 +12,14 @@ from attrs import evolve, frozen
 from ocikit.image.conversion.documents import Converted
 from ocikit.image.conversion.edits import with_replaced_entries, with_replaced_layers
 from ocikit.image.conversion.indexes import convert_index
-from ocikit.image.conversion.layers import is_encrypted, is_layer, is_nondistributable, layer_media_type
+from ocikit.image.conversion.layers import (
+    ABOUT_ENCRYPTION,
+    ENCRYPTED,
+    is_encrypted,
+    is_layer,
+    is_nondistributable,
+    layer_media_type,
+)
 from ocikit.image.conversion.manifests import convert_manifest
 from ocikit.image.conversion.variants import ZSTD
 from ocikit.image.manifest import parse_manifest
@@ -38,13 +45,17 @@ class NewLayer:
     Attributes:
         digest: Its digest.
         size: Its size in bytes.
-        compression: How it is compressed.
+        compression: How it is compressed; of what is encrypted, within.
+        is_encrypted: Whether it is encrypted.
+        encryption: What its annotations say of its encryption; None for what they said before.
         is_distributable: Whether it is an ordinary layer now, if it was one that stays elsewhere before.
     """
 
     digest: Digest
     size: int
     compression: Compression | None
+    is_encrypted: bool = False
+    encryption: Mapping[str, str] | None = None
     is_distributable: bool = False
 
 
@@ -82,8 +93,11 @@ def rewrite_image(manifest: SourceManifest, media_type: str, layers: Sequence[Ne
 def _replaced(old: Descriptor, new: NewLayer, manifest_type: str) -> Descriptor:
     media_type = old.media_type
     keeps_away = is_nondistributable(media_type) and not new.is_distributable
-    if is_layer(media_type) and not is_encrypted(media_type):
-        media_type = layer_media_type(manifest_type, new.compression, distributable=not keeps_away)
+    suffix = ENCRYPTED if new.is_encrypted else ""
+    if is_layer(media_type):
+        media_type = layer_media_type(manifest_type, new.compression, distributable=not keeps_away) + suffix
+    elif not new.is_encrypted:
+        media_type = media_type.removesuffix(ENCRYPTED)
     same = (old.digest, old.size) == (new.digest, new.size)
     return evolve(
         old,
@@ -92,10 +106,16 @@ def _replaced(old: Descriptor, new: NewLayer, manifest_type: str) -> Descriptor:
         size=new.size,
         urls=old.urls if same and not new.is_distributable else (),
         data=old.data if same else None,
-        annotations=old.annotations
-        if same
-        else {key: value for key, value in old.annotations.items() if not key.startswith(_ABOUT_BYTES)},
+        annotations=_annotations(old, new),
     )
+
+
+def _annotations(old: Descriptor, new: NewLayer) -> dict[str, str]:
+    gone = () if (old.digest, old.size) == (new.digest, new.size) else _ABOUT_BYTES
+    if new.encryption is not None or (is_encrypted(old.media_type) and not new.is_encrypted):
+        gone = (*gone, ABOUT_ENCRYPTION)
+    kept = {key: value for key, value in old.annotations.items() if not key.startswith(gone)}
+    return {**kept, **(new.encryption or {})}
 
 
 def rewrite_index(

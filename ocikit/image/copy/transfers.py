@@ -12,17 +12,18 @@ from ocikit.image.copy.reading import SourceImage
 from ocikit.image.types import BlobInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ocikit.image.compression import Compression
+    from ocikit.image.copy.ciphers import CipherWork
     from ocikit.image.copy.decisions import Decision, LayerDecision, Work
     from ocikit.image.copy.results import BlobOutcome
     from ocikit.spec import Digest
 
 __all__ = ["Key", "StoredBlob", "Transfer", "key_of", "transfers"]
 
-#: What tells transfers apart: the blob at the source, and what is done to it.
-Key = tuple["Digest", "Work | None"]
+#: What tells transfers apart: the blob at the source, and what is done to its compression and its encryption.
+Key = tuple["Digest", "Work | None", "CipherWork | None"]
 
 
 @frozen(kw_only=True)
@@ -34,6 +35,7 @@ class Transfer:
         info: What is known of it at the source.
         is_config: Whether it is a configuration rather than a layer.
         work: What is done to its compression on the way; None for nothing.
+        cipher: What is done to its encryption on the way; None for nothing.
         diff_id: What its plain bytes must be; None when nobody looks.
         content: The blob itself, when the manifest has it in it.
         stays_away: Whether it is not copied, because its URLs say where it is.
@@ -44,6 +46,7 @@ class Transfer:
     info: BlobInfo
     is_config: bool = False
     work: Work | None = None
+    cipher: CipherWork | None = None
     diff_id: Digest | None = None
     content: bytes | None = None
     stays_away: bool = False
@@ -52,7 +55,7 @@ class Transfer:
     @property
     def key(self) -> Key:
         """What tells it from others."""
-        return self.digest, self.work
+        return self.digest, self.work, self.cipher
 
 
 @frozen(kw_only=True)
@@ -64,7 +67,8 @@ class StoredBlob:
         size: Its size there, in bytes; -1 when that is not known yet.
         outcome: How it came there.
         was_read: Whether its content was seen, and with it ``compression``.
-        compression: How it is compressed there.
+        compression: How it is compressed there; of what is encrypted, within.
+        annotations: What its descriptor says of its encryption, when it was encrypted on the way.
     """
 
     digest: Digest
@@ -72,11 +76,12 @@ class StoredBlob:
     outcome: BlobOutcome
     was_read: bool = False
     compression: Compression | None = None
+    annotations: Mapping[str, str] | None = None
 
 
 def key_of(layer: LayerDecision) -> Key:
     """Return the key of the transfer that a layer needs."""
-    return layer.source.digest, layer.work
+    return layer.source.digest, layer.work, layer.cipher.work
 
 
 def transfers(decisions: Iterable[Decision], more: Iterable[Transfer] = ()) -> tuple[Transfer, ...]:
@@ -114,6 +119,7 @@ def _of(decision: Decision) -> Iterator[Transfer]:
             digest=digest,
             info=layer.source.info,
             work=layer.work,
+            cipher=layer.cipher.work,
             diff_id=layer.diff_id,
             content=descriptor.embedded_content() if digest == descriptor.digest else None,
             stays_away=layer.stays_away,

@@ -143,14 +143,19 @@ class _Writer:
         stated, media_type = layer.source.descriptor, layer.source.media_type
         blob = self._stored[key_of(layer)]
         stays = (stated.digest, stated.size) == (blob.digest, blob.size)
-        if not is_layer(media_type) or is_encrypted(media_type):
-            return None if stays else NewLayer(digest=blob.digest, size=blob.size, compression=None)
+        if layer.cipher.work is None and (not is_layer(media_type) or is_encrypted(media_type)):
+            return None if stays and layer.cipher.annotations is None else _as_it_is(layer, blob)
         compression = self._compression(layer, blob)
         is_told = is_layer(stated.media_type) and layer_compression(stated.media_type) is compression
         if stays and is_told and not layer.is_downloaded:
             return None
         return NewLayer(
-            digest=blob.digest, size=blob.size, compression=compression, is_distributable=layer.is_downloaded
+            digest=blob.digest,
+            size=blob.size,
+            compression=compression,
+            is_encrypted=layer.cipher.is_encrypted(media_type),
+            encryption=blob.annotations,
+            is_distributable=layer.is_downloaded,
         )
 
     def _compression(self, layer: LayerDecision, blob: StoredBlob) -> Compression | None:
@@ -167,6 +172,18 @@ class _Writer:
         """Return what the entry of an image says of its compression: zstd, when all of its layers are in it."""
         found = {self._compression(layer, self._stored[key_of(layer)]) for layer in decision.layers}
         return marks(Compression.ZSTD) if found == {Compression.ZSTD} else {}
+
+
+def _as_it_is(layer: LayerDecision, blob: StoredBlob) -> NewLayer:
+    """Return a layer into which nobody looks: encrypted, or of a type that is not known."""
+    media_type = layer.source.media_type
+    return NewLayer(
+        digest=blob.digest,
+        size=blob.size,
+        compression=layer_compression(media_type) if is_layer(media_type) else None,
+        is_encrypted=is_encrypted(media_type),
+        encryption=layer.cipher.annotations,
+    )
 
 
 def _variant_entry(variant: WrittenManifest, asked: CompressionVariant, entry: Descriptor) -> Descriptor:
@@ -196,7 +213,7 @@ def copied_blobs(
     for manifest in manifests:
         parsed = parse_manifest(manifest.data, manifest.media_type)
         if isinstance(parsed, Manifest | DockerManifest):
-            types.setdefault((parsed.config.digest, None), parsed.config.media_type)
+            types.setdefault((parsed.config.digest, None, None), parsed.config.media_type)
             for layer, now in zip(manifest.decision.layers, parsed.layers, strict=True):
                 types.setdefault(key_of(layer), now.media_type)
     return tuple(

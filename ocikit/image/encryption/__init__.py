@@ -14,7 +14,7 @@ from __future__ import annotations
 from ocikit.image.encryption.cipher import DecryptedStream, EncryptedStream
 from ocikit.image.encryption.config import DecryptConfig, EncryptConfig
 from ocikit.image.encryption.options import LayerOptions
-from ocikit.image.encryption.wrapping import unwrap_options, with_recipients, without_encryption, wrap_options
+from ocikit.image.encryption.wrapping import unwrap_options, with_recipients, wrap_options
 
 __all__ = [
     "DecryptConfig",
@@ -24,6 +24,5 @@ __all__ = [
     "LayerOptions",
     "unwrap_options",
     "with_recipients",
-    "without_encryption",
     "wrap_options",
 ]

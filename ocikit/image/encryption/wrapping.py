@@ -9,6 +9,7 @@ import base64
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import EncryptionError
+from ocikit.image.conversion.layers import ABOUT_ENCRYPTION
 from ocikit.image.encryption import jwe, pkcs7
 from ocikit.image.encryption.options import LayerOptions, decoded
 
@@ -17,12 +18,11 @@ if TYPE_CHECKING:
 
     from ocikit.image.encryption.config import DecryptConfig, EncryptConfig
 
-__all__ = ["PUBLIC_OPTIONS", "WRAPPED_KEYS", "unwrap_options", "with_recipients", "without_encryption", "wrap_options"]
+__all__ = ["PUBLIC_OPTIONS", "WRAPPED_KEYS", "unwrap_options", "with_recipients", "wrap_options"]
 
-_ENCRYPTION: Final = "org.opencontainers.image.enc."
-_KEYS: Final = f"{_ENCRYPTION}keys."
+_KEYS: Final = f"{ABOUT_ENCRYPTION}keys."
 #: The annotation with what is public.
-PUBLIC_OPTIONS: Final = f"{_ENCRYPTION}pubopts"
+PUBLIC_OPTIONS: Final = f"{ABOUT_ENCRYPTION}pubopts"
 #: The annotations with wrapped keys, by the scheme that ``EncryptConfig.from_recipients`` names.
 WRAPPED_KEYS: Final = {"jwe": f"{_KEYS}jwe", "pkcs7": f"{_KEYS}pkcs7"}
 _MOST_PACKETS: Final = 256
@@ -120,8 +120,3 @@ def _packets(annotations: Mapping[str, str], what: str) -> Iterator[tuple[str, b
             raise EncryptionError(f"{what}: {key}: more than {_MOST_PACKETS} wrapped keys")
         for text in texts:
             yield scheme, decoded(text, what=f"{what}: {key}")
-
-
-def without_encryption(annotations: Mapping[str, str]) -> dict[str, str]:
-    """Return annotations without those that are about encryption."""
-    return {key: value for key, value in annotations.items() if not key.startswith(_ENCRYPTION)}
