@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ocikit.image.encryption.keys import JweRecipient, PrivateKey
 
-__all__ = ["CONTENT", "CONTENT_KEY_BYTES", "KEY_WRAPS", "Sealed", "open_content", "seal", "unwrap", "wrap"]
+__all__ = ["CONTENT", "CONTENT_KEY_BYTES", "Sealed", "open_content", "seal", "unwrap", "wrap"]
 
 #: The way in which content is encrypted, and the size of its key.
 CONTENT: Final = "A256GCM"
@@ -30,8 +30,6 @@ _CBC: Final = {"A128CBC-HS256": (32, "sha256"), "A192CBC-HS384": (48, "sha384"),
 #: Bytes of the key that wraps the key of the content (RFC 7518 §4.6).
 _ECDH: Final = {"ECDH-ES+A128KW": 16, "ECDH-ES+A192KW": 24, "ECDH-ES+A256KW": 32}
 _OAEP: Final = ("RSA-OAEP", "RSA-OAEP-256")
-#: The ways in which a key may be wrapped.
-KEY_WRAPS: Final = (*_OAEP, *_ECDH)
 
 
 class Sealed(NamedTuple):
@@ -166,14 +164,17 @@ def unwrap(key: PrivateKey, header: Mapping[str, Any], wrapped: bytes, *, what: 
 
     Args:
         key: The private key.
-        header: What is said of the recipient; its ``alg`` is one of :data:`KEY_WRAPS`.
+        header: What is said of the recipient; with an ``alg``.
         wrapped: The wrapped key.
         what: The recipient, for messages.
 
     Raises:
-        EncryptionError: It was wrapped for another key, or is damaged.
+        EncryptionError: It was wrapped for another key or in a way that is not known, or is damaged.
     """
     algorithm = header["alg"]
+    if algorithm not in _OAEP and algorithm not in _ECDH:
+        # The recipient may be another one, with a key of another kind.
+        raise EncryptionError(f"{what}: alg: expected {', '.join((*_OAEP, *_ECDH))}, found {algorithm[:80]!r}")
     if key.is_rsa != (algorithm in _OAEP):
         raise EncryptionError(f"{what}: {algorithm} is for a key of another kind")
     if algorithm in _ECDH:
