@@ -162,6 +162,15 @@ def test_signatures_are_handed_what_they_need() -> None:
     expect_none(wrong)
 
 
+def test_encryption_sees_no_images() -> None:
+    """Keys, ciphers and annotations are worked on as values and streams: no manifest, no transport and no copy."""
+    ground = ("image.types", "image.context", "image.reference", "image.compression", "image.conversion")
+    open_to_it = below("image.encryption", *ground)
+    reached = reachable(below("image.encryption"))
+    assert {name for name in reached if room_of(name) == "image"} <= open_to_it | {"ocikit.image"}
+    assert reached & below("_sys", "_fs", "_native") == set()
+
+
 @pytest.mark.parametrize("name", PURE)
 def test_what_decides_touches_nothing(name: str) -> None:
     """Plans, states, filters and maps are computed without the C and without the cellar."""

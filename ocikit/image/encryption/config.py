@@ -186,7 +186,8 @@ class EncryptConfig:
             if separator and scheme in _ELSEWHERE:
                 _refuse(scheme)
             if not separator or scheme not in {"jwe", "pkcs7"}:
-                raise EncryptionError(f"expected {_FORMS}, found {text[:200]!r}")
+                # What follows may be a passphrase, when one function was taken for the other.
+                raise EncryptionError(f"expected {_FORMS}, found {scheme[:200]!r} before the colon")
             if scheme == "jwe":
                 jwe.append(read_recipient(_read(name), what=name))
             else:

@@ -185,15 +185,16 @@ def _content(element: Element) -> bytes:
     """Return the content, which may be in several pieces (RFC 5652 §5.2.1 has the same)."""
     if element.tag == _TAGGED_PRIMITIVE:
         return element.content
-    pieces = elements(element.content, what=_WHAT)
+    pieces = elements(element.content, what=_WHAT) if element.tag == _TAGGED else ()
     if element.tag != _TAGGED or any(piece.tag != OCTET_STRING for piece in pieces):
         raise EncryptionError(f"{_WHAT}: expected encrypted content")
     return b"".join(piece.content for piece in pieces)
 
 
 def _unwrapped(key: PrivateKey, recipient: _Recipient) -> bytes:
+    padding = _padding(*recipient.algorithm)
     try:
-        unwrapped: bytes = key.key.decrypt(recipient.wrapped, _padding(*recipient.algorithm))
+        unwrapped: bytes = key.key.decrypt(recipient.wrapped, padding)
     except ValueError:
         raise EncryptionError(f"{_WHAT}: is for another key") from None
     return unwrapped
