@@ -107,6 +107,8 @@ def test_page_about_sigstore_runs(tmp_path: Path, capsys: pytest.CaptureFixture[
     for block in blocks:
         exec(compile(block, "docs/sigstore.md", "exec", dont_inherit=True), namespace)  # noqa: S102
     assert capsys.readouterr().out.endswith("is registry.example.com/team/app:1.2\n")
+
+
 def test_page_about_certificates_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page about certificates verifies a signature that has all that it speaks of."""
     monkeypatch.syspath_prepend(str(ROOT / "tests/image"))

@@ -420,6 +420,8 @@ def openpgp(random: Random, scratch: Path) -> None:
     if not refused(lambda: made.append(verify_message(message, found[0], now=openpgp_maker.NOW))):
         assert made[0].content in {openpgp_maker.CONTENT, openpgp_maker.CONTENT * 90, b""}
         assert made[0].fingerprint in {one.fingerprint for one in found[0].certificates}
+
+
 # --------------------------------------------------------------------------------------------------- encrypted layers
 
 

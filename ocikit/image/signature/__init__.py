@@ -34,7 +34,6 @@ if TYPE_CHECKING:
         SignedIdentity,
     )
     from ocikit.image.signature.openpgp.keyring import Keyring
-    from ocikit.image.signature.openpgp.message import SignedMessage, verify_message
     from ocikit.image.signature.requirements import (
         Fulcio,
         InsecureAcceptAnything,
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
     from ocikit.image.signature.sigstore.keys import PublicKey
     from ocikit.image.signature.sigstore.private_keys import KeyPair, PrivateKey, generate_key_pair
     from ocikit.image.signature.sigstore.signing import SigstoreSigner
-    from ocikit.image.signature.simple_signing import SimpleSigner
+    from ocikit.image.signature.simple_signing import SimpleSigner, verify_simple
     from ocikit.image.signature.verified import SignatureKind, VerifiedSignature
 
 __all__ = [
@@ -61,6 +60,7 @@ __all__ = [
     "Fulcio",
     "InsecureAcceptAnything",
     "KeyPair",
+    "Keyring",
     "Match",
     "MatchDigest",
     "MatchExact",
@@ -87,6 +87,7 @@ __all__ = [
     "VerifiedSignature",
     "generate_key_pair",
     "sigstore",
+    "verify_simple",
 ]
 
 _MODULES = {
@@ -105,6 +106,7 @@ _MODULES = {
         "RemapIdentity",
         "SignedIdentity",
     ),
+    "openpgp.keyring": ("Keyring",),
     "requirements": (
         "Fulcio",
         "InsecureAcceptAnything",
@@ -129,7 +131,7 @@ _MODULES = {
         "generate_key_pair",
     ),
     "sigstore.signing": ("SigstoreSigner",),
-    "simple_signing": ("SimpleSigner",),
+    "simple_signing": ("SimpleSigner", "verify_simple"),
     "verified": (
         "SignatureKind",
         "VerifiedSignature",

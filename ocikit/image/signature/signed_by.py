@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ocikit.errors import InvalidSignatureError
-from ocikit.image.signature.openpgp.message import verify_message
-from ocikit.image.signature.payload import PayloadType, read_payload
+from ocikit.image.signature.simple_signing import verify_simple
 from ocikit.image.signature.trusted import read_keyring
 from ocikit.image.signature.verified import SignatureKind, VerifiedSignature
 from ocikit.image.stored_signature import SimpleSignature
@@ -46,8 +45,7 @@ class SignedByExaminer:
         """
         if not isinstance(signature, SimpleSignature):
             raise InvalidSignatureError("is of another kind")
-        message = verify_message(signature.message, self._keyring)
-        payload = read_payload(message.content, PayloadType.SIMPLE)
+        message, payload = verify_simple(signature, self._keyring)
         verified = VerifiedSignature(
             kind=SignatureKind.SIMPLE,
             digest=payload.digest,
