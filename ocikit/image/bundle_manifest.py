@@ -15,13 +15,20 @@ from attrs import evolve
 from ocikit.errors import InvalidSignatureError, LimitExceededError, ManifestError, ParseError
 from ocikit.image.manifest import check_size, guess_media_type, parse_manifest
 from ocikit.image.stored_signature import BUNDLE, MAX_SIGNATURE_BYTES, SigstoreSignature
-from ocikit.spec import DESCRIPTOR_EMPTY_JSON, Descriptor, Manifest
+from ocikit.spec import DESCRIPTOR_EMPTY_JSON, Descriptor, Manifest, mediatypes
 from ocikit.spec._json import loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["CONTENT_KEY", "PREDICATE_TYPE_KEY", "bundle_manifest", "bundle_of", "is_bundle_type"]
+__all__ = [
+    "CONTENT_KEY",
+    "PREDICATE_TYPE_KEY",
+    "bundle_manifest",
+    "bundle_of",
+    "is_bundle_type",
+    "may_attach_bundle",
+]
 
 #: The annotation that says what a bundle holds: ``dsse-envelope`` or ``message-signature``.
 CONTENT_KEY: Final = "dev.sigstore.bundle.content"
@@ -46,6 +53,18 @@ def is_bundle_type(media_type: str) -> bool:
     """
     name = media_type.partition(";")[0].strip().lower()
     return name in {BUNDLE, _OLDER}
+
+
+def may_attach_bundle(artifact_type: str) -> bool:
+    """Say whether an entry in a list of referrers may lead to a bundle; its manifest tells.
+
+    Where a registry keeps no such lists, cosign writes them, and states the type of the empty configuration in place of
+    that of the artifact, and no annotations.
+
+    Args:
+        artifact_type: The type that the entry states; empty when it states none.
+    """
+    return artifact_type in {"", mediatypes.EMPTY_JSON} or is_bundle_type(artifact_type)
 
 
 def bundle_manifest(signature: SigstoreSignature, subject: Descriptor) -> tuple[bytes, tuple[bytes, ...]]:

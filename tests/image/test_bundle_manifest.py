@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from ocikit.errors import InvalidSignatureError, LimitExceededError, ManifestError, VerificationError
-from ocikit.image.bundle_manifest import bundle_manifest, bundle_of, is_bundle_type
+from ocikit.image.bundle_manifest import bundle_manifest, bundle_of, is_bundle_type, may_attach_bundle
 from ocikit.image.stored_signature import BUNDLE, MAX_SIGNATURE_BYTES, SIGSTORE_PAYLOAD, SigstoreSignature
 from ocikit.image.subject import describe_referrer
 from ocikit.spec import Descriptor, Digest, Manifest, mediatypes
@@ -125,6 +125,12 @@ def test_older_types_are_known(media_type: str) -> None:
     }
     assert is_bundle_type(media_type)
     assert read(changed(artifactType=media_type, layers=[layer]), (DSSE.payload,)) == DSSE
+
+
+def test_lists_that_cosign_writes_lead_to_bundles() -> None:
+    """In its lists cosign 3 states the type of the empty configuration; others say nothing, or the right thing."""
+    listed = ("application/vnd.oci.empty.v1+json", "", BUNDLE, "text/plain")
+    assert [may_attach_bundle(one) for one in listed] == [True, True, True, False]
 
 
 def test_the_type_of_the_configuration_will_do() -> None:
