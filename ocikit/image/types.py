@@ -436,7 +436,7 @@ class ImageDestination(_Closing):
         """
 
     def put_signatures(self, signatures: tuple[bytes, ...], instance: Digest | None = None) -> None:
-        """Store the signatures of a manifest that was put before.
+        """Store the signatures of a manifest that was put before, or, where the place allows that, is there.
 
         Args:
             signatures: The signatures, each as it is stored.
@@ -479,6 +479,6 @@ class ImageDestination(_Closing):
 
         Raises:
             LayoutError: No manifest was put, or the place changed into something else meanwhile.
-            NotSupportedError: Only referrers were put, and nothing is added to what is there (archives).
+            NotSupportedError: Only referrers or signatures were put, and nothing is added to what is there (archives).
             OSError: The place cannot be written; the image is not visible.
         """

@@ -25,18 +25,24 @@ import recipients
 from builders import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Store, digest_of, tar_of
 from bundle_targets import BUNDLE_TARGETS
 from signature_targets import SIGNATURE_TARGETS
+from kept_signatures import one_of_each, openpgp, sign, signatures
 
 from ocikit import image
 from ocikit.errors import OCIKitError
 from ocikit.image import Policy, SystemContext, layout, transports
 from ocikit.image.encryption import DecryptConfig, EncryptConfig, LayerOptions, unwrap_options, wrap_options
+from ocikit.image.attachment_manifest import signed_digest
 from ocikit.image.history import history_lines
 from ocikit.image.layer_search import find_in_layer
+from ocikit.image.layout.attaching import parse_signatures
+from ocikit.image.lookaside.stores import Store as LookasideStore
 from ocikit.image.manifest import guess_media_type, parse_manifest
 from ocikit.image.platform import choose_instance
 from ocikit.image.reference import parse_normalized_named
 from ocikit.image.signature.openpgp.keyring import Keyring
 from ocikit.image.signature.openpgp.message import verify_message
+from ocikit.image.registries_d.reading import signature_storage
+from ocikit.image.stored_signature import parse_signature
 from ocikit.spec import Image, Index, mediatypes
 
 if TYPE_CHECKING:
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from ocikit.image.signature.openpgp.message import SignedMessage
+    from ocikit.image.stored_signature import StoredSignature
 
     Target = Callable[[Random, Path], None]
 
@@ -358,6 +365,88 @@ def layouts(random: Random, scratch: Path) -> None:
     refused(lambda: image.delete(f"oci:{path}:@0"))
 
 
+def signed_layouts(random: Random, scratch: Path) -> None:
+    """A layout with signatures whose entries and files are wrong: they are read, added to and go, or are refused."""
+    made = MadeImage(random)
+    digest = made.manifest["digest"]
+    path = made.store.layout(scratch / "signed", {"v1": made.manifest, "": made.index})
+    sign(f"oci:{path}:v1", *one_of_each(digest, random.choice(["a", "b"])))
+    if random.random() < 0.6:
+        index = mutations.tree(random, json.loads((path / "index.json").read_bytes()), (*KEYS, *SIGNED_KEYS))
+        (path / "index.json").write_bytes(mutations.written(random, index))
+    _damage_files(random, path)
+    refused(lambda: signatures(f"oci:{path}:v1"))
+    refused(lambda: signatures(f"oci:{path}:@1", digest))
+    refused(lambda: sign(f"oci:{path}:v1", *one_of_each(digest, "c")))
+    found: list[tuple[bytes, ...]] = []
+    added = not refused(lambda: sign(f"oci:{path}:v1", openpgp("d")))
+    if added and not refused(lambda: found.append(signatures(f"oci:{path}:v1"))):
+        assert openpgp("d") in found[0]
+    refused(lambda: image.delete(f"oci:{path}:v1"))
+    refused(lambda: layout.fsck(path, threads=2))
+
+
+SIGNED_KEYS = ("kind", "vnd.ocikit.subject", "dev.cosignproject.cosign/sigs", "dev.cosignproject.cosign/image")
+
+
+def signature_blobs(random: Random, scratch: Path) -> None:
+    """What a place keeps as a signature is taken apart and kept in a layout, or refused."""
+    del scratch
+    blob = mutations.damaged(random, random.choice(one_of_each(digest_of(b""), "a")))
+    found: list[StoredSignature] = []
+    if not refused(lambda: found.append(parse_signature(blob))):
+        assert parse_signature(found[0].to_blob()) == found[0]
+        refused(lambda: parse_signatures([blob], "it"))
+        refused(lambda: signed_digest(getattr(found[0], "payload", b"")))
+
+
+CONFIGURED = (
+    *(
+        "default-docker:",
+        "docker:",
+        "\n",
+        "\n  ",
+        "\n    ",
+        "lookaside: ",
+        "file:///a",
+        "https://b",
+        "use-sigstore-attachments: ",
+    ),
+    *(
+        "true",
+        "{",
+        "}",
+        "[",
+        "]",
+        "&a ",
+        "*a",
+        "!!",
+        "<<: ",
+        "? ",
+        "| ",
+        "> ",
+        "'",
+        '"',
+        "---\n",
+        "# ",
+        "a.b/c: ",
+        "\t",
+        "\0",
+        "2001-01-01",
+    ),
+)
+
+
+def registries(random: Random, scratch: Path) -> None:
+    """A file of registries.d is read, and its stores are used or refused."""
+    (scratch / "a.yaml").write_bytes(mutations.text(random, CONFIGURED, 30).encode(errors="surrogatepass"))
+    sys = SystemContext(registries_dir_path=str(scratch))
+    named = parse_normalized_named(random.choice(["a.b/c/d:1", "a.b/c", "x"]))
+    found: list[str] = []
+    if not refused(lambda: found.append(signature_storage(named, sys))):
+        refused(lambda: LookasideStore.parse(found[0]))
+
+
 def _damage_files(random: Random, path: Path, *, most: int = 2) -> None:
     """Make some files of a directory wrong, or something else than files."""
     for _ in range(min(most, random.choice([0, 0, 0, 1, 2]))):
@@ -494,6 +583,9 @@ def _targets() -> dict[str, Target]:
         **SIGNATURE_TARGETS,
         "openpgp": openpgp,
         "encryption": encryption,
+        "signed-layouts": signed_layouts,
+        "signature-blobs": signature_blobs,
+        "registries": registries,
     }
     if "docker-archive" in transports.list_names():
         found["docker-archives"] = docker_archives
