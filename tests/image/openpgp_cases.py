@@ -240,6 +240,11 @@ def certificates() -> Iterator[Case]:
     gone = "was revoked at 2024-01-02"
     revoked = packet(6, KEY.body) + direct(KEY, kind=0x20) + PLAIN[len(packet(6, KEY.body)) :]
     yield Case("revoked", revoked, SIGN, gone)
+    yield Case("revoked at the end", PLAIN + direct(KEY, kind=0x20), SIGN, gone)
+    picture = packet(17, b"\3\1\0")
+    yield Case("revoked behind a picture", PLAIN + picture + direct(KEY, kind=0x20), SIGN, gone)
+    md5 = packet(6, RSA.body) + direct(RSA, kind=0x20, hash_name="md5") + certificate(RSA)
+    yield Case("revoked with MD5", md5, message(RSA), gone)
     yield Case("revoked in another copy", PLAIN + certificate(OTHER) + revoked, SIGN, gone)
     weakly = packet(6, KEY.body) + direct(KEY, kind=0x20, hash_name="sha1") + PLAIN[len(packet(6, KEY.body)) :]
     yield Case("revoked with SHA-1", weakly, SIGN, gone)
@@ -366,6 +371,9 @@ STRICTER = {
     "with two times": "one reader takes the first and another the last",
     "names two keys": "it was made by one",
     "many subpackets": "everything has a limit",
+    "revoked at the end": "a revocation counts wherever it stands",
+    "revoked behind a picture": "a revocation counts wherever it stands",
+    "revoked with MD5": "a revocation counts with any hash",
     "revoked in another copy": "gpgv looks at the first copy alone",
     "a key that has expired since": "as GnuPG and containers/image have it",
     "made to last shorter": "as GnuPG and containers/image have it",
