@@ -83,6 +83,9 @@ def accepted() -> Iterator[Case]:
     yield Case("made to last longer", certificate(KEY, longer, hashed=lasts(9, 10)), SIGN)
     two = certificate(KEY, packet(13, b"two"), named(KEY, b"two"), named(KEY, kind=0x30, flag=None, created=day(-1)))
     yield Case("one name of two taken back", two, SIGN)
+    lost = packet(13, b"lost") + named(KEY, b"lost", hashed=lasts(9, 9), created=day(-3))
+    gone = named(KEY, b"lost", kind=0x30, flag=None, created=day(-2))
+    yield Case("what came with a lost name", PLAIN + lost + gone, SIGN)
     taken = certificate(KEY, named(KEY, kind=0x30, flag=None, created=day(-1)))
     yield Case("its only name taken back", taken, SIGN)
     again = certificate(KEY, named(KEY, kind=0x30, flag=None, created=day(-2)), named(KEY, created=day(-1)))
@@ -344,6 +347,13 @@ def revokers() -> Iterator[Case]:
     yield Case(
         "revoked by whom it named", head + may + did + rest + certificate(OTHER), SIGN, "was revoked .* by the key"
     )
+    later = direct(KEY, hashed=subpacket(12, b"\x80\x16" + OTHER.fingerprint), created=day(-1))
+    ends = named(KEY, hashed=lasts(9, 10))
+    yield Case("named a revoker, expired", head + later + packet(13, OWNER) + ends, SIGN, "has expired at 2024-01-11")
+    weak = named(KEY, flag=0x01)
+    yield Case("named a revoker, not for signing", head + later + packet(13, OWNER) + weak, SIGN, "its flags are 0x01")
+    alone = direct(KEY, hashed=flags(0x01))
+    yield Case("not for signing, over itself alone", head + alone + rest, SIGN, "its flags are 0x01")
     yield Case("revoked by somebody else", head + did + rest + certificate(OTHER), SIGN)
     forged = direct(KEY, by=OTHER, kind=0x20, broken=True)
     yield Case("revoked by whom it named, forged", head + may + forged + rest + certificate(OTHER), SIGN)
@@ -378,6 +388,7 @@ STRICTER = {
     "a key that has expired since": "as GnuPG and containers/image have it",
     "made to last shorter": "as GnuPG and containers/image have it",
     "SHA-1 in a new certificate": "as Sequoia has it",
+    "not for signing, over itself alone": "as GnuPG has it",
     "signs in the future": "it was not made then",
     "what it says has expired": "as Sequoia has it",
     "RSA of 1024 bits": "as Sequoia has it",
