@@ -83,6 +83,9 @@ def accepted() -> Iterator[Case]:
     yield Case("made to last longer", certificate(KEY, longer, hashed=lasts(9, 10)), SIGN)
     two = certificate(KEY, packet(13, b"two"), named(KEY, b"two"), named(KEY, kind=0x30, flag=None, created=day(-1)))
     yield Case("one name of two taken back", two, SIGN)
+    lost = packet(13, b"lost") + named(KEY, b"lost", hashed=lasts(9, 9), created=day(-3))
+    gone = named(KEY, b"lost", kind=0x30, flag=None, created=day(-2))
+    yield Case("what came with a lost name", PLAIN + lost + gone, SIGN)
     taken = certificate(KEY, named(KEY, kind=0x30, flag=None, created=day(-1)))
     yield Case("its only name taken back", taken, SIGN)
     again = certificate(KEY, named(KEY, kind=0x30, flag=None, created=day(-2)), named(KEY, created=day(-1)))
@@ -240,6 +243,11 @@ def certificates() -> Iterator[Case]:
     gone = "was revoked at 2024-01-02"
     revoked = packet(6, KEY.body) + direct(KEY, kind=0x20) + PLAIN[len(packet(6, KEY.body)) :]
     yield Case("revoked", revoked, SIGN, gone)
+    yield Case("revoked at the end", PLAIN + direct(KEY, kind=0x20), SIGN, gone)
+    picture = packet(17, b"\3\1\0")
+    yield Case("revoked behind a picture", PLAIN + picture + direct(KEY, kind=0x20), SIGN, gone)
+    md5 = packet(6, RSA.body) + direct(RSA, kind=0x20, hash_name="md5") + certificate(RSA)
+    yield Case("revoked with MD5", md5, message(RSA), gone)
     yield Case("revoked in another copy", PLAIN + certificate(OTHER) + revoked, SIGN, gone)
     weakly = packet(6, KEY.body) + direct(KEY, kind=0x20, hash_name="sha1") + PLAIN[len(packet(6, KEY.body)) :]
     yield Case("revoked with SHA-1", weakly, SIGN, gone)
@@ -339,6 +347,13 @@ def revokers() -> Iterator[Case]:
     yield Case(
         "revoked by whom it named", head + may + did + rest + certificate(OTHER), SIGN, "was revoked .* by the key"
     )
+    later = direct(KEY, hashed=subpacket(12, b"\x80\x16" + OTHER.fingerprint), created=day(-1))
+    ends = named(KEY, hashed=lasts(9, 10))
+    yield Case("named a revoker, expired", head + later + packet(13, OWNER) + ends, SIGN, "has expired at 2024-01-11")
+    weak = named(KEY, flag=0x01)
+    yield Case("named a revoker, not for signing", head + later + packet(13, OWNER) + weak, SIGN, "its flags are 0x01")
+    alone = direct(KEY, hashed=flags(0x01))
+    yield Case("not for signing, over itself alone", head + alone + rest, SIGN, "its flags are 0x01")
     yield Case("revoked by somebody else", head + did + rest + certificate(OTHER), SIGN)
     forged = direct(KEY, by=OTHER, kind=0x20, broken=True)
     yield Case("revoked by whom it named, forged", head + may + forged + rest + certificate(OTHER), SIGN)
@@ -366,10 +381,14 @@ STRICTER = {
     "with two times": "one reader takes the first and another the last",
     "names two keys": "it was made by one",
     "many subpackets": "everything has a limit",
+    "revoked at the end": "a revocation counts wherever it stands",
+    "revoked behind a picture": "a revocation counts wherever it stands",
+    "revoked with MD5": "a revocation counts with any hash",
     "revoked in another copy": "gpgv looks at the first copy alone",
     "a key that has expired since": "as GnuPG and containers/image have it",
     "made to last shorter": "as GnuPG and containers/image have it",
     "SHA-1 in a new certificate": "as Sequoia has it",
+    "not for signing, over itself alone": "as GnuPG has it",
     "signs in the future": "it was not made then",
     "what it says has expired": "as Sequoia has it",
     "RSA of 1024 bits": "as Sequoia has it",

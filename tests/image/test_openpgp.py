@@ -270,6 +270,16 @@ def test_armor_is_read_as_written(data: bytes) -> None:
     assert armored_blocks(armored(data), "PUBLIC KEY BLOCK", what="it") == [data]
 
 
+def test_what_is_long_costs_no_time() -> None:
+    """Headers of armor without end, and a packet in tiny parts without end, are gone through once, or given up."""
+    text = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n" + b":\n" * 1_000_000 + b"-----END PGP PUBLIC KEY BLOCK-----\n"
+    with pytest.raises(InvalidSignatureError, match="has no public key"):
+        ring(text)
+    parts = bytes([0xCB, 233]) + bytes(512) + bytes([224, 0]) * 1_000_000 + b"\0"
+    with pytest.raises(InvalidSignatureError, match="in more than 16,384 parts"):
+        verify_message(parts, ring(PLAIN))
+
+
 def test_a_bomb_costs_no_memory() -> None:
     """What grows without end when it is decompressed is given up at the limit."""
     bombs = [one for one in CASES if one.name == "a bomb"]

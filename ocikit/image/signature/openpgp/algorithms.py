@@ -66,7 +66,7 @@ class Hash:
         try:
             state = hashlib.new(self.algorithm, usedforsecurity=False)
         except ValueError as error:
-            raise InvalidSignatureError(f"the hash {self.name} is not available here: {error}") from error
+            raise InvalidSignatureError(f"cannot be verified: the hash {self.name} is not there: {error}") from error
         for part in parts:
             state.update(part)
         return state.digest()
@@ -119,7 +119,9 @@ def key_kind_of(number: int) -> KeyKind:
         InvalidSignatureError: There is none, or it makes no signatures.
     """
     if number not in KEY_KINDS:
-        raise InvalidSignatureError(f"keys of the algorithm {number} make no signatures that are known here")
+        raise InvalidSignatureError(
+            f"cannot be verified: keys of the algorithm {number} make no signatures that are known here"
+        )
     return KEY_KINDS[number]
 
 
@@ -136,7 +138,11 @@ def verify(number: int, key: bytes, signature: bytes, digest: bytes, hash_: Hash
     Raises:
         InvalidSignatureError: It did not, or is malformed, weak, or of no known kind.
     """
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415 - loaded when first needed
+    from cryptography.exceptions import (  # noqa: PLC0415 - loaded when first needed
+        InternalError,
+        InvalidSignature,
+        UnsupportedAlgorithm,
+    )
 
     kind = key_kind_of(number)
     try:
@@ -145,10 +151,10 @@ def verify(number: int, key: bytes, signature: bytes, digest: bytes, hash_: Hash
         )
     except InvalidSignature as error:
         raise InvalidSignatureError("is not one of this key over this content") from error
-    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm) as error:
-        if isinstance(error, InvalidSignatureError):
-            raise
-        raise InvalidSignatureError(f"the key for {kind.name} cannot be used: {error}") from error
+    except InvalidSignatureError as error:
+        raise InvalidSignatureError(f"cannot be verified: {error}") from error
+    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, InternalError) as error:
+        raise InvalidSignatureError(f"cannot be verified: the key for {kind.name} cannot be used: {error}") from error
 
 
 def _prehashed(hash_: Hash) -> Any:  # noqa: ANN401 - a class of a library that is loaded when first needed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import re
 from typing import Final
 
@@ -52,8 +53,7 @@ def armored_blocks(data: bytes, kind: str, *, what: str) -> list[bytes]:
 def _content(text: bytes, what: str) -> bytes:
     """Return what is between the lines of dashes: perhaps headers and an empty line, base64, perhaps a checksum."""
     lines = [line.strip() for line in text.split(b"\n")]
-    while lines and b":" in lines[0]:
-        lines.pop(0)
+    lines = [*itertools.dropwhile(lambda line: b":" in line, lines)]
     if lines and lines[-1] == b"":
         lines.pop()
     if lines and len(lines[-1]) == 5 and lines[-1].startswith(b"="):

@@ -25,6 +25,7 @@ _MOST_PACKETS: Final = 100_000
 # How many signatures are kept over one key or name: each may have to be verified.
 _MOST_SIGNATURES: Final = 256
 _PUBLIC_KEYS: Final = "PUBLIC KEY BLOCK"
+_OVER_PRIMARY: Final = frozenset({Kind.DIRECT_KEY, Kind.KEY_REVOCATION})
 # What GnuPG 2.1 and later keeps keys in by itself: the header of a keybox has this from byte 8 on.
 _KEYBOX: Final = b"KBXf"
 
@@ -54,7 +55,7 @@ class Keyring:
 
         Raises:
             InvalidSignatureError: There is no certificate in it, or it is malformed, or a secret key.
-            LimitExceededError: It is larger than 16 MiB.
+            LimitExceededError: It is larger than 16 MiB, or has more than 256 signatures over one key or name.
         """
         if len(data) > _MOST_BYTES:
             raise LimitExceededError(f"{what}: bytes of a keyring", _MOST_BYTES, len(data))
@@ -158,19 +159,22 @@ class _Collector:
 
     def signature(self, packet: Packet) -> None:
         """Add a signature to what comes before it, unless it is one of somebody else, or not understood."""
-        if self._skipping:
+        if not self._open:
             return
         try:
             signature = read_signature(packet.body)
         except InvalidSignatureError:
             return  # of a version or with a hash that is not known: it proves nothing, and harms nothing
-        # Of others, only what may revoke the whole certificate can matter.
-        over_primary = len(self._open) == 1 and signature.kind == Kind.KEY_REVOCATION
-        if not over_primary and not signature.may_be_by(self._open[0].content["primary"]):
+        # What is over the primary key alone counts wherever it is: a revocation at the end is one, too.
+        if self._skipping and signature.kind not in _OVER_PRIMARY:
             return
-        if len(self._open[-1].signatures) >= _MOST_SIGNATURES:
+        over = self._open[0] if signature.kind in _OVER_PRIMARY else self._open[-1]
+        # Of others, only what may revoke the whole certificate can matter.
+        if signature.kind != Kind.KEY_REVOCATION and not signature.may_be_by(self._open[0].content["primary"]):
+            return
+        if len(over.signatures) >= _MOST_SIGNATURES:
             raise LimitExceededError(f"{self.what}: signatures over one key or name", _MOST_SIGNATURES)
-        self._open[-1].signatures.append(signature)
+        over.signatures.append(signature)
 
     def secret(self, packet: Packet) -> None:
         """Refuse a secret key, which has no business where signatures are verified.

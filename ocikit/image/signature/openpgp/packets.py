@@ -38,6 +38,7 @@ class Tag(enum.IntEnum):
 # Only these may have a length that is not known beforehand (RFC 9580 §4.2.1.4).
 _STREAMED: Final = frozenset({Tag.COMPRESSED, Tag.ENCRYPTED, Tag.LITERAL, Tag.ENCRYPTED_PROTECTED, Tag.ENCRYPTED_AEAD})
 _LEAST_FIRST_PART: Final = 512
+_MOST_PARTS: Final = 16_384
 
 
 @frozen(kw_only=True)
@@ -168,6 +169,8 @@ def _body(reader: Reader, tag: int) -> bytes:
     while 224 <= first < 255:
         parts.append(reader.take(1 << (first & 0x1F)))
         first = reader.number(1)
+        if len(parts) == _MOST_PARTS:
+            raise InvalidSignatureError(f"{reader.what}: a packet in more than {_MOST_PARTS:,} parts")
     parts.append(reader.take(_length(reader, first)))
     return b"".join(parts)
 

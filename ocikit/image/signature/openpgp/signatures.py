@@ -85,11 +85,6 @@ class Signature:
         seconds = self.subpackets.expires_after
         return self.created + dt.timedelta(seconds=seconds) if seconds else None
 
-    def key_expires(self, key: PublicKey) -> dt.datetime | None:
-        """When the key that this signature is about expires, if ever (RFC 9580 §5.2.3.13)."""
-        seconds = self.subpackets.key_expires_after
-        return key.created + dt.timedelta(seconds=seconds) if seconds else None
-
     def may_be_by(self, key: PublicKey) -> bool:
         """Whether the signature names this key as its maker, or none."""
         ids, fingerprints = self.subpackets.issuer_ids, self.subpackets.issuer_fingerprints

@@ -6,6 +6,7 @@ expired one is expired today, whenever the signature was made.
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -14,7 +15,6 @@ from ocikit.errors import InvalidSignatureError
 from ocikit.image.signature.openpgp.signatures import Kind, Signature, Use, read_signature
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Iterable, Iterator
 
     from ocikit.image.signature.openpgp.certificate import Certificate, Subkey, UserId
@@ -58,19 +58,27 @@ def validity(certificate: Certificate, key: PublicKey, now: dt.datetime, others:
     direct = [*_hold(certificate.signatures, {Kind.DIRECT_KEY}, primary, now, primary.framed)]
     if not direct and (primary.version == 6 or not names):
         raise InvalidSignatureError(_named(primary, _nothing_holds(certificate, now)))
+    held = [(one, made) for one, made in names if not _taken_back(primary, one, made)]
     # A key of version 6 speaks of itself in signatures over itself alone (RFC 9580 §10.1.1).
-    about = direct if primary.version == 6 else [*direct, *(made for _, made in names)]
-    newest = max(about, key=_age)
-    _check_not_expired(primary, newest, now)
-    expires = newest.key_expires(primary)
+    about = [] if primary.version == 6 else [made for _, made in held or names]
+    expires = _expiry(primary, _said(direct, about, "key_expires_after"))
+    _check_not_expired(primary, expires, now)
     if key is primary:
-        _check_may_sign(primary, newest)
+        _check_may_sign(primary, _said(direct, about, "flags"))
     else:
-        binding = _binding(certificate, _subkey_of(certificate, key), now)
-        ends = [one for one in (expires, binding.key_expires(key)) if one is not None]
-        expires = min(ends, default=None)
-    held = tuple(one.text for one, made in names if not _taken_back(primary, one, made))
-    return Validity(user_ids=held, expires=expires)
+        ends = [expires, _bound_until(certificate, _subkey_of(certificate, key), now)]
+        expires = min((one for one in ends if one is not None), default=None)
+    return Validity(user_ids=tuple(one.text for one, _ in held), expires=expires)
+
+
+def _said(direct: list[Signature], about: list[Signature], what: str) -> int | None:
+    """Return what a key says of itself: over itself alone when it says it there, else with its newest name.
+
+    Not every signature says everything: one that only names who may revoke the key changes nothing else.
+    """
+    alone = [one for one in direct if getattr(one.subpackets, what) is not None]
+    newest = max(alone or about, key=_age, default=None)
+    return None if newest is None else getattr(newest.subpackets, what)
 
 
 def _named(key: PublicKey, reason: str) -> str:
@@ -191,15 +199,18 @@ def _nothing_holds(certificate: Certificate, now: dt.datetime) -> str:
     return f"has signed nothing about itself that holds: a signature {reasons[0]}"
 
 
-def _check_not_expired(key: PublicKey, about: Signature, now: dt.datetime) -> None:
-    expires = about.key_expires(key)
+def _expiry(key: PublicKey, seconds: int | None) -> dt.datetime | None:
+    """Return when a key expires that does so some seconds after it was made (RFC 9580 §5.2.3.13)."""
+    return key.created + dt.timedelta(seconds=seconds) if seconds else None
+
+
+def _check_not_expired(key: PublicKey, expires: dt.datetime | None, now: dt.datetime) -> None:
     if expires is not None and expires <= now:
         raise InvalidSignatureError(_named(key, f"has expired at {expires:%Y-%m-%d %H:%M:%S} UTC"))
 
 
-def _check_may_sign(key: PublicKey, about: Signature) -> None:
+def _check_may_sign(key: PublicKey, flags: int | None) -> None:
     """A key without flags is for everything, as before there were flags."""
-    flags = about.subpackets.flags
     if flags is not None and not flags & _MAY_SIGN:
         raise InvalidSignatureError(_named(key, f"is not for signing: its flags are 0x{flags:02X}"))
 
@@ -208,8 +219,8 @@ def _subkey_of(certificate: Certificate, key: PublicKey) -> Subkey:
     return next(one for one in certificate.subkeys if one.key is key)
 
 
-def _binding(certificate: Certificate, subkey: Subkey, now: dt.datetime) -> Signature:
-    """Return the signature that binds a subkey to the primary key, for signing (RFC 9580 §5.2.1.8)."""
+def _bound_until(certificate: Certificate, subkey: Subkey, now: dt.datetime) -> dt.datetime | None:
+    """Return until when a subkey is bound to the primary key, for signing (RFC 9580 §5.2.1.8)."""
     primary, key = certificate.primary, subkey.key
     content = (primary.framed, key.framed)
     for revoked in _revocations(subkey.signatures, Kind.SUBKEY_REVOCATION, primary, lambda _: content):
@@ -218,10 +229,11 @@ def _binding(certificate: Certificate, subkey: Subkey, now: dt.datetime) -> Sign
     binding = max((one for one in held if _in_time(one, key, now)), key=_age, default=None)
     if binding is None:
         raise InvalidSignatureError(_named(key, f"is not bound to {primary.fingerprint} by a signature that holds"))
-    _check_not_expired(key, binding, now)
-    _check_may_sign(key, binding)
+    expires = _expiry(key, binding.subpackets.key_expires_after)
+    _check_not_expired(key, expires, now)
+    _check_may_sign(key, binding.subpackets.flags)
     _check_signed_back(binding, subkey, content, now)
-    return binding
+    return expires
 
 
 def _check_signed_back(binding: Signature, subkey: Subkey, content: tuple[bytes, ...], now: dt.datetime) -> None:
