@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from ocikit.errors import (
     NotSupportedError,
 )
 from ocikit.image import SystemContext, copy, unpack
-from ocikit.image.encryption import DecryptConfig, EncryptConfig, unwrap_options
+from ocikit.image.encryption import DecryptConfig, EncryptConfig, EncryptedStream, unwrap_options, wrap_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -301,6 +302,21 @@ def test_indexes(tmp_path: Path) -> None:
         for path, index in ((layout, manifest_of(layout)), (tmp_path / "back", json.loads(back.manifest)))
     )
     assert before == after
+
+
+def test_other_types_are_decrypted(tmp_path: Path) -> None:
+    """What is encrypted and no layer of a file system (a module for WebAssembly, say) is decrypted all the same."""
+    store = Store()
+    module, media_type = b"module", "application/vnd.wasm.content.layer.v1+wasm"
+    with EncryptedStream(io.BytesIO(module)) as stream:
+        sealed = stream.read() + stream.read()
+        annotations = wrap_options(EncryptConfig.from_public_key(public_pem("rsa")), stream.options())
+    parts: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": store.json("application/x", {})}
+    kept = {"kept": "yes"}
+    layers = [store.blob(f"{media_type}+encrypted", sealed, annotations=annotations | kept)]
+    layout = store.layout(tmp_path / "in", {"x": store.json(OCI_MANIFEST, parts | {"layers": layers})})
+    copy.image(ANY, dest=f"oci:{tmp_path}/out:x", src=f"oci:{layout}:x", options=decrypting())
+    assert manifest_of(tmp_path / "out")["layers"] == [store.blob(media_type, module, annotations=kept)]
 
 
 def test_numbers_and_options_that_are_wrong(tmp_path: Path) -> None:
