@@ -11,6 +11,7 @@ import pytest
 from builders import DOCKER_MANIFEST, OCI_MANIFEST, Store, check_layout, manifest_at
 from copies import ANY, LAYER, ZSTD, blob, manifest_of, plain, two_layers
 from recipients import ENC, decrypting, encrypting, private_pem, public_pem, recipient
+from stores import run
 
 from ocikit.errors import (
     DigestChangeError,
@@ -105,6 +106,19 @@ def test_several_recipients(tmp_path: Path) -> None:
         config_of_one = decrypting(DecryptConfig.from_keys(*one.private))
         copy.image(ANY, dest=f"oci:{tmp_path}/our{number}:x", src=f"oci:{tmp_path}/out:x", options=config_of_one)
         assert manifest_of(tmp_path / f"our{number}") == manifest_of(tmp_path / f"their{number}")
+
+
+def test_with_buildah(tmp_path: Path) -> None:
+    """Buildah pulls what is encrypted here into a store, where it holds the layers against their diffIDs itself."""
+    source = two_layers(tmp_path / "in")
+    who = recipient(tmp_path, "jwe", "P-256")
+    copy.image(ANY, dest=f"oci:{tmp_path}/out:x", src=f"oci:{source}:x", options=encrypting(public="P-256"))
+    place = [f"--root={tmp_path}/store", f"--runroot={tmp_path}/run", "--storage-driver=vfs"]
+    policy = tmp_path / "policy.json"
+    policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    words = ["--policy=always", f"--signature-policy={policy}", f"--decryption-key={who.private[0]}"]
+    said = run("buildah", *place, "pull", *words, f"oci:{tmp_path}/out:x")
+    assert said.decode().strip() == manifest_of(source)["config"]["digest"].removeprefix("sha256:")
 
 
 # What goes along
