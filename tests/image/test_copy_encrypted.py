@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import pytest
 from builders import DOCKER_MANIFEST, OCI_MANIFEST, Store, check_layout, manifest_at
 from copies import ANY, LAYER, ZSTD, blob, manifest_of, plain, two_layers
 from recipients import ENC, decrypting, encrypting, private_pem, public_pem, recipient
+from stores import run
 
 from ocikit.errors import (
     DigestChangeError,
@@ -18,7 +20,7 @@ from ocikit.errors import (
     NotSupportedError,
 )
 from ocikit.image import SystemContext, copy, unpack
-from ocikit.image.encryption import DecryptConfig, EncryptConfig, unwrap_options
+from ocikit.image.encryption import DecryptConfig, EncryptConfig, EncryptedStream, unwrap_options, wrap_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +106,19 @@ def test_several_recipients(tmp_path: Path) -> None:
         config_of_one = decrypting(DecryptConfig.from_keys(*one.private))
         copy.image(ANY, dest=f"oci:{tmp_path}/our{number}:x", src=f"oci:{tmp_path}/out:x", options=config_of_one)
         assert manifest_of(tmp_path / f"our{number}") == manifest_of(tmp_path / f"their{number}")
+
+
+def test_with_buildah(tmp_path: Path) -> None:
+    """Buildah pulls what is encrypted here into a store, where it holds the layers against their diffIDs itself."""
+    source = two_layers(tmp_path / "in")
+    who = recipient(tmp_path, "jwe", "P-256")
+    copy.image(ANY, dest=f"oci:{tmp_path}/out:x", src=f"oci:{source}:x", options=encrypting(public="P-256"))
+    place = [f"--root={tmp_path}/store", f"--runroot={tmp_path}/run", "--storage-driver=vfs"]
+    policy = tmp_path / "policy.json"
+    policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    words = ["--policy=always", f"--signature-policy={policy}", f"--decryption-key={who.private[0]}"]
+    said = run("buildah", *place, "pull", *words, f"oci:{tmp_path}/out:x")
+    assert said.decode().strip() == manifest_of(source)["config"]["digest"].removeprefix("sha256:")
 
 
 # What goes along
@@ -301,6 +316,21 @@ def test_indexes(tmp_path: Path) -> None:
         for path, index in ((layout, manifest_of(layout)), (tmp_path / "back", json.loads(back.manifest)))
     )
     assert before == after
+
+
+def test_other_types_are_decrypted(tmp_path: Path) -> None:
+    """What is encrypted and no layer of a file system (a module for WebAssembly, say) is decrypted all the same."""
+    store = Store()
+    module, media_type = b"module", "application/vnd.wasm.content.layer.v1+wasm"
+    with EncryptedStream(io.BytesIO(module)) as stream:
+        sealed = stream.read() + stream.read()
+        annotations = wrap_options(EncryptConfig.from_public_key(public_pem("rsa")), stream.options())
+    parts: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": store.json("application/x", {})}
+    kept = {"kept": "yes"}
+    layers = [store.blob(f"{media_type}+encrypted", sealed, annotations=annotations | kept)]
+    layout = store.layout(tmp_path / "in", {"x": store.json(OCI_MANIFEST, parts | {"layers": layers})})
+    copy.image(ANY, dest=f"oci:{tmp_path}/out:x", src=f"oci:{layout}:x", options=decrypting())
+    assert manifest_of(tmp_path / "out")["layers"] == [store.blob(media_type, module, annotations=kept)]
 
 
 def test_numbers_and_options_that_are_wrong(tmp_path: Path) -> None:

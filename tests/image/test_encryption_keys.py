@@ -61,7 +61,7 @@ def forms(name: str) -> dict[str, bytes]:
         for encoding in (Encoding.PEM, Encoding.DER)
         for form in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL)
     }
-    return made | {"JSON": jwk(name, private=True), "JSON without factors": jwk(name, private=True, factors=False)}
+    return made | {"JSON": jwk(name, private=True)}
 
 
 @pytest.mark.parametrize("name", ["rsa", "P-256", "P-384", "P-521"])
@@ -166,6 +166,7 @@ def test_files_that_are_no_keys(tmp_path: Path) -> None:
         ),
         "json": jwk("P-256", private=False),
         "off.json": jwk("P-256", private=True, x=number(1, 32)),
+        "bare.json": jwk("rsa", private=True, factors=False),
         "zero.json": jwk("rsa", private=True, p="AQ"),
         "huge.json": b'{"kty":"RSA","e":"AQAB","d":"AQ","n":"' + b"_" * 4000 + b'"}',
         "array.json": b' {"kty": [1], "d": 1}',
@@ -183,6 +184,7 @@ def test_files_that_are_no_keys(tmp_path: Path) -> None:
         "curve": "a key on the curve secp256k1; expected P-256, P-384, P-521",
         "json": "found a public one",
         "off.json": "is no point of the curve",
+        "bare.json": "p: expected base64url, found null",
         "zero.json": "do not belong together",
         "huge.json": "more than 16,384 bits",
         "array.json": "expected a key of the type EC or RSA",

@@ -131,13 +131,15 @@ def wrap(recipient: JweRecipient, content_key: bytes) -> tuple[dict[str, Any], b
     Raises:
         EncryptionError: The key of the recipient is too small.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - loaded when first needed
+
     header: dict[str, Any] = {"alg": recipient.algorithm}
     if recipient.key_id:
         header["kid"] = recipient.key_id
     if recipient.algorithm in _OAEP:
         try:
             return header, recipient.key.encrypt(content_key, _oaep(recipient.algorithm))
-        except ValueError as error:
+        except (ValueError, UnsupportedAlgorithm) as error:
             raise EncryptionError(f"JWE: {recipient.algorithm}: the key of the recipient: {error}") from error
     return _wrap_ecdh(recipient, content_key, header)
 
@@ -171,6 +173,8 @@ def unwrap(key: PrivateKey, header: Mapping[str, Any], wrapped: bytes, *, what: 
     Raises:
         EncryptionError: It was wrapped for another key or in a way that is not known, or is damaged.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - loaded when first needed
+
     algorithm = header["alg"]
     if algorithm not in _OAEP and algorithm not in _ECDH:
         # The recipient may be another one, with a key of another kind.
@@ -181,6 +185,8 @@ def unwrap(key: PrivateKey, header: Mapping[str, Any], wrapped: bytes, *, what: 
         return _unwrap_ecdh(key, header, wrapped, what)
     try:
         unwrapped: bytes = key.key.decrypt(wrapped, _oaep(algorithm))
+    except UnsupportedAlgorithm as error:
+        raise EncryptionError(f"{what}: {algorithm}: {error}") from error
     except ValueError:
         raise EncryptionError(f"{what}: {algorithm}: is for another key") from None
     return unwrapped

@@ -141,10 +141,8 @@ def _rsa_private(members: Mapping[str, Any], what: str) -> Any:  # noqa: ANN401 
     from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 - loaded when first needed
 
     public, exponent = _rsa_numbers(members, what), _number(members, "d", what)
-    if "p" in members:
-        p, q = _number(members, "p", what), _number(members, "q", what)
-    else:
-        p, q = rsa.rsa_recover_prime_factors(public.n, public.e, exponent)
+    # Without its factors (RFC 7518 §6.3.2) a key would have to be searched for them, for as long as it takes.
+    p, q = _number(members, "p", what), _number(members, "q", what)
     return rsa.RSAPrivateNumbers(
         p=p,
         q=q,

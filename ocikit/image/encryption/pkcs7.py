@@ -73,11 +73,12 @@ def wrap_keys(recipients: Sequence[Certificate], secret: bytes) -> bytes:
 
 
 def _recipient_info(recipient: Certificate, key: bytes) -> bytes:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - loaded when first needed
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415
 
     try:
         wrapped = recipient.key.encrypt(key, PKCS1v15())
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise EncryptionError(f"{_WHAT}: the key of the recipient: {error}") from error
     return der.encode(
         SEQUENCE,
@@ -128,11 +129,12 @@ class _Recipient(NamedTuple):
 
 
 def _subject_key_identifier(certificate: Certificate) -> bytes | None:
-    from cryptography.x509 import ExtensionNotFound, SubjectKeyIdentifier  # noqa: PLC0415
+    from cryptography import x509  # noqa: PLC0415 - loaded when first needed
 
+    wrong = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError)
     try:
-        extension = certificate.certificate.extensions.get_extension_for_class(SubjectKeyIdentifier)
-    except (ExtensionNotFound, ValueError):
+        extension = certificate.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except wrong:
         return None
     identifier: bytes = extension.value.digest
     return identifier
@@ -192,9 +194,13 @@ def _content(element: Element) -> bytes:
 
 
 def _unwrapped(key: PrivateKey, recipient: _Recipient) -> bytes:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - loaded when first needed
+
     padding = _padding(*recipient.algorithm)
     try:
         unwrapped: bytes = key.key.decrypt(recipient.wrapped, padding)
+    except UnsupportedAlgorithm as error:
+        raise EncryptionError(f"{_WHAT}: {error}") from error
     except ValueError:
         raise EncryptionError(f"{_WHAT}: is for another key") from None
     return unwrapped
