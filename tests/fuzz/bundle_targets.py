@@ -154,7 +154,7 @@ def timestamps(random: Random, scratch: Path) -> None:
 
 
 #: Every target by name.
-BUNDLE_TARGETS: dict[str, Callable[[Random, Path], None]] = {
+TARGETS: dict[str, Callable[[Random, Path], None]] = {
     "bundles": damaged_bundles,
     "odd-bundles": odd_bundles,
     "attached-bundles": attached_bundles,

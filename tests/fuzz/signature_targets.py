@@ -126,7 +126,7 @@ def _envelope(der: bytes) -> Any:
 
 
 #: The targets by name.
-SIGNATURE_TARGETS: dict[str, Callable[[Random, Path], None]] = {
+TARGETS: dict[str, Callable[[Random, Path], None]] = {
     "signatures": signatures,
     "payloads": payloads,
     "key-files": key_files,

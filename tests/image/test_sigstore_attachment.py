@@ -248,7 +248,7 @@ REFUSED: list[tuple[str, SigstoreSignature, Trust, str]] = [
         "fulcio: late",
         logged(signed_by(FULCIO_CERTIFICATE), FULCIO_CERTIFICATE.pem, at=NOW + 10 * MINUTE),
         FULCIO,
-        r"was no more valid at",
+        r"was no longer valid at",
     ),
     (
         "fulcio: somebody else",
@@ -293,9 +293,9 @@ def test_refused(signature: SigstoreSignature, trust: Trust, match: str) -> None
 
 def test_certificates_of_an_authority_of_ones_own_are_valid_now() -> None:
     """The time is the present when none is given, and this certificate is of the past."""
-    with pytest.raises(InvalidSignatureError, match="was no more valid at"):
+    with pytest.raises(InvalidSignatureError, match="was no longer valid at"):
         verify_attachment(BY_PKI, PKI)
-    with pytest.raises(InvalidSignatureError, match="was no more valid at"):
+    with pytest.raises(InvalidSignatureError, match="was no longer valid at"):
         verify_attachment(BY_PKI, PKI, now=NOW + YEAR)
 
 

@@ -216,7 +216,7 @@ def late(**options: Any) -> Signer:
     ("signer", "reason"),
     [
         (late(begins=NOW + MINUTE), "not yet valid"),
-        (late(ends=NOW - MINUTE), "no more valid"),
+        (late(ends=NOW - MINUTE), "no longer valid"),
         (late(emails=["b@example.com"]), "is for 'b@example.com'; expected 'a@example.com'"),
         (late(identity_provider="https://other.example.com"), "names the identity provider"),
         (late(purposes=(SERVER,)), "is not for signing code"),
@@ -263,7 +263,7 @@ def test_every_time_must_fit_the_certificate() -> None:
     entry["integratedTime"] = str(later["integratedTime"])
     entry["inclusionPromise"] = {"signedEntryTimestamp": second.promise(later)}
     verify(bundle, by_fulcio(first))
-    with pytest.raises(InvalidSignatureError, match="no more valid"):
+    with pytest.raises(InvalidSignatureError, match="no longer valid"):
         verify(bundle, by_fulcio(first, second))
 
 
@@ -287,7 +287,7 @@ def test_ones_own_authority_vouches_for_somebody(trust: Trust, reason: str) -> N
 
 def test_certificates_of_ones_own_authority_end() -> None:
     """They must be valid now, whatever the time of the signature."""
-    with pytest.raises(InvalidSignatureError, match="no more valid"):
+    with pytest.raises(InvalidSignatureError, match="no longer valid"):
         verify_bundle(packed(make_bundle(statement(), PKI)), by_pki(), now=NOW + dt.timedelta(days=1))
 
 

@@ -226,7 +226,7 @@ def test_a_timestamp_vouches_for_a_certificate() -> None:
     assert verify(stamped(GOOD, log=log), trust)[0].entry is None
     late = evolve(GOOD, at=written(NOW + dt.timedelta(hours=1)))
     for stamps in ((late,), (GOOD, late)):
-        with pytest.raises(InvalidSignatureError, match="no more valid"):
+        with pytest.raises(InvalidSignatureError, match="no longer valid"):
             verify(stamped(*stamps, log=log), trust)
     untrusted = evolve(GOOD, by=timestamp_authority("other"))
     with pytest.raises(InvalidSignatureError, match="its 1 timestamps are by authorities that nobody trusts"):
