@@ -127,3 +127,20 @@ def test_page_about_certificates_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = _CODE.findall((ROOT / "docs/certificates.md").read_text())
     exec(compile(block, "docs/certificates.md", "exec", dont_inherit=True), namespace)  # noqa: S102
     assert getattr(namespace["signatory"], "email", None) == "who@example.com"
+
+
+def test_page_of_signatures_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every block of the page about signatures, one after the other, in a directory with what it is about."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests/image"))
+    from builders import Store  # noqa: PLC0415 - found only from here on
+
+    monkeypatch.chdir(tmp_path)
+    store = Store()
+    store.layout(tmp_path / "images", {name: store.image(platform=False) for name in ("app", "other")})
+    namespace: dict[str, object] = {"__name__": "page_of_signatures"}
+    blocks = _CODE.findall((ROOT / "docs/signatures.md").read_text())
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, "docs/signatures.md", "exec", dont_inherit=True), namespace)  # noqa: S102
+    assert str(namespace["one"]).startswith("sha256:")
+    assert Path("other.tar").exists()

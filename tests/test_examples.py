@@ -69,6 +69,14 @@ def test_demo_takes_any_reference(archive: Path) -> None:
     assert "exit code 7" in run("demo.py", f"oci-archive:{archive}")
 
 
+def test_an_air_gap_is_crossed() -> None:
+    """What a service has signed runs on a host without a network, and what a stranger has signed does not."""
+    printed = run("air_gap.py")
+    assert "is signed by the key" in printed
+    assert "| proven, unpacked and run" in printed
+    assert "refused: [0] sigstoreSigned: needs a sigstore signature" in printed
+
+
 def test_application_lives_and_leaves_nothing(archive: Path, tmp_path: Path) -> None:
     """The application imports, runs several at a time, and removes what goes on by itself."""
     printed = run("application.py", archive.parent, tmp_path / "work")

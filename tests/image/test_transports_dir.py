@@ -93,7 +93,7 @@ def test_signatures(tmp_path: Path) -> None:
         destination.put_signatures((b"\x89one", b"\0two"))
         destination.put_signatures((b"three",), instance)
         with pytest.raises(LimitExceededError):
-            destination.put_signatures((b"",) * 128)
+            destination.put_signatures((b"",) * 129)
         destination.commit()
     assert {name for name in names(tmp_path / "d") if "signature" in name} == {
         "signature-1",
@@ -103,7 +103,7 @@ def test_signatures(tmp_path: Path) -> None:
     with parse_image_name(f"dir:{tmp_path}/d").new_image_source() as source:
         assert source.get_signatures() == (b"\x89one", b"\0two")
         assert source.get_signatures(instance) == (b"three",)
-        for number in range(3, 129):
+        for number in range(3, 130):
             (tmp_path / "d" / f"signature-{number}").write_bytes(b"")
         with pytest.raises(LimitExceededError, match="signatures"):
             source.get_signatures()
