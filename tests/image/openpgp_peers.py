@@ -77,9 +77,17 @@ class GnuPG:
         said = subprocess.run(words, capture_output=True, check=False).stdout.split()
         subprocess.run(["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=True)
         end = time.monotonic() + 20
-        while said[:1] == [b"D"] and Path(f"/proc/{int(said[1])}").exists() and time.monotonic() < end:
+        while said[:1] == [b"D"] and _runs(int(said[1])) and time.monotonic() < end:
             time.sleep(0.02)
         subprocess.run(["gpgconf", "--homedir", str(self.home), "--remove-socketdir"], check=False, capture_output=True)
+
+
+def _runs(pid: int) -> bool:
+    """Tell whether a process has not ended; whoever is to reap it may take its time."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def by_gpgv(keyring: bytes, message: bytes, scratch: Path) -> bool:
