@@ -114,7 +114,7 @@ class Scene:
         fulcio = Fulcio(ca_data=self.fulcio.pem, oidc_issuer=PROVIDER, subject_email=EMAIL)
         return SigstoreSigned(fulcio=fulcio, rekor_public_key_data=public_pem(self.log.key), signed_identity=CALLED)
 
-    def by_pki(self, **wanted: str) -> SigstoreSigned:
+    def by_pki(self, **wanted: Any) -> SigstoreSigned:
         """Ask for one by whoever the authority of one's own gave a certificate."""
         pki = Pki(ca_roots_data=self.pki.pem, **(wanted or {"subject_email": EMAIL}))
         return SigstoreSigned(pki=pki, signed_identity=CALLED)
@@ -129,14 +129,15 @@ class Scene:
         """Return what sigstore signs."""
         return json.dumps(document(self.digest, **changed)).encode()
 
-    def sigstore(
-        self, payload: bytes | None = None, *, key: Any = None, signed: bytes | None = None, **more: str
-    ) -> bytes:
+    def sigstore(self, payload: bytes | None = None, *, key: Any = None, signed: bytes | None = None) -> bytes:
         """Make a signature by a key, over ``signed`` where that is another thing than the payload."""
         payload = self.payload() if payload is None else payload
         made = (key or self.key).sign(payload if signed is None else signed)
-        annotations = {SIGNATURE: base64.b64encode(made).decode(), **more}
-        return SigstoreSignature(media_type=SIGSTORE_PAYLOAD, payload=payload, annotations=annotations).to_blob()
+        return annotated(payload, made, {})
+
+    def promised(self, promise: str) -> bytes:
+        """Make a signature with any promise of a log."""
+        return annotated(self.payload(), self.key.sign(self.payload()), {PROMISE: promise})
 
     def logged(self, *, log: Log | None = None, other: dict[str, bytes] | None = None, **promised: Any) -> bytes:
         """Make a signature that a log took in; ``other`` is what the entry says in place of what is there."""

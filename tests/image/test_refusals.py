@@ -258,16 +258,16 @@ def logs(scene: Scene) -> Iterator[Case]:
     yield case("about another key", about, "about another public key")
     yield case("about another signature", scene.logged(other={"signature": b"x" * 70}), "about another signature")
     yield case("about other content", scene.logged(other={"payload": b"other"}), "about content with the SHA-256")
-    yield case("no JSON", scene.sigstore(**{PROMISE: "soon"}), "no JSON document")
-    yield case("empty", scene.sigstore(**{PROMISE: "{}"}), "$.SignedEntryTimestamp: missing")
+    yield case("no JSON", scene.promised("soon"), "no JSON document")
+    yield case("empty", scene.promised("{}"), "$.SignedEntryTimestamp: missing")
     body = Log.hashedrekord(scene.key.public_key.pem, scene.key.sign(scene.payload()), scene.payload())
     promised = scene.log.payload(body)
     moved = {"SignedEntryTimestamp": scene.log.promise(promised), "Payload": {**promised, "integratedTime": 1}}
-    yield case("another time", scene.sigstore(**{PROMISE: json.dumps(moved)}), "by none of the keys of the log")
+    yield case("another time", scene.promised(json.dumps(moved)), "by none of the keys of the log")
     twice = scene.log.bundle(body).replace('"Payload"', '"Payload":{},"Payload"', 1)
-    yield case("a key twice", scene.sigstore(**{PROMISE: twice}), "more than once")
+    yield case("a key twice", scene.promised(twice), "more than once")
     wrong = scene.log.bundle(body.replace(b"hashedrekord", b"rekord"))
-    yield case("another kind of entry", scene.sigstore(**{PROMISE: wrong}), "$.kind: expected 'hashedrekord'")
+    yield case("another kind of entry", scene.promised(wrong), "$.kind: expected 'hashedrekord'")
     rsa_key = rsa.generate_private_key(65537, 2048)
     yield Case(
         "a log's key for RSA",

@@ -18,12 +18,14 @@ from ocikit.errors import (
 )
 from ocikit.image import Policy, PolicyContext, SystemContext, copy, parse_image_name, sign, signature, verify
 from ocikit.image.copy import CopyOptions, ImageListSelection
+from ocikit.image.reference import parse_normalized_named
 from ocikit.image.unparsed import UnparsedImage
 
 if TYPE_CHECKING:
     from ocikit.image.signature import PrivateKey
 
 RIGHT, WRONG = "the right one", "a wrong one"
+NAMED = parse_normalized_named(NAME)
 ANYTHING = Policy.insecure_accept_anything()
 
 
@@ -89,7 +91,7 @@ def test_what_asks_for_nothing_proves_nothing(images: Path) -> None:
 
 def test_each_image_of_an_index_is_asked_about(images: Path, policy: Policy, signer: signature.SigstoreSigner) -> None:
     """The signature of an index is not one of the images in it."""
-    name, many = f"oci:{images}:many", {"all_instances": True}
+    name = f"oci:{images}:many"
     amd64 = SystemContext(os_choice="linux", architecture_choice="amd64")
     with parse_image_name(name).new_image_source() as source:
         index = UnparsedImage(source)
@@ -105,12 +107,9 @@ def test_each_image_of_an_index_is_asked_about(images: Path, policy: Policy, sig
         destination.commit()
     assert [one.digest for one in verify(name, policy, sys=amd64).images] == [first]
     with pytest.raises(PolicyRequirementError, match="has no signature"):
-        verify(name, policy, **many)
+        verify(name, policy, all_instances=True)
     assert sign(name, signer, identity=NAME).digests == (first, second, top)
-    assert [one.digest for one in verify(name, policy, **many).images] == [first, second]
-
-
-NAMED = signature.signing.identity_of(NAME, parse_image_name("oci:/nowhere:a"))  # type: ignore[attr-defined]
+    assert [one.digest for one in verify(name, policy, all_instances=True).images] == [first, second]
 
 
 @pytest.mark.parametrize("kind", ["oci", "dir", "oci-archive"])
@@ -185,7 +184,7 @@ def test_who_signs_is_made_ready_first(images: Path, key: PrivateKey, tmp_path: 
     def copying(**options: Any) -> None:
         copy.image(ANYTHING, src=source, dest=dest, options=CopyOptions(**options))
 
-    by_file = {"sign_by_sigstore_private_key_file": tmp_path / "key", "sign_identity": NAME}
+    by_file: dict[str, Any] = {"sign_by_sigstore_private_key_file": tmp_path / "key", "sign_identity": NAME}
     with pytest.raises(SigningError, match="passphrase"):
         copying(**by_file, sign_sigstore_private_key_passphrase=WRONG)
     with pytest.raises(SigningError, match="have no name in a registry"):
