@@ -9,7 +9,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from ocikit._fs import TEMPORARY_PREFIX, atomic_write, lock_directory
-from ocikit.errors import CredentialsError, OCIKitError
+from ocikit.errors import CredentialsError, LimitExceededError, OCIKitError
 from ocikit.image.credentials.document import MAX_BYTES, AuthDocument, encoded, parse_auth_document
 from ocikit.image.credentials.keys import DOCKER_HUB_KEY, checked, is_namespaced
 from ocikit.image.credentials.places import AuthFile, written_file
@@ -91,7 +91,7 @@ def remove_credentials(key: Named | str, sys: SystemContext | None = None) -> tu
     for helper in _helpers(sys):
         try:
             if helper == AUTH_FILES:
-                removed += _removed_from_file(written_file(sys), text)
+                _remove_from_file(written_file(sys), text, removed)
             elif not is_namespaced(text) and exists(helper) and erase_with(helper, text):
                 removed.append(f"docker-credential-{helper}")
         except (OCIKitError, OSError) as error:
@@ -129,9 +129,8 @@ def _set_in_file(file: AuthFile, key: str, auth: DockerAuthConfig, entry: dict[s
     return file.path
 
 
-def _removed_from_file(file: AuthFile, key: str) -> list[str]:
+def _remove_from_file(file: AuthFile, key: str, removed: list[str]) -> None:
     name = _key_in(file, key)
-    removed = []
     with _editing(file, is_made=False) as (directory_fd, document):
         program = document.program(name)
         if name in document.entries:
@@ -139,7 +138,6 @@ def _removed_from_file(file: AuthFile, key: str) -> list[str]:
             removed.append(file.path)
         if program is not None and not is_namespaced(key) and erase_with(program, name):
             removed.append(f"docker-credential-{program}")
-    return removed
 
 
 def _key_in(file: AuthFile, key: str) -> str:
@@ -184,5 +182,7 @@ def _check_replaceable(path: str, name: str, directory_fd: int) -> None:
 def _write(directory_fd: int, file: AuthFile, document: dict[str, object]) -> None:
     # Not the writer of specifications: Docker's file has the form that people know, tabs included.
     data = json.dumps(document, indent="\t").encode()
+    if len(data) > MAX_BYTES:
+        raise LimitExceededError(f"{file.path}: bytes of credentials", MAX_BYTES, len(data))
     name = os.path.basename(file.path)
     atomic_write(directory_fd, name, data, mode=0o600, temporary=f"{TEMPORARY_PREFIX}{name}")
