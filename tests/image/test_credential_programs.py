@@ -128,7 +128,7 @@ def test_helpers_in_order(tmp_path: Path, context: SystemContext) -> None:
 
 
 def test_helpers_that_a_file_names(tmp_path: Path, context: SystemContext) -> None:
-    """What credHelpers names is for one registry each, before what the file has itself, and is asked for storing, too."""
+    """What credHelpers names is for one registry, before what the file has itself, and is asked for storing, too."""
     path = program(tmp_path, "keeper")
     file = tmp_path / "session/containers/auth.json"
     content = {"auths": {"a.example/team": {"auth": "dTpw"}}, "credHelpers": {"a.example": "keeper"}}

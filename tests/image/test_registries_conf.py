@@ -374,7 +374,9 @@ def test_where_an_image_is_pushed_to() -> None:
 def test_a_location_that_makes_no_name(location: str, name: str) -> None:
     """A location gives the name of an image in full, or an error with the file; abbreviations are for people."""
     configuration = configured(f"[[registry]]\nprefix = 'p.example'\nlocation = '{location}'")
-    with pytest.raises(InvalidConfigurationError, match=r"0.conf: location '.*expected that p.example/x:1 becomes"):
+    with pytest.raises(
+        InvalidConfigurationError, match=r"0.conf: \$.registry: location '.*expected that p.example/x:1 becomes"
+    ):
         configuration.pull_sources(parse_normalized_named(name))
 
 

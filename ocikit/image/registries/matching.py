@@ -63,4 +63,4 @@ def rewritten(named: Named, prefix: str, location: str, source: str | None) -> N
         if str(found) == result:
             return found
     reason = f"expected that {text} becomes the name of an image in full, found {result!r}: {problem}"
-    raise InvalidConfigurationError(f"location {location!r} (prefix {prefix!r})", reason, source)
+    raise InvalidConfigurationError("$.registry", f"location {location!r} for {prefix!r}: {reason}", source)
