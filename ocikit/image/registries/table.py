@@ -20,6 +20,7 @@ __all__ = ["Table", "load_toml"]
 
 # What the parser does for a key grows with the square of its parts.
 _MOST_DOTS: Final = 128
+_MOST_SHOWN: Final = 5
 
 _log = logging.getLogger(__name__)
 
@@ -67,14 +68,18 @@ class Table:
         self._source = source
         self._path = path
         self._values: dict[str, object] = {}
+        unknown = []
         for key, value in values.items():
             name = key.lower()
             if name not in known:
-                _log.warning("%s: %s is not known, and ignored", source, self.path(key))
+                unknown.append(key)
             elif name in self._values:
                 raise InvalidConfigurationError(self.path(key), "the key is there twice", source)
             else:
                 self._values[name] = value
+        if unknown:
+            shown = ", ".join(self.path(key) for key in unknown[:_MOST_SHOWN])
+            _log.warning("%s: %d unknown keys are ignored: %s", source, len(unknown), shown)
 
     def path(self, key: str, index: int | None = None) -> str:
         """Return the JSON path of a value.
