@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -227,6 +228,22 @@ def test_a_program_in_the_current_directory(
     monkeypatch.setenv("PATH", ".:bin:/usr/bin")
     with pytest.raises(CredentialsError, match="expected a program of that name on PATH, found none"):
         get_credentials("a.example", helped(context, tmp_path, "keeper"))
+
+
+def test_a_host_that_ignores_its_children(tmp_path: Path, context: SystemContext) -> None:
+    """Where the codes of children are lost, what they say still counts."""
+    program(tmp_path, "keeper")
+    sys = helped(context, tmp_path, "keeper")
+    auth = DockerAuthConfig(username="u", password=SECRET)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        set_credentials("a.example", auth, sys)
+        one = get_credentials("a.example", sys)
+        assert one is not None
+        assert one.auth == auth
+        assert get_credentials("b.example", sys) is None
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_threads_share_nothing(tmp_path: Path, context: SystemContext) -> None:

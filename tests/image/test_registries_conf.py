@@ -15,7 +15,7 @@ from registry_homes import own_home, write
 from ocikit.errors import BlockedRegistryError, InvalidConfigurationError, LimitExceededError, OCIKitError
 from ocikit.image import DockerAuthConfig, ShortNameMode, SystemContext, registries
 from ocikit.image.reference import parse_normalized_named
-from ocikit.image.registries import RegistriesConfiguration
+from ocikit.image.registries import RegistriesConfiguration, configuration
 from ocikit.image.registries.document import parse_document
 from ocikit.image.registries.matching import matched_length, rewritten
 
@@ -208,6 +208,25 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path, context: SystemContex
     assert RegistriesConfiguration.load(context).short_name_mode is ShortNameMode.DISABLED
     drop_in.unlink()
     assert RegistriesConfiguration.load(context).short_name_mode is ShortNameMode.ENFORCING
+
+
+def test_what_was_read_is_kept(tmp_path: Path, context: SystemContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are as they were are not read again; each change of one is seen."""
+    monkeypatch.setattr(configuration, "_TICK_NS", -(10**18))  # as if they had been there for long
+    path = write(tmp_path / "root/etc/containers/registries.conf", "short-name-mode = 'enforcing'")
+    first = RegistriesConfiguration.load(context)
+    assert RegistriesConfiguration.load(context) is first
+    path.write_text("short-name-mode = 'disabled'")
+    second = RegistriesConfiguration.load(context)
+    assert second.short_name_mode is ShortNameMode.DISABLED
+    drop_in = write(path.with_name("registries.conf.d") / "a.conf", "short-name-mode = 'enforcing'")
+    assert RegistriesConfiguration.load(context).short_name_mode is ShortNameMode.ENFORCING
+    drop_in.unlink()
+    path.rename(path.with_name("old"))
+    assert RegistriesConfiguration.load(context).sources == ()
+    for number in range(100):
+        RegistriesConfiguration.load(SystemContext(root_for_implicit_absolute_paths=str(tmp_path / str(number))))
+    assert len(configuration._kept) <= 32
 
 
 def test_files_that_are_unreasonable(tmp_path: Path, context: SystemContext) -> None:

@@ -42,6 +42,11 @@ class _Said:
     code: int
     output: bytes = field(repr=False)
 
+    @property
+    def is_not_found(self) -> bool:
+        """Whether it has nothing of what it was asked for; a host that ignores SIGCHLD learns of no code."""
+        return self.output.decode(errors="replace").strip() == _NOT_FOUND
+
 
 def get_from(program: str, server: str) -> DockerAuthConfig | None:
     """Return what a program has for a registry; None when it has nothing.
@@ -55,7 +60,7 @@ def get_from(program: str, server: str) -> DockerAuthConfig | None:
         LimitExceededError: It said more than 1 MiB.
     """
     said = _run(program, "get", server.encode())
-    if said.code and said.output.decode(errors="replace").strip() == _NOT_FOUND:
+    if said.is_not_found:
         return None
     _check(program, "get", said)
     answer = _object(program, "get", said.output)
@@ -96,7 +101,7 @@ def erase_with(program: str, server: str) -> bool:
         LimitExceededError: As for :func:`get_from`.
     """
     said = _run(program, "erase", server.encode())
-    if said.code and said.output.decode(errors="replace").strip() == _NOT_FOUND:
+    if said.is_not_found:
         return False
     _check(program, "erase", said)
     return True
