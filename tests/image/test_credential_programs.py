@@ -146,6 +146,23 @@ def test_helpers_that_a_file_names(tmp_path: Path, context: SystemContext) -> No
     assert remove_credentials("a.example", context) == ("docker-credential-keeper",)
 
 
+def test_a_helper_that_docker_names(tmp_path: Path, context: SystemContext) -> None:
+    """A program that Docker's file names for Docker Hub gets what is stored for it, under Docker's name."""
+    path = program(tmp_path, "keeper")
+    hub = "https://index.docker.io/v1/"
+    file = write(tmp_path / "config.json", json.dumps({"credHelpers": {hub: "keeper"}}))
+    sys = evolve(context, docker_compat_auth_file_path=str(file))
+    auth = DockerAuthConfig(username="u", password=SECRET)
+    assert set_credentials("docker.io", auth, sys) == "docker-credential-keeper"
+    for key in ("docker.io", "docker.io/library/busybox", "index.docker.io"):
+        one = get_credentials(key, sys)
+        assert one is not None
+        assert (one.auth, one.key) == (auth, hub)
+    assert set(get_all_credentials(sys)) == {"docker.io"}
+    assert remove_credentials("docker.io", sys) == ("docker-credential-keeper",)
+    assert calls(path) == [[["store"], ""], *[[["get"], hub]] * 4, [["erase"], hub]]
+
+
 def test_the_store_of_docker(tmp_path: Path, context: SystemContext) -> None:
     """What credsStore names is asked where the caller wants it, for what the file has not, by the names of Docker."""
     path = program(tmp_path, "keeper")

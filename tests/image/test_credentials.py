@@ -365,6 +365,15 @@ def test_storing(tmp_path: Path, context: SystemContext) -> None:
     assert [one.name for one in path.parent.iterdir()] == ["auth.json"]
 
 
+def test_an_empty_file(tmp_path: Path, context: SystemContext) -> None:
+    """A file that somebody made to be written, with nothing in it yet, has no credentials and takes some."""
+    path = write(tmp_path / "auth.json", "")
+    named = evolve(context, auth_file_path=str(path))
+    assert get_credentials("a.example", named) is None
+    set_credentials("a.example", DockerAuthConfig(username="u", password=SECRET), named)
+    assert json.loads(path.read_text()) == {"auths": {"a.example": pair("u")}}
+
+
 def test_removing_where_nothing_is(tmp_path: Path, context: SystemContext) -> None:
     """Removing what is not there makes nothing."""
     assert remove_credentials("a.example", evolve(context, auth_file_path=str(tmp_path / "x/auth.json"))) == ()

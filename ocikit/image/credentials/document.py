@@ -15,7 +15,14 @@ from attrs import field, frozen
 
 from ocikit.errors import CredentialsError, InvalidConfigurationError, LimitExceededError, ParseError
 from ocikit.image.context import DockerAuthConfig
-from ocikit.image.credentials.keys import lookup_order, normalized, registry_of
+from ocikit.image.credentials.keys import (
+    DOCKER_HUB,
+    DOCKER_HUB_KEY,
+    NAMES_OF_DOCKER_HUB,
+    lookup_order,
+    normalized,
+    registry_of,
+)
 from ocikit.spec._json import describe, json_path, loads
 
 if TYPE_CHECKING:
@@ -51,19 +58,26 @@ class AuthDocument:
     @property
     def keys(self) -> Iterator[str]:
         """What there may be credentials for: registries and parts of them, in no particular form."""
-        yield from () if self.is_legacy else self._object("credHelpers")
+        for key in () if self.is_legacy else self._object("credHelpers"):
+            yield normalized(key, is_legacy=False)
         yield from (normalized(key, is_legacy=self.is_legacy) for key in self.entries)
 
-    def program(self, registry: str) -> str | None:
-        """Return the name of the program that has the credentials for a registry; None where none is named.
+    def program(self, registry: str) -> tuple[str, str] | None:
+        """Return the program that has the credentials for a registry, and the key that names it; None for none.
+
+        Args:
+            registry: The registry, or the key that Docker has for its hub.
 
         Raises:
             InvalidConfigurationError: It is none that could be.
         """
-        if self.is_legacy:
-            return None
-        found = self._object("credHelpers").get(registry)
-        return self._program(found, json_path(["credHelpers", registry])) if found is not None else None
+        programs = {} if self.is_legacy else self._object("credHelpers")
+        # Docker names its hub by a URL there, too.
+        is_hub = normalized(registry, is_legacy=False) == DOCKER_HUB
+        for key in (registry, *((DOCKER_HUB_KEY, *NAMES_OF_DOCKER_HUB) if is_hub else ())):
+            if programs.get(key) is not None:
+                return self._program(programs[key], json_path(["credHelpers", key])), key
+        return None
 
     @property
     def store(self) -> str | None:

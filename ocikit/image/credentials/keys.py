@@ -15,15 +15,26 @@ from ocikit.image.reference import NAME, Named
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DOCKER_HUB_KEY", "checked", "is_namespaced", "lookup_order", "normalized", "registry_of"]
+__all__ = [
+    "DOCKER_HUB",
+    "DOCKER_HUB_KEY",
+    "NAMES_OF_DOCKER_HUB",
+    "checked",
+    "is_namespaced",
+    "lookup_order",
+    "normalized",
+    "registry_of",
+]
 
 #: What Docker itself keeps the credentials for Docker Hub under.
 DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
+#: Docker Hub, as names of images have it.
+DOCKER_HUB: Final = "docker.io"
+#: What else it is called.
+NAMES_OF_DOCKER_HUB: Final = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 
 _LONGEST: Final = 512
 _DOMAIN_AND_PATH: Final = re.compile(NAME)
-_HUB: Final = "docker.io"
-_NAMES_OF_HUB: Final = frozenset({_HUB, "index.docker.io", "registry-1.docker.io"})
 
 
 def checked(key: Named | str) -> str:
@@ -72,4 +83,4 @@ def normalized(key: str, *, is_legacy: bool) -> str:
     stripped = key.removeprefix("http://").removeprefix("https://")
     if is_legacy or stripped != key:
         stripped = registry_of(stripped)
-    return _HUB if stripped in _NAMES_OF_HUB else stripped
+    return DOCKER_HUB if stripped in NAMES_OF_DOCKER_HUB else stripped

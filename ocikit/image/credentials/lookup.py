@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ocikit.errors import CredentialsError, OCIKitError
-from ocikit.image.credentials.keys import DOCKER_HUB_KEY, checked, normalized, registry_of
+from ocikit.image.credentials.keys import DOCKER_HUB, DOCKER_HUB_KEY, checked, normalized, registry_of
 from ocikit.image.credentials.places import AuthFile, files_to_read
 from ocikit.image.credentials.programs import exists, get_from, list_of
 from ocikit.image.registries.configuration import AUTH_FILES, RegistriesConfiguration
@@ -143,7 +143,7 @@ def _in_file(file: AuthFile, key: str, sys: SystemContext | None) -> FoundCreden
     registry = registry_of(key)
     program = document.program(registry)
     if program is not None:
-        return _in_program(program, registry)
+        return _in_program(*program)
     entry = document.find(key)
     if entry is not None and not entry[0].is_empty:
         return FoundCredentials(auth=entry[0], source=file.path, key=entry[1])
@@ -151,7 +151,7 @@ def _in_file(file: AuthFile, key: str, sys: SystemContext | None) -> FoundCreden
     if store is None:
         return None
     # Docker has its own name for Docker Hub there, too.
-    return _in_program(store, DOCKER_HUB_KEY if normalized(registry, is_legacy=False) == "docker.io" else registry)
+    return _in_program(store, DOCKER_HUB_KEY if normalized(registry, is_legacy=False) == DOCKER_HUB else registry)
 
 
 def _in_program(program: str, server: str) -> FoundCredentials | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ocikit._fs import TEMPORARY_PREFIX, atomic_write, lock_directory
 from ocikit.errors import CredentialsError, LimitExceededError, OCIKitError
 from ocikit.image.credentials.document import MAX_BYTES, AuthDocument, encoded, parse_auth_document
-from ocikit.image.credentials.keys import DOCKER_HUB_KEY, checked, is_namespaced
+from ocikit.image.credentials.keys import DOCKER_HUB, DOCKER_HUB_KEY, checked, is_namespaced
 from ocikit.image.credentials.places import AuthFile, written_file
 from ocikit.image.credentials.programs import erase_with, exists, store_with
 from ocikit.image.registries.configuration import AUTH_FILES, RegistriesConfiguration
@@ -110,12 +110,12 @@ def _helpers(sys: SystemContext | None) -> tuple[str, ...]:
     return RegistriesConfiguration.load(sys).credential_helpers
 
 
-def _set_in_program(program: str, key: str, auth: DockerAuthConfig) -> str:
+def _set_in_program(program: str, key: str, auth: DockerAuthConfig, server: str | None = None) -> str:
     if is_namespaced(key):
         raise CredentialsError(
             f"docker-credential-{program} keeps credentials for whole registries only, not for {key}"
         )
-    store_with(program, key, auth)
+    store_with(program, server or key, auth)
     return f"docker-credential-{program}"
 
 
@@ -124,7 +124,7 @@ def _set_in_file(file: AuthFile, key: str, auth: DockerAuthConfig, entry: dict[s
     with _editing(file, is_made=True) as (directory_fd, document):
         program = document.program(name)
         if program is not None:
-            return _set_in_program(program, name, auth)
+            return _set_in_program(program[0], key, auth, program[1])
         _write(directory_fd, file, document.with_entry(name, entry))
     return file.path
 
@@ -136,8 +136,8 @@ def _remove_from_file(file: AuthFile, key: str, removed: list[str]) -> None:
         if name in document.entries:
             _write(directory_fd, file, document.without_entry(name))
             removed.append(file.path)
-        if program is not None and not is_namespaced(key) and erase_with(program, name):
-            removed.append(f"docker-credential-{program}")
+        if program is not None and not is_namespaced(key) and erase_with(*program):
+            removed.append(f"docker-credential-{program[0]}")
 
 
 def _key_in(file: AuthFile, key: str) -> str:
@@ -145,7 +145,7 @@ def _key_in(file: AuthFile, key: str) -> str:
         return key
     if is_namespaced(key):
         raise CredentialsError(f"{file.path}: Docker has credentials for whole registries only, not for {key}")
-    return DOCKER_HUB_KEY if key == "docker.io" else key
+    return DOCKER_HUB_KEY if key == DOCKER_HUB else key
 
 
 @contextlib.contextmanager
@@ -162,7 +162,7 @@ def _editing(file: AuthFile, *, is_made: bool) -> Iterator[tuple[int, AuthDocume
         data = read_file(name, MAX_BYTES, "credentials", dir_fd=directory_fd)
         yield (
             directory_fd,
-            AuthDocument(source=file.path) if data is None else parse_auth_document(data, file.path),
+            parse_auth_document(data, file.path) if data else AuthDocument(source=file.path),
         )
 
 
