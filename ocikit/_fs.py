@@ -252,7 +252,15 @@ def fsync_directory(directory_fd: int) -> None:
             raise
 
 
-def atomic_write(directory_fd: int, name: str, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
+def atomic_write(
+    directory_fd: int,
+    name: str,
+    data: bytes,
+    *,
+    mode: int = 0o644,
+    durable: bool = True,
+    temporary: str | None = None,
+) -> None:
     """Write a file so that at every moment the old content or the new content is there, whole.
 
     Args:
@@ -262,11 +270,16 @@ def atomic_write(directory_fd: int, name: str, data: bytes, *, mode: int = 0o644
         mode: Its permissions, regardless of the umask.
         durable: Flush file and directory to the disk before returning. State that dies with the
             machine anyway (below ``/run``) has no need of it.
+        temporary: The name that the file has while it is written, of which a crash may have left one; for those who
+            hold a lock, where what is left must not lie about. None for one that nobody else has.
 
     Raises:
         OSError: As the system calls give it; nothing is left behind.
     """
-    temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
+    if temporary is not None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=directory_fd)
+    temporary = temporary or TEMPORARY_PREFIX + os.urandom(8).hex()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         # Within the block that removes it: Ctrl-C may come as soon as the file is there.

@@ -32,6 +32,10 @@
     │   ├── EncryptionError                  a layer could not be encrypted or decrypted (ValueError)
     │   ├── LayerError                       a layer cannot be applied as it stands (ValueError)
     │   ├── UnpackError                      the file system refused while a layer was applied (OSError)
+    │   ├── InvalidConfigurationError        a file about registries or credentials is malformed (ValueError)
+    │   ├── BlockedRegistryError             registries.conf blocks what was asked for (PermissionError)
+    │   ├── ShortNameError                   a short name stands for nothing, or for too much (LookupError)
+    │   ├── CredentialsError                 credentials could not be read, stored or removed
     │   └── PolicyError                      the signature policy
     │       ├── InvalidPolicyError           policy.json is malformed (ValueError)
     │       ├── PolicyNotFoundError          no policy was given and none was found (LookupError)
@@ -65,15 +69,16 @@ from typing import ClassVar
 # The tree above has a line for each.
 # fmt: off
 __all__ = [
-    "AmbiguousImageError", "BlobNotFoundError", "BundleError", "CgroupError", "CompressionError", "ContainerError",
-    "DetachedError", "DigestChangeError", "DigestMismatchError", "EncryptionError", "ExistError", "HookError",
-    "ImageError", "ImageNotFoundError", "InvalidDigestError", "InvalidIDError", "InvalidPolicyError",
+    "AmbiguousImageError", "BlobNotFoundError", "BlockedRegistryError", "BundleError", "CgroupError",
+    "CompressionError", "ContainerError", "CredentialsError", "DetachedError", "DigestChangeError",
+    "DigestMismatchError", "EncryptionError", "ExistError", "HookError", "ImageError", "ImageNotFoundError",
+    "InvalidConfigurationError", "InvalidDigestError", "InvalidIDError", "InvalidPolicyError",
     "InvalidReferenceError", "InvalidSignatureError", "LayerError", "LayoutBusyError", "LayoutError",
     "LimitExceededError", "ManifestError", "ManifestTypeRejectedError", "MissingDependencyError", "NotExistError",
     "NotPausedError", "NotRunningError", "NotSupportedError", "OCIKitError", "ParseError", "PausedError",
     "PolicyError", "PolicyNotFoundError", "PolicyRequirementError", "RunTimeoutError", "RunningError", "ServiceError",
-    "SetupError", "SigningError", "SizeMismatchError", "SpecError", "StateError", "SystemCallError", "TransportError",
-    "UnpackError", "UnsupportedFieldError", "ValidationError", "VerificationError",
+    "SetupError", "ShortNameError", "SigningError", "SizeMismatchError", "SpecError", "StateError", "SystemCallError",
+    "TransportError", "UnpackError", "UnsupportedFieldError", "ValidationError", "VerificationError",
 ]
 # fmt: on
 
@@ -114,27 +119,34 @@ class _FailedCallError(OCIKitError, OSError):
         return f"{text}; {self.remedy}" if self.remedy else text
 
 
+class _AtPathError(OCIKitError):
+    """Something is wrong at a place in a document.
+
+    Args:
+        path: The JSON path of the place (``$.mounts[3].options``); ``$`` is the document.
+        reason: What was expected and what was found.
+        source: The file it came from, when that is known.
+    """
+
+    _arguments = ("path", "reason", "source")
+
+    def __init__(self, path: str, reason: str, source: str | None = None) -> None:
+        super().__init__(f"{source}: {path}: {reason}" if source else f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+        self.source = source
+
+
 class NotSupportedError(OCIKitError, NotImplementedError):
     """This platform, kernel or build cannot do what was asked."""
 
 
-class UnsupportedFieldError(NotSupportedError):
-    """A field of a specification is set that ocikit does not act on.
+class UnsupportedFieldError(_AtPathError, NotSupportedError):
+    """A field of a specification is set that ocikit does not act on; ``path`` is the field, ``reason`` why.
 
     A field is never silently ignored: a container that lacks a protection its
     configuration asks for is worse than none.
-
-    Args:
-        path: The JSON path of the field (``$.linux.seccomp``).
-        reason: Why it is not acted on.
     """
-
-    _arguments = ("path", "reason")
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
 
 
 class MissingDependencyError(OCIKitError, ImportError):
@@ -174,20 +186,8 @@ class SpecError(OCIKitError):
     """Base of the errors about documents of the specifications."""
 
 
-class ParseError(SpecError, ValueError):
-    """A document is not JSON, or a value in it has the wrong type.
-
-    Args:
-        path: The JSON path of the value (``$.mounts[3].options``); ``$`` is the document.
-        reason: What was expected and what was found.
-    """
-
-    _arguments = ("path", "reason")
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
+class ParseError(_AtPathError, SpecError, ValueError):
+    """A document is not JSON, or a value in it has the wrong type; ``path`` is the value."""
 
 
 class ValidationError(SpecError, ValueError):
@@ -332,26 +332,28 @@ class UnpackError(ImageError, _FailedCallError):
     """The file system refused while a layer was applied."""
 
 
+class InvalidConfigurationError(_AtPathError, ImageError, ValueError):
+    """A file about registries, credentials or certificates is malformed; nothing of it is used."""
+
+
+class BlockedRegistryError(ImageError, PermissionError):
+    """registries.conf blocks what was asked for; the message has the entry and its file."""
+
+
+class ShortNameError(ImageError, LookupError):
+    """A short name stands for no image, or for several where only one is allowed; the message lists them."""
+
+
+class CredentialsError(ImageError):
+    """Credentials could not be read, stored or removed: a helper failed, a key fits no place. Never has a secret."""
+
+
 class PolicyError(ImageError):
     """Base of the errors about the signature policy."""
 
 
-class InvalidPolicyError(PolicyError, ValueError):
-    """policy.json is malformed; nothing of it is used.
-
-    Args:
-        path: The JSON path of the fault.
-        reason: What was expected and what was found.
-        source: The file it came from, when there is one.
-    """
-
-    _arguments = ("path", "reason", "source")
-
-    def __init__(self, path: str, reason: str, source: str | None = None) -> None:
-        super().__init__(f"{source}: {path}: {reason}" if source else f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
-        self.source = source
+class InvalidPolicyError(_AtPathError, PolicyError, ValueError):
+    """policy.json is malformed; nothing of it is used. ``path`` is the fault, ``source`` the file, if it is one."""
 
 
 class PolicyNotFoundError(PolicyError, LookupError):

@@ -20,6 +20,7 @@ ARGUMENTS = {
     "errno_": errno.EPERM,
     "exit_code": 3,
     "expected": 4,
+    "failures": ("has not ended",),  # of which the message is made
     "found": 1 << 40,
     "limit": 1 << 22,
     "manifest": "oci:/srv/layout:x",

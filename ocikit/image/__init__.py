@@ -15,6 +15,7 @@ The names here are loaded when they are first used; nothing heavy is imported be
 * encrypted layers: :mod:`ocikit.image.encryption`
 * a directory of them, kept in order: :mod:`ocikit.image.layout`
 * files of ``docker save`` with several images: :mod:`ocikit.image.docker_archive`
+* registries as they are configured: :mod:`ocikit.image.registries`, :mod:`ocikit.image.credentials`
 * as a root file system: :func:`unpack`, within :class:`Limits`
 """
 
@@ -24,8 +25,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocikit.image import artifact, copy, docker_archive, encryption, index, layout, signature, transports
-    from ocikit.image.context import SystemContext
+    from ocikit.image import (
+        artifact,
+        copy,
+        credentials,
+        docker_archive,
+        encryption,
+        index,
+        layout,
+        registries,
+        signature,
+        transports,
+    )
+    from ocikit.image.context import DockerAuthConfig, ShortNameMode, SystemContext
     from ocikit.image.found import FoundImage, PlaceTransport
     from ocikit.image.history import HistoryLine
     from ocikit.image.identification import Identification, identify
@@ -54,6 +66,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BlobInfo",
     "ByteStream",
+    "DockerAuthConfig",
     "FoundImage",
     "HistoryLine",
     "Identification",
@@ -71,6 +84,7 @@ __all__ = [
     "PlaceTransport",
     "Policy",
     "PolicyContext",
+    "ShortNameMode",
     "SignResult",
     "SyncOutcome",
     "SyncReport",
@@ -82,6 +96,7 @@ __all__ = [
     "archive_reference",
     "artifact",
     "copy",
+    "credentials",
     "delete",
     "docker_archive",
     "encryption",
@@ -94,6 +109,7 @@ __all__ = [
     "list_images",
     "parse_image_name",
     "referrers",
+    "registries",
     "sign",
     "signature",
     "sync",
@@ -106,6 +122,7 @@ __all__ = [
 _HOMES = {
     "BlobInfo": "types",
     "ByteStream": "types",
+    "DockerAuthConfig": "context",
     "FoundImage": "found",
     "HistoryLine": "history",
     "Identification": "identification",
@@ -123,6 +140,7 @@ _HOMES = {
     "PlaceTransport": "found",
     "Policy": "policy",
     "PolicyContext": "signature",
+    "ShortNameMode": "context",
     "SignResult": "signing",
     "SyncOutcome": "syncing",
     "SyncReport": "syncing",
@@ -134,6 +152,7 @@ _HOMES = {
     "archive_reference": "transports",
     "artifact": "artifact",
     "copy": "copy",
+    "credentials": "credentials",
     "delete": "transports",
     "docker_archive": "docker_archive",
     "encryption": "encryption",
@@ -146,6 +165,7 @@ _HOMES = {
     "list_images": "listing",
     "parse_image_name": "transports",
     "referrers": "referring",
+    "registries": "registries",
     "sign": "signing",
     "signature": "signature",
     "sync": "syncing",

@@ -21,6 +21,7 @@ import encryption_targets
 import mutations
 import openpgp_targets
 import place_targets
+import registry_targets
 import signature_targets
 from builders import OCI_INDEX, OCI_MANIFEST, digest_of, tar_of
 from made_images import KEYS, MadeImage, a_layer, config_of, written
@@ -275,6 +276,8 @@ def _targets() -> dict[str, Target]:
         "archives": archives,
         "directories": directories,
         "layouts": layouts,
+        "configurations": registry_targets.configurations,
+        "credentials": registry_targets.credentials,
     }
     if "docker-archive" in transports.list_names():
         found["docker-archives"] = docker_archives

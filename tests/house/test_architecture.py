@@ -153,6 +153,20 @@ def test_conversions_touch_nothing() -> None:
     assert reached & below("_sys", "_fs", "_native") == set()
 
 
+def test_what_is_configured_is_only_read() -> None:
+    """Configuration of registries and credentials see references and contexts: no transport, no image, no network."""
+    rooms = below("image.registries", "image.credentials")
+    open_to_them = rooms | below("image.reference", "image.context", "image.storage.locks")
+    wrong = [
+        f"{one.where}: {one.importer} imports {one.target}"
+        for one in imports()
+        if one.importer in rooms
+        and ((room_of(one.target) == "image" and one.target not in open_to_them) or "urllib" in one.target)
+    ]
+    expect_none(wrong)
+    assert not [one for one in imports() if one.importer in below("image.registries") and "credentials" in one.target]
+
+
 def test_signatures_are_handed_what_they_need() -> None:
     """The signature room sees types, references and manifests; transports tell it about scopes when they are asked."""
     open_to_it = below("image.types", "image.reference", "image.manifest", "image.signature", "image.stored_signature")
