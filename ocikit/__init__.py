@@ -6,6 +6,7 @@ The rooms, each loaded when it is first used:
 * :mod:`ocikit.image`: read, verify, copy and unpack images under a policy.
 * :mod:`ocikit.bundle`: an image becomes a root file system and a config.json.
 * :mod:`ocikit.runtime`: create, start, watch, signal and destroy containers.
+* :mod:`ocikit.testing`: a registry for tests, with faults on demand.
 * :mod:`ocikit.errors`: every error, in one tree.
 """
 
@@ -19,9 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from ocikit import bundle, errors, image, runtime, spec
+    from ocikit import bundle, errors, image, runtime, spec, testing
 
-__all__ = ["__version__", "bundle", "errors", "image", "runtime", "spec"]
+__all__ = ["__version__", "bundle", "errors", "image", "runtime", "spec", "testing"]
 
 __version__ = "0.1.0"
 

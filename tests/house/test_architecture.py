@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 #: What each room may import of ours, beside itself. ``ocikit`` alone (the version) is open to everybody.
 MAY_IMPORT: dict[str, set[str]] = {
-    "": {"errors", "spec", "image", "runtime", "bundle", "service"},  # for type checkers; see test_the_signpost_is_lazy
+    # For type checkers; see test_the_signpost_is_lazy.
+    "": {"errors", "spec", "image", "runtime", "bundle", "service", "testing"},
     "errors": set(),
     "_tuples": set(),
     "_display": {"_tuples"},
@@ -28,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spec": {"errors", "_tuples"},
     "image": {"errors", "_tuples", "_fs", "_sys", "_display", "spec"},
     "runtime": {"errors", "_tuples", "_fs", "_sys", "_display", "spec"},
+    "testing": {"errors", "_tuples", "spec"},  # a registry beside what is tested with it, and not of its parts
     "bundle": {"errors", "_tuples", "_fs", "_sys", "spec", "image"},
     "service": {"errors", "_tuples", "_fs", "_sys", "_display", "spec", "image", "bundle", "runtime"},
 }
@@ -35,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 #: What comes from outside, and the rooms where it may be imported together with the module. Elsewhere it is imported
 #: by the call that needs it. Everything here is a dependency in pyproject.toml.
 FROM_OUTSIDE: dict[str, set[str]] = {
-    "attrs": {"spec", "image", "runtime", "bundle", "service"},
+    "attrs": {"spec", "image", "runtime", "bundle", "service", "testing"},
     "cffi": {"_native"},
     "cryptography": set(),
     "magic": set(),

@@ -65,6 +65,7 @@ def test_looking_around_loads_nothing_heavy(script: str) -> None:
         "import ocikit.image; ocikit.image.Policy.insecure_accept_anything(); ocikit.image.copy.image",
         "import ocikit.image; ocikit.image.parse_image_name('oci:/layout:name')",
         "import ocikit.bundle; ocikit.bundle.create",
+        "import ocikit.testing; ocikit.testing.Registry().close()",
         "import ocikit.runtime; ocikit.runtime.create; ocikit.runtime.run",
     ],
 )
