@@ -92,12 +92,11 @@ class Connection:
         """Return the next line, without its end.
 
         Raises:
-            ClientGoneError: The connection broke off within it.
-            Refusal: It is too long.
+            ClientGoneError: The connection broke off within it, or it is too long for any client.
         """
         while (end := self._ahead.find(b"\n")) < 0:
             if len(self._ahead) > _MAX_LINE:
-                raise Refusal(400, "UNSUPPORTED", "expected the line of a chunk, found something longer")
+                raise ClientGoneError  # whatever this is, it is no client
             more = self._receive(64 << 10)
             if not more:
                 raise ClientGoneError
@@ -243,6 +242,9 @@ class RequestBody:
         #: Read no more than so many bytes, then call what a fault wants.
         self._limit: tuple[int, Callable[[], None]] | None = None
         self._got = 0
+        self._in_chunk = False
+        #: Whether it is no body, so that nobody knows where the next head is.
+        self._broken = False
 
     @property
     def is_read(self) -> bool:
@@ -270,8 +272,6 @@ class RequestBody:
             self._got += len(data)
             self._count(len(data))
             yield data
-            if not self._left and self._chunked:
-                self._end_chunk()
         if self._limit is not None:
             self._limit[1]()
 
@@ -282,31 +282,35 @@ class RequestBody:
 
     def _next_chunk(self) -> bool:
         """Begin the next chunk (RFC 9112, section 7.1); tell whether there is one."""
+        if self._in_chunk and self._connection.read_line():
+            raise self._not_chunked("the end of a chunk")
+        self._in_chunk = True
         size = self._connection.read_line().partition(b";")[0].strip()
         if not _CHUNK.fullmatch(size):
-            raise Refusal(400, "UNSUPPORTED", f"expected the size of a chunk, found {size[:40]!r}")
+            raise self._not_chunked(f"the size of a chunk, found {size[:40]!r}")
         self._left = int(size, 16)
         if self._left:
             return True
-        self._chunked = False
         for _ in range(_MAX_TRAILERS):
             if not self._connection.read_line():
+                self._chunked = False
                 return False
-        raise Refusal(400, "UNSUPPORTED", f"expected at most {_MAX_TRAILERS} lines after the last chunk")
+        raise self._not_chunked(f"at most {_MAX_TRAILERS} lines after the last chunk")
 
-    def _end_chunk(self) -> None:
-        if self._connection.read_line():
-            raise Refusal(400, "UNSUPPORTED", "expected the end of a chunk")
+    def _not_chunked(self, expected: str) -> Refusal:
+        self._broken = True
+        return Refusal(400, "UNSUPPORTED", f"expected {expected}")
 
     def skip(self, limit: int) -> bool:
         """Read what is left, if it is at most so many bytes that come unasked; tell whether nothing is left."""
-        if self._waiting and not self.is_read:
+        if self._broken or (self._waiting and not self.is_read) or (not self._chunked and self._left > limit):
             return False
         self._limit = None
-        if not self._chunked and self._left > limit:
+        try:
+            for piece in self.read():
+                limit -= len(piece)
+                if limit < 0:
+                    return False
+        except Refusal:
             return False
-        for piece in self.read():
-            limit -= len(piece)
-            if limit < 0:
-                return False
         return True

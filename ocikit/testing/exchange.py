@@ -136,12 +136,9 @@ class Exchange:
         except ClientGoneError:
             self._keep = False
             self._entry.end("gone")
-        except Exception as error:
-            self._keep = False
+        except BaseException:
+            # The ``where`` of a fault, or a mistake in here: whoever waits for the request must not wait on.
             self._entry.end("gone")
-            if not isinstance(error, Refusal):
-                raise
-            self._entry.status = error.status
             raise
         return self._keep
 

@@ -89,7 +89,7 @@ def _checked(site: Site, request: Request, data: bytes, media_type: str) -> Mani
     if features.check_indexes:
         missing += [one for one in document.manifests if not contents.manifest(repository, one)]
     if missing:
-        raise Refusal(404, "MANIFEST_BLOB_UNKNOWN", "the manifest refers to what is not there", detail=missing)
+        raise Refusal(400, "MANIFEST_BLOB_UNKNOWN", "the manifest refers to what is not there", detail=missing)
     return document
 
 
