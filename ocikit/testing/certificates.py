@@ -16,9 +16,13 @@ from ocikit.testing.options import TLSFiles
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["TLS", "MadeFiles", "server_context"]
+
+
+def _hosts(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
 
 
 @frozen(kw_only=True)
@@ -31,7 +35,7 @@ class TLS:
         client_certificate: Whether clients must show a certificate; one is made, too.
     """
 
-    hosts: Sequence[str] = field(default=("127.0.0.1", "localhost", "::1"), converter=tuple)
+    hosts: tuple[str, ...] = field(default=("127.0.0.1", "localhost", "::1"), converter=_hosts)
     expired: bool = False
     client_certificate: bool = False
 

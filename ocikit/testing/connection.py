@@ -224,6 +224,10 @@ class Connection:
                 time.sleep(0.001)
 
 
+def _uncounted(_: int) -> None:
+    """Count nothing: the answer is there, and so is its record."""
+
+
 class RequestBody:
     """The body of a request, read once and piece by piece.
 
@@ -301,16 +305,21 @@ class RequestBody:
         self._broken = True
         return Refusal(400, "UNSUPPORTED", f"expected {expected}")
 
+    def is_short(self, limit: int) -> bool:
+        """Whether what is left comes unasked, and is at most so many bytes, as far as is known."""
+        return self.is_read or not (self._broken or self._waiting or self._left > limit)
+
     def skip(self, limit: int) -> bool:
-        """Read what is left, if it is at most so many bytes that come unasked; tell whether nothing is left."""
-        if self._broken or (self._waiting and not self.is_read) or (not self._chunked and self._left > limit):
-            return False
+        """Read what is left, if it is short; tell whether nothing is left."""
         self._limit = None
+        self._count = _uncounted
         try:
+            if not self.is_short(limit):
+                return False
             for piece in self.read():
                 limit -= len(piece)
-                if limit < 0:
+                if not self.is_short(limit):
                     return False
-        except Refusal:
+        except (Refusal, ClientGoneError):
             return False
         return True

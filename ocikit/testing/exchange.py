@@ -214,7 +214,7 @@ class Exchange:
         try:
             self._entry.status = response.status
             # A body that is too long to be skipped is still coming when the answer is there.
-            self._keep = self._keep and (self._request.body.is_read or self._request.body.skip(_SKIPPED))
+            self._keep = self._keep and self._request.body.is_short(_SKIPPED)
             body = () if self._request.head.method == "HEAD" or response.status == 304 else response.body
             response = response if body else evolve(response, chunked=False)
             # Only a lie of its own closes the connection without saying so.
@@ -258,6 +258,7 @@ class Exchange:
 
     def _finish(self) -> None:
         self._entry.end("answered")
+        self._keep = self._keep and self._request.body.skip(_SKIPPED)
         if not self._keep:
             self._connection.close_in_order()
 

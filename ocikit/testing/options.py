@@ -24,6 +24,10 @@ def _at_least(least: int) -> Callable[[object, Attribute[Any], object], None]:
     return check
 
 
+def _texts(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
 def _frozen(value: Iterable[str] | None) -> frozenset[str] | None:
     return None if value is None else frozenset(value)
 
@@ -153,7 +157,7 @@ class BearerAuth:
     realm: str | None = None
     lifetime: float = 300.0
     expires_in: int | None = None
-    token_keys: tuple[str, ...] = field(default=("token", "access_token"), converter=tuple)
+    token_keys: tuple[str, ...] = field(default=("token", "access_token"), converter=_texts)
 
     @token_keys.validator
     def _check_token_keys(self, _: object, value: tuple[str, ...]) -> None:

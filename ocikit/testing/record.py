@@ -45,7 +45,7 @@ class RecordedRequest:
         user: Who the client says it is, or whose token it shows.
         token: Which token it shows: ``token-1`` for the first one of this registry, ``unknown`` for those of others.
         status: The status of the answer; None: there was none.
-        bytes_in: The bytes of its body that were read.
+        bytes_in: The bytes of its body that were taken until it was answered.
         bytes_out: The bytes of the answer's body that were sent.
         started: When it began, in seconds of the monotonic clock.
         ended: When it ended; None: it has not.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
@@ -45,16 +45,16 @@ def challenge(reply: Reply) -> dict[str, str]:
     return {"": scheme, **dict(re.findall(r'(\w+)="([^"]*)"', rest))}
 
 
-def token(registry: Registry, *scopes: str, headers: dict[str, str] | None = None, **more: str) -> dict[str, str]:
+def token(registry: Registry, *scopes: str, headers: dict[str, str] | None = None, **more: str) -> dict[str, Any]:
     """Get a token, and return the answer and, as ``Authorization``, the line to show it."""
     query = urlencode([("service", "registry"), *(("scope", scope) for scope in scopes), *more.items()])
     reply = ask(registry, "GET", f"/token?{query}", headers=headers)
     assert reply.status == 200
-    document = reply.json
+    document: dict[str, Any] = reply.json
     return {"Authorization": f"Bearer {document.get('token') or document['access_token']}"} | document
 
 
-def shown(got: dict[str, str]) -> dict[str, str]:
+def shown(got: dict[str, Any]) -> dict[str, str]:
     """Return the header line that shows a token."""
     return {"Authorization": got["Authorization"]}
 
@@ -179,7 +179,7 @@ def test_tokens_expire() -> None:
 
 def test_identity_tokens() -> None:
     """Identity tokens are there from the beginning, or come with a token, and get further ones by POST."""
-    auth = BearerAuth(users=USERS, identity_tokens={"own": "bob"}, token_keys=["access_token"])  # type: ignore[arg-type]
+    auth = BearerAuth(users=USERS, identity_tokens={"own": "bob"}, token_keys=["access_token"])
     with filled(Registry(auth=auth)) as registry:
         got = token(registry, headers=ALICE, offline_token="true")  # noqa: S106
         assert "token" not in got

@@ -143,7 +143,7 @@ def test_turned_off(registry: Registry) -> None:
     features = Features(
         delete_manifests=False,
         delete_tags=False,
-        manifest_types=[MANIFEST, INDEX],  # type: ignore[arg-type]  # a list is as good as a set
+        manifest_types=[MANIFEST, INDEX],
         check_references=False,
         check_indexes=False,
         push_tags=False,
