@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["ClientGoneError", "Connection", "RequestBody"]
 
 _STEP: Final = 1 << 20
+#: How a request may begin; an empty line before it is allowed.
+_FIRST: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ\r\n")
 _CHUNK: Final = re.compile(rb"[0-9A-Fa-f]{1,12}")
 #: The longest line that opens a chunk, or of what follows the last one.
 _MAX_LINE: Final = 8 << 10
@@ -67,10 +69,13 @@ class Connection:
 
         Raises:
             ClientGoneError: The connection broke off within it.
-            Refusal: It is longer than the limit.
+            Refusal: It is longer than the limit, or no head.
         """
         data = bytearray(self._ahead)
         while (end := data.find(b"\r\n\r\n")) < 0:
+            if data and data[0] not in _FIRST:
+                # Somebody tries TLS, and waits for an answer: an end to it.
+                raise Refusal(400, "UNSUPPORTED", "expected a request, found what cannot begin one")
             if len(data) > limit:
                 raise Refusal(431, "UNSUPPORTED", f"expected a head of at most {limit} bytes")
             more = self._receive(64 << 10)

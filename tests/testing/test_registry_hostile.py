@@ -38,6 +38,7 @@ HOSTILE: list[tuple[bytes, int | None]] = [
     (b"GET http://[ HTTP/1.1\r\n\r\n", 400),
     (b"GET ftp://host/v2/ HTTP/1.1\r\n\r\n", 400),
     (b"get / HTTP/1.1\r\n\r\n", 400),
+    (b"\x16\x03\x01", 400),
     (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\n folded: 1\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 101 + b"\r\n", 431),
