@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -55,6 +56,10 @@ class _BreakOff(Exception):  # noqa: N818 - never leaves this module: the exchan
     def __init__(self, action: _Cut | Answer) -> None:
         super().__init__()
         self.action = action
+
+
+def _break_off(action: _Cut | Answer) -> None:
+    raise _BreakOff(action)
 
 
 def serve(site: Site, log: RequestLog, injector: Injector, connection: Connection, stopped: threading.Event) -> None:
@@ -159,15 +164,12 @@ class Exchange:
                 self._sleep(delay.seconds)
         if self._all(DropUpload) and (upload := self._site.contents.uploads.get(self._request.reference)):
             self._site.contents.drop_upload(upload)
+        has_body = not self._request.body.is_read
         for action in [*self._cuts(), *self._all(Answer)]:
-            if action.received is not None:
-                self._request.body.break_off(action.received, lambda action=action: self._raise(action))  # type: ignore[misc]
+            if action.received is not None and has_body:
+                self._request.body.break_off(action.received, functools.partial(_break_off, action))
             elif not action.done and not (isinstance(action, _Cut) and action.sent is not None):
                 raise _BreakOff(action)
-
-    @staticmethod
-    def _raise(action: _Cut | Answer) -> None:
-        raise _BreakOff(action)
 
     def _sleep(self, seconds: float) -> None:
         if self._stopped.wait(seconds):
@@ -182,7 +184,7 @@ class Exchange:
             if action.done:
                 close_all(right.body)
                 raise _BreakOff(action)
-            if action.received is not None and not self._request.body.is_read:
+            if action.received is not None:
                 # Who answers has not read as far as that.
                 close_all(right.body)
                 for _ in self._request.body.read():
@@ -245,12 +247,15 @@ class Exchange:
             length = size((piece,))
             left -= length
             self._entry.is_ending = last and not left and not chunked
+            # Who has the last byte finds it counted.
+            before, after = (0, length) if left else (length, 0)
+            self._entry.bytes_out += before
             if chunked:
                 self._connection.send(b"%x\r\n" % length, more=True)
             self._connection.send_piece(piece)
             if chunked:
                 self._connection.send(b"\r\n")
-            self._entry.bytes_out += length
+            self._entry.bytes_out += after
             self._entry.changed()
         if chunked and last:
             self._entry.is_ending = True

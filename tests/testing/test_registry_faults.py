@@ -145,6 +145,15 @@ def test_broken_off_while_sending(plain: Registry, action: type[Reset | Truncate
     assert ask(plain, "PUT", f"{location}&digest={DIGEST}", DATA[10_000:], rest).status == 201
 
 
+@pytest.mark.parametrize("received", [0, 10])
+def test_broken_off_without_a_body(plain: Registry, received: int) -> None:
+    """A request without a body breaks off at once, and is not carried out."""
+    plain.inject(Fault(kind="manifest", do=Reset(received=received)))
+    with pytest.raises(ConnectionResetError):
+        ask(plain, "DELETE", "/v2/team/app/manifests/1")
+    assert [*plain.tags("team/app")] == ["1"]
+
+
 def test_hang(registry: Registry) -> None:
     """Nothing more comes until the client goes, or the registry is stopped; that is at once."""
     registry.inject(Fault(kind="blob", do=Hang(sent=1000), times=2))
@@ -153,7 +162,7 @@ def test_hang(registry: Registry) -> None:
         connection.request("GET", BLOB)
         assert connection.getresponse().read(1000) == DATA[:1000]
         assert connection.sock is None or connection.sock.fileno() >= 0
-    assert [one.outcome for one in registry.requests] == ["running", "running"]
+    assert [(one.outcome, one.bytes_out) for one in registry.requests] == [("running", 1000)] * 2
     connections[0].close()
     registry.disconnect()
     registry.wait_for(lambda one: one.outcome == "gone", count=2)

@@ -58,6 +58,7 @@ HOSTILE: list[tuple[bytes, int | None]] = [
     (b"PUT /v2/a/manifests/1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffff\r\n" + b"a" * (5 << 20), 413),
     (b"GET /v2/ HTTP/1.0\r\n\r\n", 200),
     (b"GET http://host/v2/ HTTP/1.1\r\nConnection: close\r\n\r\n", 200),
+    (b"GET /v2/a%0d%0aX:y/tags/list HTTP/1.1\r\nConnection: close\r\n\r\n", 404),
     (b"GET /v2/%00%ff/tags/list HTTP/1.1\r\nConnection: close\r\n\r\n", 400),
     (b"GET /v2/a/blobs/sha256:../../../etc/passwd HTTP/1.1\r\nConnection: close\r\n\r\n", 404),
     (b"GET /v2/a/blobs/sha256:%2e%2e%2fetc HTTP/1.1\r\nConnection: close\r\n\r\n", 404),

@@ -169,7 +169,7 @@ def pages(registry: Registry, path: str, key: str) -> list[Any]:
         found.append(reply.json[key])
         link = reply.headers.get("link", "")
         assert not link or link.endswith('>; rel="next"')
-        path = link.partition(">")[0].removeprefix(f"<{registry.url}")
+        path = link.partition(">")[0].removeprefix("<")
     connection.close()
     return found
 
