@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import struct
 import threading
 import time
@@ -11,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from asking import MANIFEST, Reply, ask, connect, digest_of, make_image
+from asking import Reply, ask, connect, digest_of, make_image
 
 from ocikit.testing import (
     Answer,
@@ -397,38 +396,6 @@ def test_what_makes_no_sense(make: Any) -> None:
         make()
 
 
-def test_requests_are_recorded(plain: Registry) -> None:
-    """A record says everything that a test may want to count, and nothing secret."""
-    connection = connect(plain)
-    headers = {"Authorization": "Bearer secret", "Cookie": "secret", "Range": "bytes=0-9", "User-Agent": "agent/1"}
-    ask(plain, "GET", f"{BLOB}?ns=x", headers=headers, over=connection)
-    ask(plain, "PUT", "/v2/team/app/manifests/2", IMAGE.manifest, {"Content-Type": MANIFEST}, over=connection)
-    connection.close()
-    ask(plain, "GET", "/v2/")
-    got, put, ping = plain.requests
-    assert (got.number, got.method, got.target) == (1, "GET", f"{BLOB}?ns=x")
-    assert (got.kind, got.repository, got.reference) == ("blob", "team/app", DIGEST)
-    assert (got.headers["range"], got.headers["user-agent"]) == ("bytes=0-9", "agent/1")
-    assert (got.authorization, got.token, got.status, got.bytes_out) == ("bearer", "unknown", 206, 10)
-    assert (put.bytes_in, put.status, put.reference) == (len(IMAGE.manifest), 201, "2")
-    assert [one.connection for one in (got, put, ping)] == [1, 1, 2]
-    assert got.ended is not None
-    assert got.started <= got.ended <= put.started
-    assert "secret" not in str(plain.requests) + json.dumps([dict(one.headers) for one in plain.requests])
-    plain.clear_requests()
-    assert plain.requests == ()
-
-
-def test_waiting(plain: Registry) -> None:
-    """A test waits for what is to happen, and is told what happened instead when it does not."""
-    later = threading.Timer(0.05, ask, (plain, "GET", "/v2/"))
-    later.start()
-    assert [one.kind for one in plain.wait_for(lambda one: one.kind == "ping")] == ["ping"]
-    later.join()
-    with pytest.raises(TimeoutError, match=r"expected 2 requests .* found 1 of 1; the last ones: GET /v2/"):
-        plain.wait_for(lambda _: True, count=2, timeout=0.01)
-
-
 def test_reset_is_one(plain: Registry) -> None:
     """A reset is a reset on the wire, also for a client that has not read yet, which gets what came before."""
     plain.inject(Fault(kind="blob", do=Reset(sent=100)))
@@ -465,20 +432,6 @@ def test_every_kind_of_request_can_fail(plain: Registry) -> None:
         reply: Reply = ask(plain, method, path)
         assert (reply.status, injection.fired) == (418, 1), kind
     assert ask(plain, "GET", location).status == 204
-
-
-def test_many_at_once(plain: Registry) -> None:
-    """Counts are exact when many threads ask at the same time."""
-    failing = plain.inject(Fault(kind="blob", do=Answer(status=500), times=10))
-    statuses: list[int] = []
-    threads = [threading.Thread(target=lambda: statuses.append(ask(plain, "GET", BLOB).status)) for _ in range(40)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (statuses.count(500), statuses.count(200), failing.fired) == (10, 30, 10)
-    assert sum(one.bytes_out for one in plain.requests if one.status == 200) == 30 * len(DATA)
-    assert len({one.connection for one in plain.requests}) == 40
 
 
 def _actions() -> list[Action]:
