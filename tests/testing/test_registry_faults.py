@@ -189,10 +189,14 @@ def test_wrong_byte(registry: Registry, at: int) -> None:
     assert len(body) == len(DATA)
 
 
-def test_wrong_byte_of_a_part(plain: Registry) -> None:
+def test_wrong_byte_of_a_part(plain: Registry, tmp_path: Path) -> None:
     """The position is that in what is sent."""
     plain.inject(Fault(kind="blob", do=Corrupt(at=1)))
     assert ask(plain, "GET", BLOB, headers={"Range": "bytes=10-12"}).body == bytes([10, 11 ^ 0xFF, 12])
+    (tmp_path / "one").write_bytes(b"1")
+    plain.add_blob("team/app", tmp_path / "one")
+    plain.inject(Fault(kind="blob", do=Corrupt()))
+    assert ask(plain, "GET", f"/v2/team/app/blobs/{digest_of(b'1')}").body == bytes([ord("1") ^ 0xFF])
     plain.add_blob("team/app", b"")
     plain.inject(Fault(kind="blob", do=Corrupt(at=1)))
     assert ask(plain, "GET", f"/v2/team/app/blobs/{digest_of(b'')}").body == b""
@@ -206,6 +210,17 @@ def test_other_answers(plain: Registry, status: int) -> None:
         reply = ask(plain, method, "/v2/team/app/manifests/1")
         assert (reply.status, bool(reply.code)) == (status, True)
     assert ask(plain, "GET", "/v2/team/app/manifests/1").status == 200
+
+
+def test_other_answers_break_off_too(plain: Registry) -> None:
+    """What is sent instead of the right answer can be damaged and cut like that one."""
+    page = Answer(status=200, body=b"0123456789")
+    plain.inject(Fault(kind="blob", do=[page, Corrupt(at=0), Truncate(sent=5)]))
+    got, ended = read_until_error(plain)
+    assert (got, ended) == (bytes([ord("0") ^ 0xFF]) + b"1234", http.client.IncompleteRead)
+    plain.inject(Fault(kind="blob", do=[Redirect(to="http://127.0.0.1:9"), ChangeHeaders(values={"Location": None})]))
+    reply = ask(plain, "GET", BLOB)
+    assert (reply.status, "location" in reply.headers) == (307, False)
 
 
 def test_answers_of_choice(plain: Registry) -> None:
