@@ -21,6 +21,7 @@ import encryption_targets
 import mutations
 import openpgp_targets
 import place_targets
+import registry_targets
 import signature_targets
 from builders import OCI_INDEX, OCI_MANIFEST, digest_of, tar_of
 from made_images import KEYS, MadeImage, a_layer, config_of, written
@@ -263,7 +264,15 @@ def layers(random: Random, scratch: Path) -> None:
 
 
 #: Those of signatures and encryption, each where its makers are.
-OTHERS = (bundle_targets, certificate_targets, encryption_targets, openpgp_targets, place_targets, signature_targets)
+OTHERS = (
+    bundle_targets,
+    certificate_targets,
+    encryption_targets,
+    openpgp_targets,
+    place_targets,
+    registry_targets,
+    signature_targets,
+)
 
 
 def _targets() -> dict[str, Target]:
