@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from attrs import evolve
 
 from ocikit.testing import dispatch
-from ocikit.testing.connection import ClientGoneError, Connection, RequestBody
+from ocikit.testing.connection import ClientGoneError, Connection, RequestBody, uncounted
 from ocikit.testing.faults import (
     CODES,
     Answer,
@@ -48,6 +48,8 @@ _Cut = Reset | Truncate | Hang
 #: The bytes that are sent between two looks at the count, and those that are skipped to keep a connection.
 _STEP: Final = 4 << 20
 _SKIPPED: Final = 1 << 20
+#: The bytes at the end of a body that are counted before they go.
+_TAIL: Final = 16 << 10
 #: How often a connection that hangs is looked at.
 _LOOK_SECONDS: Final = 0.02
 
@@ -249,25 +251,28 @@ class Exchange:
         left = size(body)
         self._entry.is_ending = last and not left
         self._connection.send(head, more=bool(left))
-        for number, piece in enumerate(steps(body, step)):
+        # Who has the last byte finds it counted: the end is counted first, and is short, as it may not arrive.
+        parts = (body,) if pauses else split(body, left - _TAIL)
+        for number, piece in enumerate(one for part in parts for one in steps(part, step)):
             if number and pauses:
                 self._sleep(sum(pause.seconds for pause in pauses))
             length = size((piece,))
             left -= length
             self._entry.is_ending = last and not left and not chunked
-            # Who has the last byte finds it counted.
-            before, after = (0, length) if left else (length, 0)
-            self._entry.bytes_out += before
+            if not left:
+                self._went(length)
             if chunked:
                 self._connection.send(b"%x\r\n" % length, more=True)
-            self._connection.send_piece(piece)
+            self._connection.send_piece(piece, self._went if left else uncounted)
             if chunked:
                 self._connection.send(b"\r\n")
-            self._entry.bytes_out += after
-            self._entry.changed()
         if chunked and last:
             self._entry.is_ending = True
             self._connection.send(b"0\r\n\r\n")
+
+    def _went(self, count: int) -> None:
+        self._entry.bytes_out += count
+        self._entry.changed()
 
     def _finish(self) -> None:
         self._entry.end("answered")

@@ -51,6 +51,17 @@ def test_requests_are_recorded(plain: Registry) -> None:
     assert plain.requests == ()
 
 
+def test_what_a_client_did_not_take_is_not_counted(plain: Registry) -> None:
+    """When a client goes in the middle, no more is counted than its system and ours may have taken."""
+    digest = plain.add_blob("team/app", bytes(100_000_000))
+    connection = connect(plain)
+    connection.request("GET", f"/v2/team/app/blobs/{digest}")
+    assert len(connection.getresponse().read(1_000_000)) == 1_000_000
+    connection.close()
+    (gone,) = plain.wait_for(lambda one: one.outcome == "gone")
+    assert 1_000_000 <= gone.bytes_out < 60_000_000
+
+
 def test_waiting(plain: Registry) -> None:
     """A test waits for what is to happen, and is told what happened instead when it does not."""
     later = threading.Timer(0.05, ask, (plain, "GET", "/v2/"))
