@@ -199,6 +199,11 @@ class Connection:
             # Not the one of TLS, which takes from the other thread what it is using.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
+    def let_go(self) -> None:
+        """Close the socket in a forked child; the connection of the parent goes on."""
+        with contextlib.suppress(OSError):  # it was being closed
+            os.close(self._socket.detach())
+
     def close(self) -> None:
         """Close the connection; a second time does nothing."""
         with self._closing:

@@ -6,7 +6,10 @@ import contextlib
 import gc
 import os
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +17,7 @@ from asking import ask, connect, digest_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ocikit
 from ocikit.errors import LimitExceededError, SystemCallError
 from ocikit.testing import Fault, Hang, Registry, RegistryLimits
 from ocikit.testing.faults import Corrupt
@@ -23,7 +27,6 @@ from ocikit.testing.ranges import parse_content_range, parse_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from ocikit.testing.pieces import Piece
 
@@ -262,6 +265,52 @@ def test_nothing_is_left(tmp_path: Path, *, tls: bool) -> None:
     assert descriptors() - before == set()
     assert [*tmp_path.iterdir()] == []
     assert not tls or not os.path.lexists(registry.cert_directory or "")
+
+
+FORKED = """
+import os, socket, sys
+from ocikit.testing import Fault, Registry, Reset
+
+with Registry(directory=sys.argv[1]) as registry:
+    address = registry.address.split(":")
+    with socket.create_connection(address) as client:
+        client.sendall(b"GET /v2/ HTTP/1.1\\r\\n\\r\\n")
+        client.recv(1 << 16)
+        ours, theirs = socket.socketpair()
+        if os.fork() == 0:
+            ours.close()
+            registry.close()
+            theirs.send(b".")
+            theirs.recv(1)
+            os._exit(0)
+        theirs.close()
+        ours.recv(1)
+        assert registry.blob("a", registry.add_blob("a", b"a")) == b"a"
+        registry.inject(Fault(do=Reset()))
+        client.sendall(b"GET /v2/ HTTP/1.1\\r\\n\\r\\n")
+        try:
+            print(client.recv(1 << 16))
+        except ConnectionResetError:
+            print("reset", end=" ")
+    registry.stop()
+    try:
+        socket.create_connection(address).close()
+    except ConnectionRefusedError:
+        print("refused", end=" ")
+    ours.close()
+    print(os.wait()[1])
+"""
+
+
+def test_forked_children_keep_nothing(tmp_path: Path) -> None:
+    """A forked child keeps no connection, so that a reset is one, and takes nothing along at its end."""
+    script = tmp_path / "forked.py"
+    script.write_text(FORKED)
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", str(script), str(tmp_path)]
+    root = str(Path(ocikit.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": root}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    assert (done.stdout, done.stderr) == ("reset refused 0\n", "")
 
 
 def test_corrupt_is_shown_as_it_was_made() -> None:
