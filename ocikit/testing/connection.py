@@ -18,7 +18,7 @@ from ocikit.testing.pieces import FilePiece, Piece
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["ClientGoneError", "Connection", "RequestBody"]
+__all__ = ["ClientGoneError", "Connection", "RequestBody", "uncounted"]
 
 _STEP: Final = 1 << 20
 #: How a request may begin; an empty line before it is allowed.
@@ -146,29 +146,40 @@ class Connection:
         except OSError as error:
             raise ClientGoneError from error
 
-    def send_piece(self, piece: Piece) -> None:
+    def send_piece(self, piece: Piece, count: Callable[[int], None]) -> None:
         """Send a piece of a body; the file of one goes by the kernel, where it can.
+
+        Args:
+            piece: The piece.
+            count: Told how many bytes have gone.
 
         Raises:
             ClientGoneError: Nobody takes it.
         """
-        if not isinstance(piece, FilePiece):
-            self.send(piece)
-        elif self._is_plain and hasattr(os, "sendfile"):
-            self._send_file(piece)
-        else:
-            self.send(piece.read())
-
-    def _send_file(self, piece: FilePiece) -> None:
-        sent = 0
-        while sent < piece.length:
+        if isinstance(piece, FilePiece) and self._is_plain and hasattr(os, "sendfile"):
+            self._send_file(piece, count)
+            return
+        left = memoryview(piece.read() if isinstance(piece, FilePiece) else piece)
+        while left:
             try:
-                count = os.sendfile(self._socket.fileno(), piece.file.fileno(), piece.start + sent, piece.length - sent)
+                sent = self._socket.send(left[:_STEP])
             except OSError as error:
                 raise ClientGoneError from error
-            if not count:
+            count(sent)
+            left = left[sent:]
+
+    def _send_file(self, piece: FilePiece, count: Callable[[int], None]) -> None:
+        sent = 0
+        while sent < piece.length:
+            start, left = piece.start + sent, piece.length - sent
+            try:
+                gone = os.sendfile(self._socket.fileno(), piece.file.fileno(), start, left)
+            except OSError as error:
+                raise ClientGoneError from error
+            if not gone:
                 raise ClientGoneError  # the file has become shorter
-            sent += count
+            count(gone)
+            sent += gone
 
     def is_client_gone(self) -> bool:
         """Tell whether the client has closed the connection, or it was aborted."""
@@ -187,6 +198,11 @@ class Connection:
         with self._closing, contextlib.suppress(OSError):  # it is at its end anyway
             # Not the one of TLS, which takes from the other thread what it is using.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def let_go(self) -> None:
+        """Close the socket in a forked child; the connection of the parent goes on."""
+        with contextlib.suppress(OSError):  # it was being closed
+            os.close(self._socket.detach())
 
     def close(self) -> None:
         """Close the connection; a second time does nothing."""
@@ -229,8 +245,8 @@ class Connection:
                 time.sleep(0.001)
 
 
-def _uncounted(_: int) -> None:
-    """Count nothing: the answer is there, and so is its record."""
+def uncounted(_: int) -> None:
+    """Count nothing, as it is counted already."""
 
 
 class RequestBody:
@@ -317,7 +333,7 @@ class RequestBody:
     def skip(self, limit: int) -> bool:
         """Read what is left, if it is short; tell whether nothing is left."""
         self._limit = None
-        self._count = _uncounted
+        self._count = uncounted
         try:
             if not self.is_short(limit):
                 return False

@@ -66,9 +66,9 @@ def _right_answer(site: Site, request: Request) -> Response:
     handlers = _HANDLERS.get(kind)
     if handlers is None:
         raise Refusal(404, "NAME_UNKNOWN", "there is nothing at this path", detail=request.head.path[:160])
-    site.gate.admit(request)
     if request.route.repository is not None and not NAME.fullmatch(request.route.repository):
         raise Refusal(400, "NAME_INVALID", "expected the name of a repository", detail=request.repository[:300])
+    site.gate.admit(request)
     handler = handlers.get(method)
     if handler is None:
         allowed = [("Allow", ", ".join(handlers))]

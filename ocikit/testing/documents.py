@@ -57,7 +57,7 @@ def read_manifest(data: bytes) -> ManifestDocument:
     if not isinstance(document, dict):
         raise ManifestError(f"expected a manifest that is a JSON object, found {type(document).__name__}")
     config = _descriptors(document, "config")
-    layers = [one for one in _descriptors(document, "layers") if one.get("mediaType") not in _FOREIGN]
+    layers = [one for one in _descriptors(document, "layers") if _text(one.get("mediaType")) not in _FOREIGN]
     config_type = config[0].get("mediaType") if config else None
     subjects = _descriptors(document, "subject")
     annotations = document.get("annotations")

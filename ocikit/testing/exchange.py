@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from attrs import evolve
 
 from ocikit.testing import dispatch
-from ocikit.testing.connection import ClientGoneError, Connection, RequestBody
+from ocikit.testing.connection import ClientGoneError, Connection, RequestBody, uncounted
 from ocikit.testing.faults import (
     CODES,
     Answer,
@@ -47,14 +48,27 @@ _Cut = Reset | Truncate | Hang
 #: The bytes that are sent between two looks at the count, and those that are skipped to keep a connection.
 _STEP: Final = 4 << 20
 _SKIPPED: Final = 1 << 20
+#: The bytes at the end of a body that are counted before they go.
+_TAIL: Final = 16 << 10
 #: How often a connection that hangs is looked at.
 _LOOK_SECONDS: Final = 0.02
 
 
 class _BreakOff(Exception):  # noqa: N818 - never leaves this module: the exchange ends as a fault wants it
-    def __init__(self, action: _Cut | Answer) -> None:
+    def __init__(self, cut: _Cut) -> None:
         super().__init__()
-        self.action = action
+        self.cut = cut
+
+
+class _InsteadOf(Exception):  # noqa: N818 - never leaves this module: another answer is sent
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+def _stop(action: _Cut | Answer) -> None:
+    """Do no more of what was asked for."""
+    raise _InsteadOf(action) if isinstance(action, Answer) else _BreakOff(action)
 
 
 def serve(site: Site, log: RequestLog, injector: Injector, connection: Connection, stopped: threading.Event) -> None:
@@ -120,6 +134,8 @@ class Exchange:
         self._entry: Entry = log.begin(about, head.headers)
         self._request = Request(head, RequestBody(connection, head, self._came), route, caller)
         self._actions: tuple[Action, ...] = ()
+        #: The right answer, whose files are open until the end, whatever is sent of it.
+        self._right = Response(status=500)
         self._keep = head.keep_alive
 
     def run(self, injector: Injector) -> bool:
@@ -128,11 +144,10 @@ class Exchange:
             fault = injector.take(self._entry.snapshot())
             self._actions = fault.do if fault else ()
             self._entry.faults = tuple(type(action).__name__ for action in self._actions)
-            self._before()
             self._reply(self._response())
             self._finish()
         except _BreakOff as broken:
-            self._break_off(broken.action)
+            self._break_off(broken.cut)
         except ClientGoneError:
             self._keep = False
             self._entry.end("gone")
@@ -140,6 +155,8 @@ class Exchange:
             # The ``where`` of a fault, or a mistake in here: whoever waits for the request must not wait on.
             self._entry.end("gone")
             raise
+        finally:
+            close_all(self._right.body)
         return self._keep
 
     def _came(self, count: int) -> None:
@@ -159,15 +176,12 @@ class Exchange:
                 self._sleep(delay.seconds)
         if self._all(DropUpload) and (upload := self._site.contents.uploads.get(self._request.reference)):
             self._site.contents.drop_upload(upload)
+        has_body = not self._request.body.is_read
         for action in [*self._cuts(), *self._all(Answer)]:
-            if action.received is not None:
-                self._request.body.break_off(action.received, lambda action=action: self._raise(action))  # type: ignore[misc]
+            if action.received is not None and has_body:
+                self._request.body.break_off(action.received, functools.partial(_stop, action))
             elif not action.done and not (isinstance(action, _Cut) and action.sent is not None):
-                raise _BreakOff(action)
-
-    @staticmethod
-    def _raise(action: _Cut | Answer) -> None:
-        raise _BreakOff(action)
+                _stop(action)
 
     def _sleep(self, seconds: float) -> None:
         if self._stopped.wait(seconds):
@@ -175,19 +189,25 @@ class Exchange:
 
     def _response(self) -> Response:
         """Return the answer as the faults want it."""
-        if redirects := self._all(Redirect):
-            return self._redirect(redirects[0])
-        right = dispatch.answer(self._site, self._request)
+        try:
+            self._before()
+            if redirects := self._all(Redirect):
+                return self._changed(self._redirect(redirects[0]))
+            self._right = dispatch.answer(self._site, self._request)
+            self._after()
+        except _InsteadOf as other:
+            return self._changed(_false_answer(other.answer))
+        return self._changed(self._right)
+
+    def _after(self) -> None:
+        """Do what comes when the request was carried out."""
         for action in [*self._cuts(), *self._all(Answer)]:
             if action.done:
-                close_all(right.body)
-                raise _BreakOff(action)
-            if action.received is not None and not self._request.body.is_read:
+                _stop(action)
+            if action.received is not None:
                 # Who answers has not read as far as that.
-                close_all(right.body)
                 for _ in self._request.body.read():
                     pass
-        return self._changed(right)
 
     def _redirect(self, action: Redirect) -> Response:
         has_path = "/" in action.to.partition("://")[2].rstrip("/")
@@ -211,27 +231,19 @@ class Exchange:
 
     def _reply(self, response: Response) -> None:
         """Send an answer, as far as it is to come."""
-        try:
-            self._entry.status = response.status
-            # A body that is too long to be skipped is still coming when the answer is there.
-            self._keep = self._keep and self._request.body.is_short(_SKIPPED)
-            body = () if self._request.head.method == "HEAD" or response.status == 304 else response.body
-            response = response if body else evolve(response, chunked=False)
-            # Only a lie of its own closes the connection without saying so.
-            says_so = not self._all(LieAboutLength) and not self._keep
-            head = render_head(response, size(response.body), keep_alive=not says_so)
-            cut = min(
-                (action for action in self._cuts() if action.sent is not None),
-                key=lambda one: one.sent or 0,
-                default=None,
-            )
-            self._send(
-                head, body if cut is None else split(body, cut.sent or 0)[0], chunked=response.chunked, last=cut is None
-            )
-        finally:
-            close_all(response.body)
-        if cut is not None:
-            raise _BreakOff(cut)
+        self._entry.status = response.status
+        # A body that is too long to be skipped is still coming when the answer is there.
+        self._keep = self._keep and self._request.body.is_short(_SKIPPED)
+        body = () if self._request.head.method == "HEAD" or response.status == 304 else response.body
+        response = response if body else evolve(response, chunked=False)
+        # Only a lie closes the connection without saying so.
+        says_so = not self._all(LieAboutLength) and not self._keep
+        head = render_head(response, size(response.body), keep_alive=not says_so)
+        cuts = sorted((cut.sent, number) for number, cut in enumerate(self._cuts()) if cut.sent is not None)
+        sent = split(body, cuts[0][0])[0] if cuts else body
+        self._send(head, sent, chunked=response.chunked, last=not cuts)
+        if cuts:
+            raise _BreakOff(self._cuts()[cuts[0][1]])
 
     def _send(self, head: bytes, body: tuple[Piece, ...], *, chunked: bool, last: bool) -> None:
         pauses = [delay for delay in self._all(Delay) if delay.every is not None]
@@ -239,22 +251,28 @@ class Exchange:
         left = size(body)
         self._entry.is_ending = last and not left
         self._connection.send(head, more=bool(left))
-        for number, piece in enumerate(steps(body, step)):
+        # Who has the last byte finds it counted: the end is counted first, and is short, as it may not arrive.
+        parts = (body,) if pauses else split(body, left - _TAIL)
+        for number, piece in enumerate(one for part in parts for one in steps(part, step)):
             if number and pauses:
                 self._sleep(sum(pause.seconds for pause in pauses))
             length = size((piece,))
             left -= length
             self._entry.is_ending = last and not left and not chunked
+            if not left:
+                self._went(length)
             if chunked:
                 self._connection.send(b"%x\r\n" % length, more=True)
-            self._connection.send_piece(piece)
+            self._connection.send_piece(piece, self._went if left else uncounted)
             if chunked:
                 self._connection.send(b"\r\n")
-            self._entry.bytes_out += length
-            self._entry.changed()
         if chunked and last:
             self._entry.is_ending = True
             self._connection.send(b"0\r\n\r\n")
+
+    def _went(self, count: int) -> None:
+        self._entry.bytes_out += count
+        self._entry.changed()
 
     def _finish(self) -> None:
         self._entry.end("answered")
@@ -262,34 +280,24 @@ class Exchange:
         if not self._keep:
             self._connection.close_in_order()
 
-    def _break_off(self, action: _Cut | Answer) -> None:
+    def _break_off(self, cut: _Cut) -> None:
         """End the exchange as a fault wants it."""
-        try:
-            if isinstance(action, Answer):
-                # What is still to be read of the request is not for anybody.
-                self._actions = tuple(one for one in self._actions if isinstance(one, Delay) and one.every)
-                self._reply(_false_answer(action))
-                self._finish()
-                return
-            self._keep = False
-            if isinstance(action, Hang):
-                self._hang()
-            else:
-                self._entry.is_ending = True
-                self._entry.end("reset" if isinstance(action, Reset) else "truncated")
-                if isinstance(action, Reset):
-                    self._connection.reset(self._stopped)
-                else:
-                    self._connection.close_in_order()
-        except ClientGoneError:
-            self._keep = False
-            self._entry.end("gone")
+        self._keep = False
+        if isinstance(cut, Hang):
+            self._hang()
+            return
+        self._entry.is_ending = True
+        self._entry.end("reset" if isinstance(cut, Reset) else "truncated")
+        if isinstance(cut, Reset):
+            self._connection.reset(self._stopped)
+        else:
+            self._connection.close_in_order()
 
     def _hang(self) -> None:
         while not self._stopped.wait(_LOOK_SECONDS):
             if self._connection.is_client_gone():
                 break
-        raise ClientGoneError
+        self._entry.end("gone")
 
 
 def _false_answer(action: Answer) -> Response:

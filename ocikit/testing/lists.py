@@ -54,4 +54,4 @@ def page(site: Site, request: Request, names: list[str]) -> tuple[list[str], tup
     others = [(key, value) for key, value in head.query if key not in {"n", "last"}]
     query = urlencode([*others, ("n", min(counts)), ("last", found[-1])])
     target = f"{head.path}?{query}"
-    return found, (("Link", f'<{site.location(target)[1]}>; rel="next"'),)
+    return found, (("Link", f'<{target}>; rel="next"'),)

@@ -38,7 +38,7 @@ _REASONS: Final = {
 
 
 class Refusal(Exception):  # noqa: N818 - never leaves this room: it becomes an answer
-    """A request that is refused, in the terms of distribution-spec 1.1, "Error codes"."""
+    """A request that is refused, in the terms of distribution-spec 1.1, "Error codes"; a list of details is as many."""
 
     def __init__(
         self, status: int, code: str, message: str, *, detail: object = None, headers: Iterable[tuple[str, str]] = ()
@@ -52,8 +52,9 @@ class Refusal(Exception):  # noqa: N818 - never leaves this room: it becomes an 
 
     def response(self) -> Response:
         """The answer that says so."""
-        error = {"code": self.code, "message": self.message, "detail": self.detail}
-        return json_response({"errors": [error]}, status=self.status, headers=self.headers)
+        details = self.detail if isinstance(self.detail, list) else [self.detail]
+        errors = [{"code": self.code, "message": self.message, "detail": detail} for detail in details]
+        return json_response({"errors": errors}, status=self.status, headers=self.headers)
 
 
 class Headers(tuple[tuple[str, str], ...]):
@@ -194,7 +195,8 @@ def render_head(response: Response, length: int, *, keep_alive: bool) -> bytes:
         keep_alive: Whether the connection is kept afterwards.
     """
     lines = [f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Status')}"]
-    lines += [f"{name}: {value}" for name, value in response.headers]
+    # A value with a line of its own in it, from a request or a test, makes no line of the head.
+    lines += [" ".join(f"{name}: {value}".splitlines()) for name, value in response.headers]
     if response.chunked:
         lines.append("Transfer-Encoding: chunked")
     elif response.status not in {204, 304}:

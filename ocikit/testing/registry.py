@@ -89,6 +89,7 @@ class Registry:
         self._made: MadeFiles | None = None
         self._files: TLSFiles | None = None
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._server: Server | None = None
         self._connections = itertools.count(1)
         self._injector = Injector()
@@ -140,6 +141,8 @@ class Registry:
     def close(self) -> None:
         """Stop, and forget everything; a second time does nothing."""
         self.stop()
+        if os.getpid() != self._process:
+            return  # a forked child, and what is there is its parent's
         if self._owns_contents:
             self._contents.close()
         self._remove_files()

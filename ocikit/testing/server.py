@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import selectors
 import socket
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 from ocikit.errors import SystemCallError
@@ -19,6 +21,18 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 _BACKLOG = 512
+
+#: The servers of this process, whose sockets a forked child must not keep: while it has them, nothing ends for clients.
+_servers: weakref.WeakSet[Server] = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    for server in _servers:
+        server.let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 class Server:
@@ -64,6 +78,7 @@ class Server:
         except OSError as error:
             self._listener.close()
             raise SystemCallError("listen", error.errno or 0, f"{host}:{port}") from error
+        _servers.add(self)
         self.port: int = self._listener.getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept, name=f"ocikit.testing:{self.port}", daemon=True)
 
@@ -119,6 +134,16 @@ class Server:
             with self._lock:
                 self._connections.pop(connection, None)
             self._places.release()
+
+    def let_go(self) -> None:
+        """Close all sockets here, in a forked child; those of the parent stay as they are."""
+        # Without locks, which threads may have held that are not here.
+        self._stopped = threading.Event()
+        self._stopped.set()
+        for one in (self._listener, self._wake, self._woken):
+            one.close()
+        for connection in [*self._connections]:
+            connection.let_go()
 
     def disconnect(self) -> None:
         """Break off all connections that there are."""

@@ -1,110 +1,96 @@
-"""What is configured about registries, and stored credentials, damaged: answered, or refused as is documented."""
+"""Fuzzing of the registry for tests: what comes over its connections, and what it reads in manifests."""
 
 from __future__ import annotations
 
 import json
-import logging
+import socket
 from typing import TYPE_CHECKING
 
 import mutations
+from builders import OCI_CONFIG, Store, digest_of
+from made_images import KEYS
+from refusing import refused
 
-from ocikit.errors import OCIKitError
-from ocikit.image import DockerAuthConfig, SystemContext, registries
-from ocikit.image.credentials import get_all_credentials, get_credentials, remove_credentials, set_credentials
-from ocikit.image.reference import parse_normalized_named
+from ocikit.testing import BasicAuth, BearerAuth, Registry, RegistryLimits
+from ocikit.testing.documents import read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
     from random import Random
 
-# What is ignored is said in the log, and of no interest here.
-logging.getLogger("ocikit").addHandler(logging.NullHandler())
+PIECES = (
+    *("GET ", "HEAD ", "PUT ", "POST ", "PATCH ", "DELETE ", " HTTP/1.1\r\n", " HTTP/1.0\r\n", "\r\n", "\r\n\r\n"),
+    *("/v2/", "a/b", "/blobs/", "/blobs/uploads/", "/manifests/", "/tags/list", "/referrers/", "/token", "_catalog"),
+    *("?digest=", "?mount=", "&from=a/b", "?n=1", "&last=", "?scope=repository:a/b:pull", "?artifactType=", "%00"),
+    *("Range: bytes=", "Content-Range: ", "Content-Length: ", "Transfer-Encoding: chunked\r\n", "Expect: 100-continue"),
+    *(
+        "Authorization: Basic ",
+        "Authorization: Bearer ",
+        "Accept: ",
+        "Content-Type: ",
+        "If-Range: ",
+        "Connection: close",
+    ),
+    *("0", "1", "5", "-", ",", "0-0", "5-1", "99", "YTpi", "a:b", "*/*", "{}", "sha256:", digest_of(b"a"), "latest"),
+)
 
-CONF = b"""unqualified-search-registries = ["a.example", "localhost:5000"]
-credential-helpers = ["containers-auth.json"]
-short-name-mode = "permissive"
-[[registry]]
-prefix = "*.example"
-location = "m.example:5000/a"
-insecure = true
-[[registry.mirror]]
-location = "n.example"
-pull-from-mirror = "digest-only"
-[[registry]]
-location = "docker.io/library"
-mirror-by-digest-only = true
-blocked = false
-[aliases]
-app = "a.example/team/app"
-"""
-OLD = b"[registries.search]\nregistries = ['a.example']\n[registries.block]\nregistries = ['b.example']\n"
-AUTH = {
-    "auths": {"a.example/x": {"auth": "dTpw", "identitytoken": "t"}, "https://index.docker.io/v1/": {"auth": "dTpw"}},
-    "credHelpers": {"b.example": "none"},
-    "credsStore": "none",
-}
-KEYS = ("auths", "credHelpers", "credsStore", "auth", "identitytoken", "a.example", "docker.io", "b.example")
-NAMES = ("app", "app:1", "a.example/x:1", "x.y.example:1/z", "busybox", "a.example/x@sha256:" + "0" * 64)
-PIECES = ("a.example", "docker.io", "localhost", "/", ":", "@", "x", "5000", "https://", "..", "[::1]", "sha256:", "*.")
+WHOLE = (
+    "GET /v2/a/b/manifests/latest HTTP/1.1\r\nAccept: */*\r\n\r\n",
+    f"GET /v2/a/b/blobs/{digest_of(b'a')} HTTP/1.1\r\nRange: bytes=0-0,0-,-1\r\n\r\n",
+    f"POST /v2/a/b/blobs/uploads/?digest={digest_of(b'b')} HTTP/1.1\r\nContent-Length: 1\r\n\r\nb",
+    "PUT /v2/a/b/manifests/1 HTTP/1.1\r\nContent-Type: a/b\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "POST /token HTTP/1.1\r\nContent-Length: 36\r\n\r\ngrant_type=password&username=a&password=b",
+)
+
+PING = b"GET /v2/a/b/tags/list HTTP/1.1\r\nConnection: close\r\n\r\n"
+USERS = {"a": "b"}
 
 
-def configurations(random: Random, scratch: Path) -> None:
-    """Files about registries are read, together and one by one, and asked about names of all kinds."""
-    files = [scratch / "registries.conf", scratch / "conf.d/a.conf", scratch / "aliases.conf", scratch / "certs/x.crt"]
-    for path in files:
-        path.parent.mkdir(exist_ok=True)
-        data = random.choice([CONF, CONF, OLD, CONF[CONF.index(b"[aliases]") :]])
-        path.write_bytes(mutations.damaged(random, data) if random.random() < 0.6 else data)
-    context = SystemContext(
-        system_registries_conf_path=str(files[0]),
-        system_registries_conf_dir_path=str(files[1].parent),
-        user_short_name_alias_conf_path=str(files[2]),
-        docker_cert_path=str(files[3].parent),
-    )
-    name = mutations.text(random, PIECES) if random.random() < 0.4 else random.choice(NAMES)
-    calls: list[Callable[[], object]] = [
-        lambda: registries.find_registry(name, context),
-        lambda: registries.resolve_short_name(name, context).description,
-        lambda: [
-            registries.pull_sources(one, context) for one in registries.resolve_short_name(name, context).candidates
-        ],
-        lambda: registries.push_endpoint(parse_normalized_named(name), context),
-        lambda: registries.record_alias(name, "a.example/b", context),
-        lambda: registries.ssl_context(registries.find_certificates(name, context)),
-    ]
-    _call(random, calls)
-
-
-def credentials(random: Random, scratch: Path) -> None:
-    """Files with credentials are looked into, and written where they are whole."""
-    path = scratch / "auth.json"
-    document = mutations.tree(random, json.loads(json.dumps(AUTH)), KEYS)
-    data = mutations.written(random, document)
-    path.write_bytes(mutations.damaged(random, data) if random.random() < 0.3 else data)
-    context = SystemContext(
-        system_registries_conf_path="/dev/null",
-        system_registries_conf_dir_path="/dev/null",
-        docker_use_creds_store=random.random() < 0.5,
-        **{
-            random.choice(["auth_file_path", "legacy_format_auth_file_path", "docker_compat_auth_file_path"]): str(path)
-        },  # type: ignore[arg-type]
-    )
-    key = mutations.text(random, PIECES) if random.random() < 0.5 else random.choice(["a.example/x/y", "docker.io"])
-    auth = DockerAuthConfig(username=mutations.text(random, PIECES), password=mutations.text(random, PIECES))
-    calls: list[Callable[[], object]] = [
-        lambda: get_credentials(key, context),
-        lambda: get_all_credentials(context),
-        lambda: set_credentials(key, auth, context),
-        lambda: get_credentials(key, context),
-        lambda: remove_credentials(key, context),
-    ]
-    _call(random, calls)
-
-
-def _call(random: Random, calls: list[Callable[[], object]]) -> None:
-    for call in random.sample(calls, len(calls)):
+def asked(registry: Registry, data: bytes) -> bytes:
+    """Send bytes to a registry; return what comes back."""
+    host, _, port = registry.address.partition(":")
+    got = bytearray()
+    with socket.create_connection((host, int(port)), timeout=10) as client:
         try:
-            str(call())
-        except (OCIKitError, OSError) as error:
-            str(error)
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            while piece := client.recv(1 << 16):
+                got += piece
+        except ConnectionError:
+            pass
+    return bytes(got)
+
+
+def requests(random: Random, scratch: Path) -> None:
+    """Requests that are none are refused, whoever sends them, and the next one is answered."""
+    auth = random.choice([None, None, BasicAuth(users=USERS), BearerAuth(users=USERS, anonymous_pull=True)])
+    limits = RegistryLimits(stored_bytes=100, manifest_bytes=1000, uploads=3, repositories=3)
+    with Registry(auth=auth, limits=limits, directory=random.choice([None, scratch])) as registry:
+        registry.add_blob("a/b", b"a")
+        registry.add_manifest("a/b", "latest", b"{}")
+        for _ in range(random.randrange(1, 5)):
+            if random.random() < 0.5:
+                data = mutations.text(random, PIECES, 20).encode(errors="surrogatepass")
+            else:
+                data = mutations.damaged(random, "".join(random.choices(WHOLE, k=random.randrange(1, 4))).encode())
+            answer = asked(registry, data)
+            assert not answer or answer.startswith(b"HTTP/1.1 "), answer[:100]
+            assert b"HTTP/1.1 500" not in answer, answer
+        assert asked(registry, PING).startswith(b"HTTP/1.1 401 " if auth else b"HTTP/1.1 200 ")
+
+
+def pushed_manifests(random: Random, scratch: Path) -> None:
+    """A manifest that is wrong is read as far as a registry does, or refused."""
+    del scratch
+    store = Store()
+    manifest = store.image(extra={"subject": store.json(OCI_CONFIG, {}), "annotations": {"a": "b"}})
+    document = json.loads(store.blobs[random.choice([manifest, store.index(manifest)])["digest"]])
+    data = mutations.written(
+        random, mutations.tree(random, document, (*KEYS, "subject", "artifactType", "annotations"))
+    )
+    refused(lambda: read_manifest(data))
+    refused(lambda: read_manifest(mutations.damaged(random, data)))
+
+
+#: The targets by name.
+TARGETS = {"registry-requests": requests, "pushed-manifests": pushed_manifests}

@@ -264,7 +264,15 @@ def layers(random: Random, scratch: Path) -> None:
 
 
 #: Those of signatures and encryption, each where its makers are.
-OTHERS = (bundle_targets, certificate_targets, encryption_targets, openpgp_targets, place_targets, signature_targets)
+OTHERS = (
+    bundle_targets,
+    certificate_targets,
+    encryption_targets,
+    openpgp_targets,
+    place_targets,
+    registry_targets,
+    signature_targets,
+)
 
 
 def _targets() -> dict[str, Target]:

@@ -39,10 +39,9 @@ class Reply(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The code of the only error in the body."""
-        (error,) = self.json["errors"]
-        assert error["message"]
-        return str(error["code"])
+        """The one code of all errors in the body."""
+        (code,) = {error["code"] for error in self.json["errors"] if error["message"]}
+        return str(code)
 
     @property
     def location(self) -> str:
