@@ -12,6 +12,7 @@ The names here are loaded when they are first used; nothing heavy is imported be
   in :mod:`ocikit.image.signature`
 * from one place to another: :func:`ocikit.image.copy.image`; a directory full of them: :func:`import_directory`;
   all of a place: :func:`sync`
+* registries, beside their images: :mod:`ocikit.image.docker`
 * encrypted layers: :mod:`ocikit.image.encryption`
 * a directory of them, kept in order: :mod:`ocikit.image.layout`
 * files of ``docker save`` with several images: :mod:`ocikit.image.docker_archive`
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         artifact,
         copy,
         credentials,
+        docker,
         docker_archive,
         encryption,
         index,
@@ -98,6 +100,7 @@ __all__ = [
     "copy",
     "credentials",
     "delete",
+    "docker",
     "docker_archive",
     "encryption",
     "identify",
@@ -154,6 +157,7 @@ _HOMES = {
     "copy": "copy",
     "credentials": "credentials",
     "delete": "transports",
+    "docker": "docker",
     "docker_archive": "docker_archive",
     "encryption": "encryption",
     "identify": "identification",

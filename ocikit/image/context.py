@@ -7,7 +7,7 @@ import re
 
 from attrs import field, frozen
 
-__all__ = ["DockerAuthConfig", "ShortNameMode", "SystemContext"]
+__all__ = ["DockerAuthConfig", "RetryPolicy", "ShortNameMode", "SystemContext"]
 
 
 def _without_user(host: str | None) -> str:
@@ -54,6 +54,21 @@ class DockerAuthConfig:
 
 
 @frozen(kw_only=True)
+class RetryPolicy:
+    """How often, and after what time, a registry is asked again that fails or cannot be reached.
+
+    Attributes:
+        attempts: How many tries there are in all, at least 1. A blob of which something came begins to count anew.
+        delay: The time before the second try, in seconds; it doubles each time.
+        longest_delay: What it grows to. A registry that wants to be left alone for longer is not asked again.
+    """
+
+    attempts: int = 6
+    delay: float = 0.5
+    longest_delay: float = 60.0
+
+
+@frozen(kw_only=True)
 class SystemContext:
     """The circumstances of a call that are no part of a reference: paths, choices, preferences.
 
@@ -96,6 +111,10 @@ class SystemContext:
         docker_cert_path: A directory with certificates for every registry.
         docker_per_host_cert_dir_path: A directory of directories with certificates, one for each ``host[:port]``, in
             place of the default ones.
+        docker_retry: How often a registry is asked again.
+        docker_timeout: How long a registry may say nothing, in seconds.
+        docker_proxy_url: The proxy for registries, in place of those that the environment names (``HTTPS_PROXY``, …).
+        docker_registry_user_agent: What we call ourselves, in place of ``ocikit/VERSION``.
         docker_insecure_skip_tls_verify: Whether certificates of registries are taken unseen; None leaves that to
             registries.conf.
         docker_daemon_host: Where a Docker API is served (``unix:///run/podman/podman.sock``, ``tcp://127.0.0.1:2375``);
@@ -135,3 +154,7 @@ class SystemContext:
     docker_daemon_host: str | None = field(default=None, repr=_without_user)
     docker_daemon_cert_path: str | None = None
     docker_daemon_insecure_skip_tls_verify: bool = False
+    docker_retry: RetryPolicy = RetryPolicy()
+    docker_timeout: float = 60.0
+    docker_proxy_url: str | None = field(default=None, repr=_without_user)
+    docker_registry_user_agent: str | None = None

@@ -34,6 +34,7 @@ __all__ = [
 _HOMES: Final = {
     "containers-storage": "containers_storage",
     "dir": "directory",
+    "docker": "docker",
     "docker-archive": "docker_archive",
     "docker-daemon": "docker_daemon",
     "oci": "oci",
@@ -43,7 +44,6 @@ _HOMES: Final = {
 # Transports that other tools have: a reason is a better answer than "unknown".
 _ELSEWHERE: Final = {
     "atomic": "it is deprecated everywhere",
-    "docker": "registries are not reached yet; copy the image to an oci: layout or oci-archive: file first",
     "ostree": "it is gone everywhere",
     "sif": "copy the image to an oci: layout first",
 }

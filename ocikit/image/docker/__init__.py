@@ -1,0 +1,41 @@
+"""Registries: the client for distribution-spec 1.1, and what is asked of them beside images.
+
+Images themselves go by the transport ``docker:`` (:mod:`ocikit.image.transports`), as ``docker://host/app:1``.
+
+* asked: :func:`resolve_digest`, :func:`list_tags`, :func:`list_repositories`
+* credentials: :func:`login`, :func:`logout`, :func:`verify_login`; found and stored by :mod:`ocikit.image.credentials`
+* one request: :mod:`.client`, on :mod:`.connection`, :mod:`.challenges`, :mod:`.tokens`, :mod:`.retrying`,
+  :mod:`.refusals`
+* what is requested: :mod:`.manifests`, :mod:`.blobs`, :mod:`.uploads`, :mod:`.lists`, :mod:`.attaching`
+* images: :mod:`.places` says who is asked, :mod:`.source` and :mod:`.destination` read and write
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ocikit.image.docker.asking import (
+        list_repositories,
+        list_tags,
+        login,
+        logout,
+        resolve_digest,
+        verify_login,
+    )
+
+__all__ = ["list_repositories", "list_tags", "login", "logout", "resolve_digest", "verify_login"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ocikit.image.docker import asking  # noqa: PLC0415 - loaded when first needed
+
+    value: object = getattr(asking, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

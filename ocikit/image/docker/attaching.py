@@ -1,0 +1,168 @@
+"""What is kept beside an image in a registry: signatures, and manifests that refer to it.
+
+Signatures are files in a store beside it (*lookaside*), or manifests in the repository where registries.d says
+``use-sigstore-attachments``: one under a tag of its own, as cosign 2 has it, and bundles that refer to the image.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from ocikit.errors import ImageNotFoundError, NotSupportedError, OCIKitError
+from ocikit.image import lookaside, registries_d
+from ocikit.image.attachment_manifest import (
+    attached_signatures,
+    attachment_layers,
+    attachment_tag,
+    make_attachment,
+)
+from ocikit.image.bundle_manifest import bundle_manifest, bundle_of, may_attach_bundle
+from ocikit.image.docker.blobs import blob_size, open_blob
+from ocikit.image.docker.lists import fallback_tag, list_referrers
+from ocikit.image.docker.manifests import get_manifest, put_manifest
+from ocikit.image.docker.uploads import upload_blob
+from ocikit.image.stored_signature import BUNDLE, SigstoreSignature, SimpleSignature, parse_signature
+from ocikit.image.subject import require_referrer
+from ocikit.image.types import BlobInfo
+from ocikit.spec import Digest, Index, mediatypes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ocikit.image.docker.client import RegistryClient
+    from ocikit.image.reference import Named
+    from ocikit.image.types import SystemContext
+    from ocikit.spec import Descriptor
+
+__all__ = ["put_referrer", "read_signatures", "write_signatures"]
+
+
+def read_signatures(
+    client: RegistryClient, named: Named, digest: Digest, sys: SystemContext | None
+) -> tuple[bytes, ...]:
+    """Return the signatures of a manifest, from all places where they are kept; not verified.
+
+    Args:
+        client: Where the image is.
+        named: What it is called, which says where its signatures are.
+        digest: The digest of the manifest.
+        sys: The circumstances.
+
+    Raises:
+        RegistryError: The registry refuses, or cannot be reached.
+        OCIKitError: As :func:`ocikit.image.lookaside.read_signatures`, or something is not what it is claimed to be.
+    """
+    found = list(lookaside.read_signatures(named, digest, sys))
+    if registries_d.use_sigstore_attachments(named, sys):
+        found += _attached(client, digest)
+        found += _bundles(client, digest)
+    return tuple(dict.fromkeys(found))
+
+
+def write_signatures(
+    client: RegistryClient, named: Named, subject: Descriptor, blobs: Iterable[bytes], sys: SystemContext | None
+) -> None:
+    """Add signatures of a manifest to those that are there.
+
+    Args:
+        client: Where the image goes.
+        named: What it is called, which says where its signatures are kept.
+        subject: The manifest.
+        blobs: The signatures.
+        sys: The circumstances.
+
+    Raises:
+        NotSupportedError: There are signatures of sigstore, and registries.d does not say that they may be attached.
+        RegistryError: The registry refuses, or cannot be reached.
+        OCIKitError: As :func:`ocikit.image.lookaside.write_signatures`.
+    """
+    parsed = [parse_signature(blob) for blob in blobs]
+    simple = [one.to_blob() for one in parsed if isinstance(one, SimpleSignature)]
+    attached = [one for one in parsed if isinstance(one, SigstoreSignature) and one.media_type != BUNDLE]
+    bundles = [one for one in parsed if isinstance(one, SigstoreSignature) and one.media_type == BUNDLE]
+    if (attached or bundles) and not registries_d.use_sigstore_attachments(named, sys):
+        raise NotSupportedError(
+            f"{named}: signatures of sigstore are attached to images of {named.name} only where registries.d says "
+            "use-sigstore-attachments: true"
+        )
+    if simple:
+        there = lookaside.read_signatures(named, subject.digest, sys)
+        lookaside.write_signatures(named, subject.digest, tuple(dict.fromkeys((*there, *simple))), sys)
+    if attached:
+        _attach(client, subject.digest, attached)
+    for bundle in bundles:
+        manifest, contents = bundle_manifest(bundle, subject)
+        _put_blobs(client, contents)
+        put_referrer(client, manifest)
+
+
+def put_referrer(client: RegistryClient, manifest: bytes) -> None:
+    """Store a manifest that refers to another one; where the registry keeps no list of those, keep the list.
+
+    Args:
+        client: The repository.
+        manifest: The bytes.
+
+    Raises:
+        ManifestError: It refers to nothing, or is malformed.
+        RegistryError: The registry refuses, or cannot be reached.
+    """
+    subject, described = require_referrer(manifest, f"manifest for {client.endpoint}")
+    answer = put_manifest(client, str(described.digest), manifest, described.media_type)
+    if not answer.headers.get("OCI-Subject"):
+        _list_it(client, subject, described)
+
+
+def _list_it(client: RegistryClient, subject: Digest, described: Descriptor) -> None:
+    """Add a referrer to the list in a tag (distribution-spec 1.1, "Unavailable Referrers API")."""
+    there = list_referrers(client, subject)
+    if any(one.digest == described.digest for one in there):
+        return
+    index = Index(media_type=mediatypes.IMAGE_INDEX, manifests=(*there, described))
+    put_manifest(client, fallback_tag(subject), index.to_json(), mediatypes.IMAGE_INDEX)
+
+
+def _attached(client: RegistryClient, digest: Digest) -> Iterator[bytes]:
+    try:
+        served = get_manifest(client, attachment_tag(digest))
+    except ImageNotFoundError:
+        return
+    layers = attachment_layers(served.data)
+    for signature in attached_signatures(layers, lambda layer: _blob(client, layer)):
+        yield signature.to_blob()
+
+
+def _bundles(client: RegistryClient, digest: Digest) -> Iterator[bytes]:
+    for entry in list_referrers(client, digest):
+        if may_attach_bundle(entry.artifact_type or ""):
+            data = get_manifest(client, str(entry.digest)).data
+            entry.verify(data, what=f"manifest {entry.digest} of {client.endpoint}")
+            try:
+                yield bundle_of(data, lambda layer: _blob(client, layer)).to_blob()
+            except OCIKitError:
+                continue  # something else that refers to the image
+
+
+def _attach(client: RegistryClient, digest: Digest, signatures: Iterable[SigstoreSignature]) -> None:
+    tag = attachment_tag(digest)
+    try:
+        existing = attachment_layers(get_manifest(client, tag).data)
+    except ImageNotFoundError:
+        existing = ()
+    made = make_attachment(signatures, existing)
+    _put_blobs(client, made.blobs)
+    put_manifest(client, tag, made.manifest, mediatypes.IMAGE_MANIFEST)
+
+
+def _blob(client: RegistryClient, layer: Descriptor) -> bytes:
+    stream, _ = open_blob(client, layer.digest, layer.size)
+    with stream:
+        return stream.read(layer.size + 1)
+
+
+def _put_blobs(client: RegistryClient, contents: Iterable[bytes]) -> None:
+    for content in contents:
+        digest = Digest.from_bytes(content)
+        if blob_size(client, digest) is None:
+            upload_blob(client, io.BytesIO(content), BlobInfo(digest=digest, size=len(content)))

@@ -1,0 +1,334 @@
+"""A registry as it is talked to: one request at a time, with the right credentials, again when that helps.
+
+Everything of HTTP that distribution-spec 1.1 asks of a client and that all requests have in common is here: schemes,
+redirects, challenges, tokens, retries, refusals as errors. What is asked for stands in the modules beside this one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from ocikit.errors import LimitExceededError, RegistryAccessError, RegistryError
+from ocikit.image.context import DockerAuthConfig, RetryPolicy
+from ocikit.image.credentials import get_credentials
+from ocikit.image.docker.challenges import parse_challenges
+from ocikit.image.docker.connection import Unreachable, connection_to, reason_of
+from ocikit.image.docker.refusals import MOST_BYTES, error_of
+from ocikit.image.docker.retrying import RETRIED, delay_before, seconds_of
+from ocikit.image.docker.tokens import Grant, TokenStore, basic
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from urllib3 import BaseHTTPResponse
+
+    from ocikit.image.docker.challenges import Challenge
+    from ocikit.image.docker.connection import Connection, Opened
+    from ocikit.image.docker.endpoint import Endpoint
+
+__all__ = ["Answer", "RegistryClient"]
+
+_log = logging.getLogger(__name__)
+
+_tokens = TokenStore()
+# How often one request is answered with a challenge: first without a token, then with too little in it.
+_MOST_CHALLENGES: Final = 2
+
+
+@frozen(kw_only=True)
+class Answer:
+    """What a registry answered, with its body.
+
+    Attributes:
+        status: The status of HTTP.
+        headers: The headers; names in any spelling.
+        body: The body.
+        url: Where it came from.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    url: str
+
+
+class RegistryClient:
+    """Talks to one endpoint about one repository. May be used by several threads.
+
+    Args:
+        endpoint: The endpoint.
+        actions: What is to be allowed: ``pull``, ``pull,push``, ``*``.
+        more: Further scopes, in full.
+    """
+
+    def __init__(self, endpoint: Endpoint, actions: str = "pull", *, more: tuple[str, ...] = ()) -> None:
+        self.endpoint = endpoint
+        self._connection: Connection = connection_to(endpoint)
+        own = (f"repository:{endpoint.reference.path}:{actions}",) if actions else ()
+        self._scopes = (*own, *more)
+        self._guard = threading.Lock()
+        self._scheme: str | None = None
+        self._challenge: Challenge | None = None
+        self._auth: DockerAuthConfig | None = None
+        self._is_auth_known = False
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """How often something is tried."""
+        return self.endpoint.sys.docker_retry if self.endpoint.sys is not None else RetryPolicy()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        what: str,
+        expect: Collection[int] = (200,),
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        most: int = MOST_BYTES,
+    ) -> Answer:
+        """Ask, and read the answer; again, where that may help.
+
+        Args:
+            method: The method.
+            path: What to ask for: a path after ``/v2/``, or an address in full.
+            what: The same in words.
+            expect: The statuses that are answers; others are refusals.
+            headers: Further headers.
+            body: What is sent.
+            most: How large the answer may be, in bytes.
+
+        Raises:
+            RegistryError: The registry refuses, or cannot be reached.
+            LimitExceededError: The answer is too large.
+        """
+        attempt = 1
+        while True:
+            try:
+                opened = self.open(method, path, what=what, expect=expect, headers=headers, body=body)
+                return self._read(opened, what, most)
+            except Unreachable as error:
+                self.wait(attempt, what, str(error), error)
+            attempt += 1
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        *,
+        what: str,
+        expect: Collection[int] = (200,),
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Opened:
+        """Ask, and return the answer with its body unread; again, where that may help.
+
+        Args:
+            method: As for :meth:`request`.
+            path: Likewise.
+            what: Likewise.
+            expect: Likewise.
+            headers: Likewise.
+            body: Likewise.
+
+        Raises:
+            RegistryError: The registry refuses, or cannot be reached.
+        """
+        attempt = 1
+        while True:
+            try:
+                opened = self._authorized(method, path, dict(headers or {}), body, what)
+            except Unreachable as error:
+                self.wait(attempt, what, str(error), error)
+            else:
+                response = opened.response
+                if response.status in expect:
+                    return opened
+                retry_after = seconds_of(response.headers.get("Retry-After"), dt.datetime.now(dt.UTC))
+                refusal = error_of(what, response.status, self._refusal(response))
+                if response.status not in RETRIED:
+                    raise refusal
+                self.wait(attempt, what, refusal.reason, refusal, retry_after)
+            attempt += 1
+
+    def once(
+        self,
+        method: str,
+        path: str,
+        *,
+        what: str,
+        expect: Collection[int] = (200, 201, 202, 204),
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
+        """Ask a single time, for whoever has to find out first what came of it.
+
+        Args:
+            method: As for :meth:`request`.
+            path: Likewise.
+            what: Likewise.
+            expect: Likewise.
+            headers: Likewise.
+            body: Likewise.
+
+        Raises:
+            Unreachable: There was no answer.
+            RegistryError: The registry refuses.
+        """
+        opened = self._authorized(method, path, dict(headers or {}), body, what)
+        if opened.response.status not in expect:
+            raise error_of(what, opened.response.status, self._refusal(opened.response))
+        return self._read(opened, what, MOST_BYTES)
+
+    def wait(self, attempt: int, what: str, reason: str, error: Exception, retry_after: float | None = None) -> None:
+        """Wait before another try, or give up.
+
+        Args:
+            attempt: How many tries there were.
+            what: What was tried.
+            reason: Why it failed.
+            error: The failure.
+            retry_after: What the registry asks for, in seconds.
+
+        Raises:
+            RegistryError: There is no other try.
+        """
+        delay = delay_before(attempt, self.policy, retry_after)
+        if delay is None:
+            if isinstance(error, RegistryError):
+                raise error
+            tries = f" ({attempt} tries)" if attempt > 1 else ""
+            raise RegistryError(what, f"{self._connection.host} cannot be reached: {reason}{tries}") from error
+        _log.info("%s: %s; again in %.1f s", what, reason, delay)
+        time.sleep(delay)
+
+    def _authorized(self, method: str, path: str, headers: dict[str, str], body: bytes | None, what: str) -> Opened:
+        """Send a request with the credentials that the registry has asked for, and give it what it asks for next."""
+        url = path if "://" in path else f"{self._base(what)}/v2/{path}"
+        challenge, scopes = self._challenge, self._scopes
+        for last in (False,) * _MOST_CHALLENGES + (True,):
+            authorization, grant = self._authorization(challenge, scopes, what)
+            sent = headers | ({"Authorization": authorization} if authorization and self._is_own(url) else {})
+            opened = self._connection.open(method, url, sent, body)
+            found = self._chosen(opened.response) if opened.response.status == 401 and not last else None
+            if found is None:
+                return opened
+            if grant is not None and authorization:
+                _tokens.forget(grant, authorization.partition(" ")[2])
+            scopes = tuple(dict.fromkeys((*self._scopes, *found.parameters.get("scope", "").split())))
+            if found.scheme == "basic" and authorization:
+                return opened  # the credentials were shown, and are not good enough
+            self._refusal(opened.response)
+            challenge = self._challenge = found
+        raise AssertionError  # the last one returns
+
+    def _authorization(
+        self, challenge: Challenge | None, scopes: tuple[str, ...], what: str
+    ) -> tuple[str | None, Grant | None]:
+        sys = self.endpoint.sys
+        if sys is not None and sys.docker_bearer_registry_token:
+            return f"Bearer {sys.docker_bearer_registry_token}", None
+        if challenge is None:
+            return None, None
+        auth = self._credentials()
+        if challenge.scheme == "basic":
+            return (basic(auth), None) if auth is not None and auth.username else (None, None)
+        realm = challenge.parameters.get("realm", "")
+        self._check_realm(realm, what)
+        grant = Grant(realm=realm, service=challenge.parameters.get("service", ""), scopes=scopes, auth=auth)
+        return f"Bearer {_tokens.token(grant, self._ask)}", grant
+
+    def _check_realm(self, realm: str, what: str) -> None:
+        scheme = urlsplit(realm).scheme
+        if scheme not in self._connection.schemes:
+            raise RegistryAccessError(
+                what, f"the registry names the token server {realm[:200]!r}; expected an address with https"
+            )
+
+    def _ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
+        attempt = 1
+        while True:
+            try:
+                answer = self._read(self._connection.open(method, url, headers, body), "token", MOST_BYTES)
+            except Unreachable as error:
+                self.wait(attempt, f"token server of {self._connection.host}", str(error), error)
+            else:
+                retry_after = seconds_of(answer.headers.get("Retry-After"), dt.datetime.now(dt.UTC))
+                delay = delay_before(attempt, self.policy, retry_after) if answer.status in RETRIED else None
+                if delay is None:
+                    return answer.status, answer.body
+                time.sleep(delay)
+            attempt += 1
+
+    def _credentials(self) -> DockerAuthConfig | None:
+        with self._guard:
+            if not self._is_auth_known:
+                found = get_credentials(self.endpoint.reference, self.endpoint.sys)
+                self._auth = found.auth if found is not None and not found.auth.is_empty else None
+                self._is_auth_known = True
+            return self._auth
+
+    def _base(self, what: str) -> str:
+        """Return the address of the registry; which scheme it speaks is found out once."""
+        with self._guard:
+            if self._scheme is None:
+                self._scheme = self._found_scheme(what)
+            return f"{self._scheme}://{self._connection.host}"
+
+    def _found_scheme(self, what: str) -> str:
+        attempt = 1
+        while True:
+            failures = []
+            for scheme in self._connection.schemes:
+                try:
+                    response = self._connection.open("GET", f"{scheme}://{self._connection.host}/v2/", {}).response
+                except Unreachable as error:
+                    failures.append(f"{scheme}: {error}")
+                    continue
+                if response.status in RETRIED:
+                    failures.append(f"{scheme}: the registry answers {response.status}")
+                    self._refusal(response)
+                    continue
+                if response.status == 401:
+                    self._challenge = self._chosen(response)
+                self._refusal(response)
+                return scheme
+            self.wait(attempt, what, "; ".join(failures), Unreachable("; ".join(failures)))
+            attempt += 1
+
+    def _chosen(self, response: BaseHTTPResponse) -> Challenge | None:
+        found = parse_challenges(response.headers.getlist("WWW-Authenticate"))
+        return next((one for wanted in ("bearer", "basic") for one in found if one.scheme == wanted), None)
+
+    def _is_own(self, url: str) -> bool:
+        return urlsplit(url).netloc == self._connection.host
+
+    def _refusal(self, response: BaseHTTPResponse) -> bytes:
+        """Read what is said with a refusal, as far as it is of use, and give the connection back."""
+        try:
+            with response:
+                return response.read(MOST_BYTES)
+        except Exception:  # noqa: BLE001 - the refusal counts, not how it is worded
+            return b""
+
+    def _read(self, opened: Opened, what: str, most: int) -> Answer:
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - loaded when first needed
+
+        response, body = opened.response, b""
+        try:
+            with response:
+                while len(body) <= most and (data := response.read(most + 1 - len(body))):
+                    body += data
+        except (HTTPError, OSError) as error:
+            raise Unreachable(f"the answer breaks off: {reason_of(error)}") from error
+        if len(body) > most:
+            raise LimitExceededError(f"{what}: bytes of an answer", most)
+        return Answer(status=response.status, headers=response.headers, body=body, url=opened.url)

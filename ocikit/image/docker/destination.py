@@ -1,0 +1,153 @@
+"""An image written to a registry: blobs, what an index lists, signatures, and at the very end what makes it visible."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from ocikit.errors import LayoutError
+from ocikit.image.docker.attaching import put_referrer, write_signatures
+from ocikit.image.docker.blobs import blob_size
+from ocikit.image.docker.client import RegistryClient
+from ocikit.image.docker.manifests import put_manifest
+from ocikit.image.docker.places import client_to_write
+from ocikit.image.docker.source import open_repositories
+from ocikit.image.docker.uploads import mount_blob, upload_blob
+from ocikit.image.manifest import check_size, guess_media_type
+from ocikit.image.types import ImageDestination
+from ocikit.spec import Descriptor, Digest, mediatypes
+
+if TYPE_CHECKING:
+    from ocikit.image.reference import Named
+    from ocikit.image.types import BlobInfo, ByteStream, ImageReference, SystemContext
+
+__all__ = ["DockerDestination"]
+
+_ACCEPTED = (
+    mediatypes.IMAGE_MANIFEST,
+    mediatypes.IMAGE_INDEX,
+    mediatypes.DOCKER_MANIFEST,
+    mediatypes.DOCKER_MANIFEST_LIST,
+)
+
+
+class DockerDestination(ImageDestination):
+    """A place for one image in a registry.
+
+    Args:
+        reference: What it was opened from.
+        named: The name that the image gets; with neither tag nor digest, none.
+        sys: The circumstances.
+    """
+
+    def __init__(self, reference: ImageReference, named: Named, sys: SystemContext | None) -> None:
+        self._reference = reference
+        self._named = named
+        self._sys = sys
+        self._client = client_to_write(named, sys)
+        self._manifest: bytes | None = None
+        self._signatures: list[tuple[Digest | None, tuple[bytes, ...]]] = []
+        self._described: dict[Digest, Descriptor] = {}
+        self._referrers: list[bytes] = []
+
+    @property
+    def reference(self) -> ImageReference:
+        """See :class:`ImageDestination`."""
+        return self._reference
+
+    @property
+    def supported_manifest_mime_types(self) -> tuple[str, ...]:
+        """What registries know; one that does not says so when it is put."""
+        return _ACCEPTED
+
+    @property
+    def supports_signatures(self) -> bool:
+        """Whether those of sigstore are taken is said by registries.d."""
+        return True
+
+    @property
+    def accepts_foreign_layer_urls(self) -> bool:
+        """Layers may be elsewhere."""
+        return True
+
+    @property
+    def has_thread_safe_put_blob(self) -> bool:
+        """Every blob has a connection of its own."""
+        return True
+
+    def put_blob(self, stream: ByteStream, info: BlobInfo, *, is_config: bool = False) -> BlobInfo:
+        """See :class:`ImageDestination`."""
+        del is_config
+        return upload_blob(self._client, stream, info)
+
+    def try_reusing_blob(self, info: BlobInfo, *, can_substitute: bool = False) -> BlobInfo | None:
+        """See :class:`ImageDestination`. What another repository of the registry has is taken over from there."""
+        del can_substitute
+        if info.digest is None:
+            return None
+        size = blob_size(self._client, info.digest)
+        if size is None:
+            return evolve(info) if info.size >= 0 and self._mounted(info.digest) else None
+        if size >= 0 and 0 <= info.size != size:
+            return None
+        return evolve(info, size=size if size >= 0 else info.size)
+
+    def put_manifest(self, manifest: bytes, instance: Digest | None = None) -> None:
+        """See :class:`ImageDestination`."""
+        what = f"manifest for {self._reference}" + (f", instance {instance}" if instance is not None else "")
+        check_size(manifest, what)
+        if instance is None:
+            self._manifest = manifest
+            return
+        instance.verify(manifest, what=what)
+        media_type = guess_media_type(manifest)
+        put_manifest(self._client, str(instance), manifest, media_type)
+        self._described[instance] = Descriptor(media_type=media_type, digest=instance, size=len(manifest))
+
+    def put_signatures(self, signatures: tuple[bytes, ...], instance: Digest | None = None) -> None:
+        """See :class:`ImageDestination`. They are added to those that are there."""
+        if signatures:
+            self._signatures.append((instance, signatures))
+
+    @property
+    def supports_referrers(self) -> bool:
+        """Where a registry keeps no list of them, it is kept in a tag."""
+        return True
+
+    def put_referrer(self, manifest: bytes) -> None:
+        """See :class:`ImageDestination`."""
+        self._referrers.append(manifest)
+
+    def commit(self) -> None:
+        """See :class:`ImageDestination`. The manifest gets its tag when all that belongs to it is there."""
+        if self._manifest is None and not self._referrers:
+            raise LayoutError(f"{self._reference}: nothing to commit: no manifest was put")
+        top = self._top() if self._manifest is not None else None
+        for instance, signatures in self._signatures:
+            subject = self._described[instance] if instance is not None else top
+            if subject is None:
+                raise LayoutError(f"{self._reference}: signatures of a manifest that was not put")
+            write_signatures(self._client, self._named, subject, signatures, self._sys)
+        for referrer in self._referrers:
+            put_referrer(self._client, referrer)
+        if top is not None and self._manifest is not None:
+            name = self._named.tag or str(self._named.digest or top.digest)
+            put_manifest(self._client, name, self._manifest, top.media_type)
+
+    def close(self) -> None:
+        """See :class:`ImageDestination`; connections stay for others."""
+
+    def _top(self) -> Descriptor:
+        data = self._manifest or b""
+        digest = Digest.from_bytes(data, self._named.digest.algorithm if self._named.digest is not None else "sha256")
+        return Descriptor(media_type=guess_media_type(data), digest=digest, size=len(data))
+
+    def _mounted(self, digest: Digest) -> bool:
+        endpoint = self._client.endpoint
+        for repository in open_repositories(endpoint.host):
+            if repository != endpoint.reference.path:
+                client = RegistryClient(endpoint, "pull,push", more=(f"repository:{repository}:pull",))
+                if mount_blob(client, digest, repository):
+                    return True
+        return False

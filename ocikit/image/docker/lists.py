@@ -1,0 +1,163 @@
+"""What a registry lists: tags, repositories, referrers, page by page (distribution-spec 1.1, Listing)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from ocikit.errors import ImageNotFoundError, LimitExceededError, ParseError, RegistryError
+from ocikit.image.manifest import LIMIT
+from ocikit.spec import Index, mediatypes
+from ocikit.spec._json import loads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ocikit.image.docker.client import Answer, RegistryClient
+    from ocikit.spec import Descriptor, Digest
+
+__all__ = ["fallback_tag", "list_referrers", "list_repositories", "list_tags"]
+
+_PAGE: Final = 1000
+#: How many names are listed at most.
+MOST_NAMES: Final = 1_000_000
+_MOST_PAGES: Final = 10_000
+_NEXT: Final = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
+_NOT_FOUND: Final = 404
+
+
+def list_tags(client: RegistryClient) -> tuple[str, ...]:
+    """Return the tags of a repository, in the order of the registry.
+
+    Args:
+        client: The repository.
+
+    Raises:
+        ImageNotFoundError: There is no such repository.
+        RegistryError: The registry refuses, cannot be reached, or answers with something else.
+        LimitExceededError: There are more than a million.
+    """
+    what = f"tags of {client.endpoint}"
+    try:
+        return _names(client, f"{client.endpoint.reference.path}/tags/list?n={_PAGE}", "tags", what)
+    except RegistryError as error:
+        if error.status == _NOT_FOUND:
+            raise ImageNotFoundError(f"{what}: {error.reason}") from error
+        raise
+
+
+def list_repositories(client: RegistryClient) -> tuple[str, ...]:
+    """Return the repositories of a registry that lets itself be looked through.
+
+    Args:
+        client: The registry, with leave for its catalogue.
+
+    Raises:
+        RegistryError: The registry refuses, cannot be reached, or answers with something else.
+        LimitExceededError: There are more than a million.
+    """
+    what = f"repositories of {client.endpoint.reference.domain}"
+    return _names(client, f"_catalog?n={_PAGE}", "repositories", what)
+
+
+def list_referrers(client: RegistryClient, subject: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
+    """Return what refers to a manifest: by the list that the registry keeps, or the one that clients keep in a tag.
+
+    Args:
+        client: The repository.
+        subject: The digest of the manifest.
+        artifact_type: Only what is of this type.
+
+    Raises:
+        RegistryError: The registry refuses, cannot be reached, or answers with something else.
+        LimitExceededError: There are too many.
+    """
+    what = f"referrers of {subject} in {client.endpoint}"
+    query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
+    path = f"{client.endpoint.reference.path}/referrers/{subject}{query}"
+    accept = {"Accept": mediatypes.IMAGE_INDEX}
+    found: list[Descriptor] = []
+    for answer in _pages(client, path, what, accept, missing_is_none=True):
+        if not _is_index(answer):
+            break  # a page of a proxy, or a registry that knows no referrers and says it with 200
+        found += _index(answer.body, what).manifests
+    else:
+        if found:
+            return _of_type(found, artifact_type)
+    return _of_type(_kept_by_clients(client, subject, what), artifact_type)
+
+
+def fallback_tag(subject: Digest) -> str:
+    """Return the tag by which clients keep the list of referrers where the registry keeps none.
+
+    Args:
+        subject: The digest of the manifest that they refer to.
+    """
+    return f"{subject.algorithm[:32]}-{subject.hex[:64]}"
+
+
+def _kept_by_clients(client: RegistryClient, subject: Digest, what: str) -> tuple[Descriptor, ...]:
+    path = f"{client.endpoint.reference.path}/manifests/{fallback_tag(subject)}"
+    headers = {"Accept": mediatypes.IMAGE_INDEX}
+    answer = client.request("GET", path, what=what, expect={200, _NOT_FOUND}, headers=headers, most=LIMIT)
+    return _index(answer.body, what).manifests if answer.status == 200 and _is_index(answer) else ()
+
+
+def _of_type(found: list[Descriptor] | tuple[Descriptor, ...], wanted: str | None) -> tuple[Descriptor, ...]:
+    # Registries that do not filter say so by not saying anything.
+    return tuple(one for one in found if wanted is None or one.artifact_type == wanted)
+
+
+def _is_index(answer: Answer) -> bool:
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip() == mediatypes.IMAGE_INDEX
+
+
+def _index(data: bytes, what: str) -> Index:
+    try:
+        return Index.from_json(data)
+    except ValueError as error:
+        raise RegistryError(what, f"the registry answers with something else than an index: {error}") from error
+
+
+def _names(client: RegistryClient, path: str, key: str, what: str) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for answer in _pages(client, path, what, {"Accept": "application/json"}):
+        found |= dict.fromkeys(_strings(answer.body, key, what))
+        if len(found) > MOST_NAMES:
+            raise LimitExceededError(what, MOST_NAMES)
+    return tuple(found)
+
+
+def _strings(body: bytes, key: str, what: str) -> list[str]:
+    try:
+        document: Any = loads(body, max_bytes=LIMIT)
+    except (ParseError, ValueError) as error:
+        raise RegistryError(what, f"the registry answers with something else than a list: {error}") from error
+    names = document.get(key) if isinstance(document, dict) else None
+    if names is None and isinstance(document, dict):
+        return []  # what some registries say of a repository without tags
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise RegistryError(what, f"the registry answers without a list of strings in {key!r}")
+    return names
+
+
+def _pages(
+    client: RegistryClient, path: str, what: str, headers: dict[str, str], *, missing_is_none: bool = False
+) -> Iterator[Answer]:
+    """Yield an answer and those that it says are next; none twice, and never by another host."""
+    expect = {200, _NOT_FOUND} if missing_is_none else {200}
+    seen = set()
+    for _ in range(_MOST_PAGES):
+        answer = client.request("GET", path, what=what, expect=expect, headers=headers, most=LIMIT)
+        if answer.status != 200:
+            return
+        yield answer
+        following = _NEXT.search(answer.headers.get("Link", ""))
+        if following is None:
+            return
+        path = urljoin(answer.url, following[1])
+        if urlsplit(path).netloc != urlsplit(answer.url).netloc or path in seen:
+            raise RegistryError(what, f"the registry names {following[1][:200]!r} as its next page")
+        seen.add(path)
+    raise LimitExceededError(f"{what}: pages", _MOST_PAGES)

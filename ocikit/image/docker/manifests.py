@@ -1,0 +1,156 @@
+"""Manifests of a registry: resolved, read, put, deleted (distribution-spec 1.1, Pulling/Pushing/Deleting Manifests)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from ocikit.errors import DigestMismatchError, ImageNotFoundError, InvalidDigestError, RegistryError
+from ocikit.image.manifest import LIMIT
+from ocikit.spec import Digest, mediatypes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocikit.image.docker.client import Answer, RegistryClient
+
+__all__ = ["ServedManifest", "delete_manifest", "get_manifest", "put_manifest", "resolve"]
+
+#: Every type that is understood, best first; schema 1 last, which is only read.
+_ACCEPTED: Final = (
+    mediatypes.IMAGE_MANIFEST,
+    mediatypes.IMAGE_INDEX,
+    mediatypes.DOCKER_MANIFEST,
+    mediatypes.DOCKER_MANIFEST_LIST,
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    "application/vnd.docker.distribution.manifest.v1+json",
+)
+ACCEPT: Final = ", ".join(_ACCEPTED)
+_DIGEST: Final = "Docker-Content-Digest"
+_NOT_FOUND: Final = 404
+
+
+@frozen(kw_only=True)
+class ServedManifest:
+    """A manifest as a registry serves it; not verified.
+
+    Attributes:
+        data: The bytes.
+        media_type: What the registry says it is.
+        digest: What the registry says its digest is.
+    """
+
+    data: bytes
+    media_type: str
+    digest: Digest | None
+
+
+def get_manifest(client: RegistryClient, reference: str) -> ServedManifest:
+    """Read a manifest.
+
+    Args:
+        client: The repository.
+        reference: A tag or a digest.
+
+    Raises:
+        ImageNotFoundError: There is none.
+        RegistryError: The registry refuses, or cannot be reached.
+        LimitExceededError: It is larger than 4 MiB.
+    """
+    what = _what(client, reference)
+    path = f"{client.endpoint.reference.path}/manifests/{reference}"
+    answer = _found(lambda: client.request("GET", path, what=what, headers={"Accept": ACCEPT}, most=LIMIT), what)
+    return ServedManifest(data=answer.body, media_type=_media_type(answer), digest=_digest(answer, what))
+
+
+def resolve(client: RegistryClient, reference: str) -> tuple[Digest, str]:
+    """Return the digest of a manifest and its type, pulling it only where the registry does not say.
+
+    Args:
+        client: The repository.
+        reference: A tag or a digest.
+
+    Raises:
+        ImageNotFoundError: There is none.
+        RegistryError: The registry refuses, or cannot be reached.
+    """
+    what = _what(client, reference)
+    path = f"{client.endpoint.reference.path}/manifests/{reference}"
+    try:
+        answer = _found(lambda: client.request("HEAD", path, what=what, headers={"Accept": ACCEPT}), what)
+    except RegistryError as error:
+        if error.status != 405:
+            raise
+    else:
+        digest = _digest(answer, what)
+        if digest is not None:
+            return digest, _media_type(answer)
+    served = get_manifest(client, reference)
+    return served.digest or Digest.from_bytes(served.data), served.media_type
+
+
+def put_manifest(client: RegistryClient, reference: str, data: bytes, media_type: str) -> Answer:
+    """Store a manifest; what it refers to is there.
+
+    Args:
+        client: The repository.
+        reference: A tag, or its digest.
+        data: The bytes.
+        media_type: Its type.
+
+    Raises:
+        DigestMismatchError: The registry has stored something else.
+        RegistryError: The registry refuses, or cannot be reached.
+    """
+    what = _what(client, reference)
+    path = f"{client.endpoint.reference.path}/manifests/{reference}"
+    headers = {"Content-Type": media_type}
+    answer = client.request("PUT", path, what=what, expect={201}, headers=headers, body=data)
+    stored = _digest(answer, what)
+    if stored is not None and Digest.from_bytes(data, stored.algorithm) != stored:
+        raise DigestMismatchError(f"{what}, as stored", Digest.from_bytes(data, stored.algorithm), stored)
+    return answer
+
+
+def delete_manifest(client: RegistryClient, digest: Digest) -> None:
+    """Delete a manifest, and with it all its tags.
+
+    Args:
+        client: The repository.
+        digest: Its digest.
+
+    Raises:
+        ImageNotFoundError: There is none.
+        RegistryError: The registry refuses, or does not delete anything.
+    """
+    what = _what(client, str(digest))
+    path = f"{client.endpoint.reference.path}/manifests/{digest}"
+    _found(lambda: client.request("DELETE", path, what=f"deletion of {what}", expect={202, 200, 204}), what)
+
+
+def _what(client: RegistryClient, reference: str) -> str:
+    return f"manifest {reference} of {client.endpoint}"
+
+
+def _found(ask: Callable[[], Answer], what: str) -> Answer:
+    try:
+        return ask()
+    except RegistryError as error:
+        if error.status == _NOT_FOUND:
+            raise ImageNotFoundError(f"{what}: {error.reason}") from error
+        raise
+
+
+def _media_type(answer: Answer) -> str:
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip()
+
+
+def _digest(answer: Answer, what: str) -> Digest | None:
+    stated = answer.headers.get(_DIGEST)
+    if not stated:
+        return None
+    try:
+        return Digest.parse(stated)
+    except InvalidDigestError as error:
+        raise RegistryError(what, f"the registry states the digest {stated[:100]!r}, which is none") from error

@@ -1,0 +1,64 @@
+"""Who is asked about an image: the endpoints that registries.conf leads to, each with its own circumstances."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from ocikit.image.context import SystemContext
+from ocikit.image.docker.client import RegistryClient
+from ocikit.image.docker.endpoint import Endpoint
+from ocikit.image.registries import pull_sources, push_endpoint
+
+if TYPE_CHECKING:
+    from ocikit.image.reference import Named
+
+__all__ = ["client_to_write", "clients_to_read"]
+
+# How often somebody is asked after whom there are others.
+_TRIES_BEFORE_OTHERS: Final = 2
+
+
+def clients_to_read(named: Named, sys: SystemContext | None = None) -> tuple[RegistryClient, ...]:
+    """Return who has an image, in the order in which they are asked: mirrors, then the registry itself.
+
+    Args:
+        named: The image.
+        sys: The circumstances.
+
+    Raises:
+        BlockedRegistryError: registries.conf blocks the registry.
+        InvalidConfigurationError: A file of the configuration is malformed.
+        OSError: One cannot be read.
+    """
+    sources = pull_sources(named, sys)
+    clients = []
+    for number, source in enumerate(sources):
+        context = source.context_for(named, sys)
+        if number < len(sources) - 1:
+            context = context or SystemContext()
+            tries = min(context.docker_retry.attempts, _TRIES_BEFORE_OTHERS)
+            context = evolve(context, docker_retry=evolve(context.docker_retry, attempts=tries))
+        endpoint = Endpoint(
+            reference=source.reference, insecure=source.insecure, sys=context, is_mirror=source.is_mirror
+        )
+        clients.append(RegistryClient(endpoint))
+    return tuple(clients)
+
+
+def client_to_write(named: Named, sys: SystemContext | None = None, actions: str = "pull,push") -> RegistryClient:
+    """Return who an image is written to: the registry itself, never a mirror.
+
+    Args:
+        named: The image.
+        sys: The circumstances.
+        actions: What is to be allowed.
+
+    Raises:
+        BlockedRegistryError: registries.conf blocks the registry.
+        InvalidConfigurationError: A file of the configuration is malformed.
+        OSError: One cannot be read.
+    """
+    place = push_endpoint(named, sys)
+    return RegistryClient(Endpoint(reference=place.reference, insecure=place.insecure, sys=sys), actions)
