@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -90,10 +91,12 @@ def serve(site: Site, log: RequestLog, injector: Injector, connection: Connectio
             if not Exchange(site, log, connection, stopped, head).run(injector):
                 return
     except Refusal as refusal:
-        response = refusal.response()
-        connection.send(render_head(response, size(response.body), keep_alive=False))
-        connection.send(b"".join(bytes(piece) for piece in response.body if not isinstance(piece, tuple)))
-        connection.close_in_order()
+        # Who tries TLS where there is none has often gone before it hears so.
+        with contextlib.suppress(ClientGoneError):
+            response = refusal.response()
+            connection.send(render_head(response, size(response.body), keep_alive=False))
+            connection.send(b"".join(bytes(piece) for piece in response.body if not isinstance(piece, tuple)))
+            connection.close_in_order()
     except ClientGoneError:
         return
     finally:

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "image"))
 
 import bundle_targets
 import certificate_targets
+import configuration_targets
 import encryption_targets
 import mutations
 import openpgp_targets
@@ -267,6 +268,7 @@ def layers(random: Random, scratch: Path) -> None:
 OTHERS = (
     bundle_targets,
     certificate_targets,
+    configuration_targets,
     encryption_targets,
     openpgp_targets,
     place_targets,
@@ -284,8 +286,6 @@ def _targets() -> dict[str, Target]:
         "archives": archives,
         "directories": directories,
         "layouts": layouts,
-        "configurations": registry_targets.configurations,
-        "credentials": registry_targets.credentials,
     }
     if "docker-archive" in transports.list_names():
         found["docker-archives"] = docker_archives

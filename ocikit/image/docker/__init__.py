@@ -4,6 +4,7 @@ Images themselves go by the transport ``docker:`` (:mod:`ocikit.image.transports
 
 * asked: :func:`resolve_digest`, :func:`list_tags`, :func:`list_repositories`
 * credentials: :func:`login`, :func:`logout`, :func:`verify_login`; found and stored by :mod:`ocikit.image.credentials`
+* :func:`close_connections` gives back what is kept open for the next request
 * one request: :mod:`.client`, on :mod:`.connection`, :mod:`.challenges`, :mod:`.tokens`, :mod:`.retrying`,
   :mod:`.refusals`
 * what is requested: :mod:`.manifests`, :mod:`.blobs`, :mod:`.uploads`, :mod:`.lists`, :mod:`.attaching`
@@ -23,16 +24,17 @@ if TYPE_CHECKING:
         resolve_digest,
         verify_login,
     )
+    from ocikit.image.docker.connection import close_connections
 
-__all__ = ["list_repositories", "list_tags", "login", "logout", "resolve_digest", "verify_login"]
+__all__ = ["close_connections", "list_repositories", "list_tags", "login", "logout", "resolve_digest", "verify_login"]
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ocikit.image.docker import asking  # noqa: PLC0415 - loaded when first needed
+    from ocikit.image.docker import asking, connection  # noqa: PLC0415 - loaded when first needed
 
-    value: object = getattr(asking, name)
+    value: object = getattr(connection if name == "close_connections" else asking, name)
     globals()[name] = value
     return value
 

@@ -135,7 +135,8 @@ class BlobStream:
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - loaded when first needed
 
         try:
-            data: bytes = response.read(size)
+            # What came before the connection broke counts: nothing waits for the whole of a piece.
+            data: bytes = response.read1(size)
         except (HTTPError, OSError) as error:
             raise Unreachable(reason_of(error)) from error
         if not data and size and 0 <= self._position < self.size:

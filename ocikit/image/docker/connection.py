@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-    from urllib3 import BaseHTTPResponse, PoolManager
+    from urllib3 import BaseHTTPResponse, HTTPSConnectionPool, PoolManager
+    from urllib3._base_connection import BaseHTTPConnection
 
     from ocikit.image.docker.endpoint import Endpoint
 
-__all__ = ["Connection", "Opened", "Unreachable", "connection_to", "reason_of"]
+__all__ = ["Connection", "Opened", "Unreachable", "close_connections", "connection_to", "reason_of"]
 
+# How many hosts, and ways of talking to them, are remembered.
+_MOST_HOSTS: Final = 64
 # Beyond them connections are closed after use.
 _POOLED: Final = 16
 _CONNECT_SECONDS: Final = 15.0
@@ -93,10 +96,18 @@ def connection_to(endpoint: Endpoint) -> Connection:
         (sys.docker_registry_user_agent if sys is not None else None) or f"ocikit/{__version__}",
     )
     with _lock:
-        found = _connections.get(way)
-        if found is None:
-            found = _connections[way] = Connection(way)
+        found = _connections.pop(way, None) or Connection(way)
+        _connections[way] = found  # the last one that was asked for stands last
+        if len(_connections) > _MOST_HOSTS:
+            _connections.pop(next(iter(_connections))).close()
         return found
+
+
+def close_connections() -> None:
+    """Close the connections to registries that nobody uses at the moment; what is needed again is opened again."""
+    with _lock:
+        for connection in _connections.values():
+            connection.close()
 
 
 def _forget() -> None:
@@ -119,6 +130,13 @@ class Connection:
         self._pools: dict[tuple[str, bool], PoolManager] = {}
         self._contexts: dict[bool, ssl.SSLContext] = {}
         self._guard = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connections that nobody uses at the moment."""
+        with self._guard:
+            pools, self._pools = [*self._pools.values()], {}
+        for pool in pools:
+            pool.clear()
 
     @property
     def host(self) -> str:
@@ -212,7 +230,22 @@ class Connection:
             material = known if is_own else TLSMaterial(authorities=known.authorities)
             self._contexts[is_own] = ssl_context(material, insecure=self._way.insecure)
         options: dict[str, Any] = {"num_pools": 8, "maxsize": _POOLED, "ssl_context": self._contexts[is_own]}
-        return ProxyManager(proxy, **options) if proxy else PoolManager(**options)
+        made = ProxyManager(proxy, **options) if proxy else PoolManager(**options)
+        if self._way.insecure:
+            made.pool_classes_by_scheme = {**made.pool_classes_by_scheme, "https": _without_warning()}
+        return made
+
+
+def _without_warning() -> type[HTTPSConnectionPool]:
+    """Return a pool that does not warn of certificates that are taken unseen: that was asked for."""
+    from urllib3 import HTTPSConnectionPool  # noqa: PLC0415 - loaded when first needed
+
+    class Unseen(HTTPSConnectionPool):
+        def _validate_conn(self, conn: BaseHTTPConnection) -> None:
+            if conn.is_closed:
+                conn.connect()
+
+    return Unseen
 
 
 def reason_of(error: BaseException) -> str:
