@@ -51,9 +51,11 @@ class Artifacts:
             return
         if is_signature_type(entry.artifact_type):
             self.typed[entry.digest] = entry
-        elif entry.artifact_type in _SAYS_NOTHING and entry.size <= LARGEST_UNKNOWN:
-            if len(self.unknown) < MOST_UNKNOWN:
-                self.unknown[entry.digest] = entry
+        elif entry.artifact_type in _SAYS_NOTHING and self._takes(entry):
+            self.unknown[entry.digest] = entry
+
+    def _takes(self, entry: Descriptor) -> bool:
+        return entry.size <= LARGEST_UNKNOWN and len(self.unknown) < MOST_UNKNOWN
 
 
 class SignatureEntries:
