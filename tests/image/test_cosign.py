@@ -348,7 +348,7 @@ def test_bundles_that_cosign_attaches(bench: Bench) -> None:
                     verify(place, policy)
 
 
-@pytest.mark.parametrize("kind", ["P-256", "RSA", "Ed25519"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_bundles_that_we_attach(bench: Bench, kind: str) -> None:
     """Cosign finds our bundle from an image in a registry, and accepts it by its key alone."""
     (private, public), (_, other) = bench.keys(kind), bench.keys()
