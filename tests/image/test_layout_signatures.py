@@ -303,7 +303,7 @@ def test_the_list_that_is_named_after_a_digest(tmp_path: Path) -> None:
         }
         return store.json(OCI_MANIFEST, document, **members)
 
-    # The third is what cosign writes: go-containerregistry takes the type of the configuration for that of the artifact.
+    # cosign, by go-containerregistry, takes the type of the configuration for that of the artifact.
     empty = bundle("by its configuration", artifactType="application/vnd.oci.empty.v1+json")
     listed = store.index(bundle("listed", artifactType=BUNDLE), bundle("untyped"), empty)
     names = {"v1": image, image["digest"].replace(":", "-"): listed, "": bundle("alone")}
