@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from authorities import NOW, SERVER, Authority, Log, key_usage, new_key, public_pem
 from openpgp_maker import Key, certificate
-from signed_scene import CALLED, CERTIFICATE, DAY, EMAIL, HOST, NAME, PROVIDER, REPOSITORY, SIGNATURE, TODAY
+from signed_scene import CALLED, CERTIFICATE, DAY, EMAIL, HOST, NAME, PROVIDER, REPOSITORY, SIGNATURE, TODAY, annotated
 
 from ocikit.image.signature import (
     ExactReference,
@@ -149,8 +149,9 @@ def _(s: Scene) -> Asked:
 
 @verdict("line breaks in the signature", good=True)
 def _(s: Scene) -> Asked:
-    made = base64.encodebytes(s.key.sign(s.payload())).decode()
-    return s.by_key(), s.sigstore(**dict[str, Any]({SIGNATURE: made}))
+    payload = s.payload()
+    made = base64.encodebytes(s.key.sign(payload)).decode()
+    return s.by_key(), annotated(payload, b"", {SIGNATURE: made})
 
 
 @verdict("one of several keys", good=True)
@@ -235,8 +236,8 @@ def _(s: Scene) -> Asked:
 
 @verdict("a certificate of another key", good=False)
 def _(s: Scene) -> Asked:
-    blob = s.sigstore(**dict[str, Any]({CERTIFICATE: s.owned().text}))
-    return s.by_pki(), blob
+    payload = s.payload()
+    return s.by_pki(), annotated(payload, s.key.sign(payload), {CERTIFICATE: s.owned().text})
 
 
 @verdict("a keyring of several", good=True)

@@ -136,6 +136,12 @@ def is_accepted(name: object, policy: Policy) -> bool:
 # ------------------------------------------------------------------------------------------------------------- by a key
 
 
+def test_a_peer_that_is_missing(tmp_path: Path) -> None:
+    """Is a failure, which says what to do."""
+    with pytest.raises(pytest.fail.Exception, match=r"make \.make/newer"):
+        newer("no-such-program", tmp_path)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_both_ways_with_every_kind_of_key(bench: Bench, kind: str) -> None:
     """With our files of keys skopeo signs what we accept, and accepts what we sign; with others both refuse."""
@@ -176,9 +182,11 @@ def test_several_signatures(bench: Bench) -> None:
     by = ("--sign-by-sigstore-private-key", two, "--sign-passphrase-file", bench.passphrase)
     words = ("copy", "-q", *by, "--sign-identity", NAME, f"dir:{signed}", f"dir:{again}")
     bench.skopeo("--insecure-policy", *words).ok()
-    for key in (first, second):
-        assert is_accepted(again, wanted(key_path=key))
-        bench.copied(wanted(key_path=key), f"dir:{again}").ok()
+    (_, third), (_, fourth) = bench.keys(), bench.keys()
+    for keys, good in ((first,), True), ((second,), True), ((third, second), True), ((third, fourth), False):
+        policy = wanted(key_paths=keys)
+        assert is_accepted(again, policy) == good
+        assert (bench.copied(policy, f"dir:{again}").code == 0) == good
 
 
 # ----------------------------------------------------------------------------------------------------- the same verdict
