@@ -1,5 +1,5 @@
-# Everything is set up by the target that needs it: Debian packages (.ci/debian), a virtual environment in .venv, the
-# compiled extension. Stamps of what is done lie in .make.
+# Everything is set up by the target that needs it: Debian packages (.ci/debian), newer peers (.ci/newer), a virtual
+# environment in .venv, the compiled extension. Stamps of what is done lie in .make.
 #
 #   make test ARGS="-k layout -x"    arguments for pytest
 #   make demo REF=oci:/var/lib/x:1   an image of yours
@@ -21,7 +21,7 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 .PHONY: test
-test: check .make/peers ## check, then every test (root or sudo; installs what it needs)
+test: check .make/peers .make/newer ## check, then every test (root or sudo; installs what it needs)
 	$(PYTEST) $(ARGS)
 
 .PHONY: check
@@ -81,6 +81,9 @@ clean: ## remove everything that make has made
 .make/build .make/busybox .make/peers: .ci/debian
 	.ci/debian $(@F)
 	@mkdir -p .make && touch $@
+
+.make/newer: .ci/newer
+	.ci/newer $@
 
 .make/venv: .make/build
 	$(PYTHON) -m venv $(VENV)

@@ -303,10 +303,12 @@ def test_the_list_that_is_named_after_a_digest(tmp_path: Path) -> None:
         }
         return store.json(OCI_MANIFEST, document, **members)
 
-    listed = store.index(bundle("listed", artifactType=BUNDLE), bundle("untyped"))
+    # cosign, by go-containerregistry, takes the type of the configuration for that of the artifact.
+    empty = bundle("by its configuration", artifactType="application/vnd.oci.empty.v1+json")
+    listed = store.index(bundle("listed", artifactType=BUNDLE), bundle("untyped"), empty)
     names = {"v1": image, image["digest"].replace(":", "-"): listed, "": bundle("alone")}
     at = store.layout(tmp_path / "l", names)
-    wanted = {bundled(image["digest"], mark) for mark in ("listed", "untyped", "alone")}
+    wanted = {bundled(image["digest"], mark) for mark in ("listed", "untyped", "by its configuration", "alone")}
     assert set(signatures(f"oci:{at}:v1")) == wanted
     archive = store.archive(tmp_path / "a.tar", names)
     assert set(signatures(f"oci-archive:{archive}:v1")) == wanted

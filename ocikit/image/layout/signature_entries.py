@@ -28,6 +28,8 @@ __all__ = ["LARGEST_UNKNOWN", "MOST_UNKNOWN", "Artifacts", "SignatureEntries"]
 MOST_UNKNOWN: Final = 100
 LARGEST_UNKNOWN: Final = 64 << 10
 _SAVED: Final = frozenset({IMAGE, IMAGE_INDEX})
+# cosign lists its bundles by the type of their configuration, which is empty.
+_SAYS_NOTHING: Final = frozenset({"", mediatypes.EMPTY_JSON})
 _ALONE: Final = frozenset({mediatypes.IMAGE_MANIFEST, mediatypes.DOCKER_MANIFEST})
 
 
@@ -49,8 +51,11 @@ class Artifacts:
             return
         if is_signature_type(entry.artifact_type):
             self.typed[entry.digest] = entry
-        elif not entry.artifact_type and entry.size <= LARGEST_UNKNOWN and len(self.unknown) < MOST_UNKNOWN:
+        elif entry.artifact_type in _SAYS_NOTHING and self._takes(entry):
             self.unknown[entry.digest] = entry
+
+    def _takes(self, entry: Descriptor) -> bool:
+        return entry.size <= LARGEST_UNKNOWN and len(self.unknown) < MOST_UNKNOWN
 
 
 class SignatureEntries:

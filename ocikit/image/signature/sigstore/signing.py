@@ -35,7 +35,8 @@ class SigstoreSigner:
         key: The key.
         certificate_pem: Its certificate, PEM, for verifiers that trust an authority (``pki`` in a policy); None for
             those that know the key.
-        chain_pem: The certificates between that one and a root, PEM.
+        chain_pem: The certificates between that one and a root, and the root, PEM. Others take the last one for the
+            root, and do not look at it.
 
     Raises:
         SigningError: The certificate is malformed or that of another key, or the chain is malformed or has none.
