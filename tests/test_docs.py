@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ocikit import image
+from ocikit.testing import Registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -144,3 +145,24 @@ def test_page_of_signatures_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         exec(compile(block, "docs/signatures.md", "exec", dont_inherit=True), namespace)  # noqa: S102
     assert str(namespace["one"]).startswith("sha256:")
     assert Path("other.tar").exists()
+
+
+def test_page_of_registries_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines of the page about registries, with one of this process in the place of the one they name."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests/image"))
+    from builders import Store  # noqa: PLC0415 - found only from here on
+
+    monkeypatch.chdir(tmp_path)
+    store = Store()
+    store.layout(tmp_path / "images", {"app": store.image(platform=False)})
+    with Registry() as registry:
+        (tmp_path / ".config/containers").mkdir(parents=True)
+        conf = f'[[registry]]\nlocation = "{registry.address}"\ninsecure = true\n'
+        (tmp_path / ".config/containers/registries.conf").write_text(conf)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+        (block,) = _CODE.findall((ROOT / "docs/docker.md").read_text())
+        exec(block.replace("registry.example.com", registry.address), {})  # noqa: S102
+        assert registry.tags("team/app") == {}
+        assert image.inspect("oci:pulled:app")
+    image.docker.close_connections()

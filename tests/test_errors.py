@@ -15,6 +15,9 @@ from ocikit import errors
 #: An argument for each parameter that an error takes.
 ARGUMENTS = {
     "action": "mount proc",
+    "status": 404,
+    "code": "MANIFEST_UNKNOWN",
+    "detail": "tag x",
     "actual": 3,
     "changes": ("its type becomes another",),
     "errno_": errno.EPERM,

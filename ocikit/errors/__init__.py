@@ -65,18 +65,6 @@ message says what was expected, what was found, where, and, when it is known, wh
 
 from __future__ import annotations
 
-from ocikit.errors._base import (
-    InvalidDigestError,
-    LimitExceededError,
-    MissingDependencyError,
-    NotSupportedError,
-    OCIKitError,
-    ParseError,
-    SpecError,
-    SystemCallError,
-    UnsupportedFieldError,
-    ValidationError,
-)
 from ocikit.errors._containers import (
     BundleError,
     CgroupError,
@@ -126,6 +114,18 @@ from ocikit.errors._images import (
     TransportError,
     UnpackError,
     VerificationError,
+)
+from ocikit.errors._roots import (
+    InvalidDigestError,
+    LimitExceededError,
+    MissingDependencyError,
+    NotSupportedError,
+    OCIKitError,
+    ParseError,
+    SpecError,
+    SystemCallError,
+    UnsupportedFieldError,
+    ValidationError,
 )
 
 __all__ = [

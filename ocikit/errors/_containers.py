@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocikit.errors._base import OCIKitError, _FailedCallError
+from ocikit.errors._roots import OCIKitError, _FailedCallError
 
 __all__ = [
     "BundleError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocikit.errors._base import OCIKitError, _AtPathError, _FailedCallError
+from ocikit.errors._roots import OCIKitError, _AtPathError, _FailedCallError
 
 __all__ = [
     "AmbiguousImageError",
@@ -183,7 +183,7 @@ class RegistryError(ImageError):
 
     Args:
         what: What was asked for, and where.
-        reason: What was answered.
+        reason: What it says, or why it says nothing.
         status: The status of HTTP.
         code: The code of the distribution specification (``MANIFEST_UNKNOWN``), where there is one.
         detail: What the registry adds to it.
@@ -195,9 +195,15 @@ class RegistryError(ImageError):
     def __init__(  # noqa: PLR0917 - as they come back from another process
         self, what: str, reason: str, status: int = 0, code: str = "", detail: str = "", remedy: str | None = None
     ) -> None:
-        super().__init__(f"{what}: {reason}" + (f"; {remedy}" if remedy else ""))
         self.what, self.reason, self.status = what, reason, status
         self.code, self.detail, self.remedy = code, detail, remedy
+        super().__init__(f"{what}: {self.answer}" + (f"; {remedy}" if remedy else ""))
+
+    @property
+    def answer(self) -> str:
+        """What the registry says, in one line; the reason where it says nothing."""
+        said = ": ".join(part for part in (self.code, self.reason, self.detail) if part)
+        return f"the registry answers {self.status} ({said})" if self.status else said
 
 
 class RegistryAccessError(RegistryError, PermissionError):

@@ -92,7 +92,9 @@ def test_refusals_are_errors_that_help() -> None:
     body = b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"unknown","detail":{"Tag":"x"}}]}'
     error = error_of("manifest x of a/b", 404, body)
     assert (error.status, error.code, error.detail) == (404, "MANIFEST_UNKNOWN", "{'Tag': 'x'}")
-    assert "manifest x of a/b: the registry answers 404 (MANIFEST_UNKNOWN: unknown); look at" in str(error)
+    assert "manifest x of a/b: the registry answers 404 (MANIFEST_UNKNOWN: unknown: {'Tag': 'x'}); look at" in str(
+        error
+    )
     assert isinstance(error_of("x", 401, b""), RegistryAccessError)
     assert isinstance(error_of("x", 403, b""), PermissionError)
     assert type(error_of("x", 500, b"<html>")) is RegistryError

@@ -174,7 +174,7 @@ class BlobStream:
             response = self._client.open("GET", path, what=self._what, expect={200, 206}, headers=headers).response
         except RegistryError as error:
             if error.status == _NOT_FOUND:
-                raise BlobNotFoundError(f"{self._what}: {error.reason}") from error
+                raise BlobNotFoundError(f"{self._what}: {error.answer}") from error
             raise
         self._learn_size(response)
         if self._position and response.status == 200:

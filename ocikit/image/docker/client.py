@@ -156,7 +156,7 @@ class RegistryClient:
                 refusal = error_of(what, response.status, self._refusal(response))
                 if response.status not in RETRIED:
                     raise refusal
-                self.wait(attempt, what, refusal.reason, refusal, retry_after)
+                self.wait(attempt, what, refusal.answer, refusal, retry_after)
             attempt += 1
 
     def once(

@@ -57,7 +57,7 @@ class Unreachable(Exception):  # noqa: N818 - never leaves this room: it is anot
     """The other side could not be reached, fell silent, or broke off."""
 
 
-@frozen
+@frozen(kw_only=True)
 class _Way:
     """How a host is talked to; one pool serves everybody for whom all of this is the same."""
 
@@ -88,12 +88,12 @@ def connection_to(endpoint: Endpoint) -> Connection:
     if sys is not None and sys.docker_insecure_skip_tls_verify is not None:
         insecure = sys.docker_insecure_skip_tls_verify
     way = _Way(
-        endpoint.host,
-        insecure,
-        find_certificates(endpoint.host, sys),
-        sys.docker_proxy_url if sys is not None else None,
-        sys.docker_timeout if sys is not None else 60.0,
-        (sys.docker_registry_user_agent if sys is not None else None) or f"ocikit/{__version__}",
+        host=endpoint.host,
+        insecure=insecure,
+        material=find_certificates(endpoint.host, sys),
+        proxy=sys.docker_proxy_url if sys is not None else None,
+        timeout=sys.docker_timeout if sys is not None else 60.0,
+        agent=(sys.docker_registry_user_agent if sys is not None else None) or f"ocikit/{__version__}",
     )
     with _lock:
         found = _connections.pop(way, None) or Connection(way)

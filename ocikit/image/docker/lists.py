@@ -43,7 +43,7 @@ def list_tags(client: RegistryClient) -> tuple[str, ...]:
         return _names(client, f"{client.endpoint.reference.path}/tags/list?n={_PAGE}", "tags", what)
     except RegistryError as error:
         if error.status == _NOT_FOUND:
-            raise ImageNotFoundError(f"{what}: {error.reason}") from error
+            raise ImageNotFoundError(f"{what}: {error.answer}") from error
         raise
 
 

@@ -138,7 +138,7 @@ def _found(ask: Callable[[], Answer], what: str) -> Answer:
         return ask()
     except RegistryError as error:
         if error.status == _NOT_FOUND:
-            raise ImageNotFoundError(f"{what}: {error.reason}") from error
+            raise ImageNotFoundError(f"{what}: {error.answer}") from error
         raise
 
 

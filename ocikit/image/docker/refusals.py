@@ -52,10 +52,10 @@ def error_of(what: str, status: int, body: bytes) -> RegistryError:
         body: The body.
     """
     code, message, detail = first_fault(body)
-    said = ": ".join(part for part in (code, message) if part)
-    reason = f"the registry answers {status}" + (f" ({said})" if said else "")
     kind = RegistryAccessError if status in {401, 403} else RegistryError
-    return kind(what, reason, status=status, code=code, detail=detail, remedy=_REMEDIES.get(status))
+    return kind(
+        what, message or "and says no more", status=status, code=code, detail=detail, remedy=_REMEDIES.get(status)
+    )
 
 
 def _shown(value: object) -> str:

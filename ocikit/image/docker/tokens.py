@@ -52,7 +52,7 @@ class Grant:
     auth: DockerAuthConfig | None = field(default=None, repr=False)
 
 
-@frozen
+@frozen(kw_only=True)
 class _Token:
     value: str = field(repr=False)
     until: float
@@ -140,7 +140,7 @@ def _read(body: bytes, began: float, what: str) -> _Token:
     seconds = life if isinstance(life, int | float) and not isinstance(life, bool) and life == life else 0  # noqa: PLR0124
     issued = _issued(members.get("issued_at"))
     left = max(seconds, _LEAST_LIFE) - issued
-    return _Token(value, began + max(left - _MARGIN, 0))
+    return _Token(value=value, until=began + max(left - _MARGIN, 0))
 
 
 def _issued(text: object) -> float:

@@ -130,7 +130,7 @@ class _Upload:
             except RegistryError as error:
                 if error.status not in {_RANGE_NOT_SATISFIABLE, 408, 429, 500, 502, 503, 504}:
                     raise
-                self._client.wait(attempt, self._what, error.reason, error)
+                self._client.wait(attempt, self._what, error.answer, error)
                 self._recover(begin, begin + len(piece))
             else:
                 self._location = _location(answer, self._what)
