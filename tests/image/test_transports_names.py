@@ -30,7 +30,7 @@ def parse(name: str) -> LayoutReference:
 
 def test_the_table() -> None:
     """Transports are listed sorted, found by name, and a missing one says what there is."""
-    names = ("containers-storage", "dir", "docker-archive", "docker-daemon", "oci", "oci-archive", "tarball")
+    names = ("containers-storage", "dir", "docker", "docker-archive", "docker-daemon", "oci", "oci-archive", "tarball")
     assert transports.list_names() == names
     assert tuple(transports.get(name).name for name in names) == names
     with pytest.raises(InvalidReferenceError, match=r"'foo' is unknown; known are containers-storage:, dir:"):
@@ -44,7 +44,7 @@ def test_the_table() -> None:
         ("", "expected transport:reference"),
         ("OCI:/x", "unknown"),
         (" oci:/x", "unknown"),
-        ("docker://busybox", "registries are not reached"),
+        ("docker:busybox", "expected // and the name of an image"),
         ("sif:x.sif", "copy the image to an oci: layout"),
         ("ostree:x", "gone everywhere"),
     ],
