@@ -11,6 +11,7 @@ from attrs import frozen
 
 from ocikit.errors import InvalidPolicyError, PolicyNotFoundError
 from ocikit.image import transports
+from ocikit.image.home import home
 from ocikit.image.signature.context import PolicyContext
 from ocikit.image.signature.explanation import explain
 from ocikit.image.signature.rules import PolicyRules
@@ -102,8 +103,8 @@ class Policy(PolicyRules):
     def default(cls, sys: SystemContext | None = None) -> Self:
         """Read the policy of the system.
 
-        The first of these that is there: the file that ``sys`` names, ``~/.config/containers/policy.json``,
-        ``/etc/containers/policy.json``.
+        The first of these that is there: the file that ``sys`` names, ``~/.config/containers/policy.json`` for a user
+        who has a home, ``/etc/containers/policy.json``.
 
         Args:
             sys: ``signature_policy_path`` names the file; ``root_for_implicit_absolute_paths`` is put before the
@@ -117,12 +118,13 @@ class Policy(PolicyRules):
         if sys is not None and sys.signature_policy_path is not None:
             return cls.from_file(sys.signature_policy_path)
         root = sys.root_for_implicit_absolute_paths if sys is not None else None
-        files = [Path.home() / _USER_FILE, Path(f"{root or ''}{_SYSTEM_FILE}")]
+        own = home()
+        files = [*([own / _USER_FILE] if own is not None else []), Path(f"{root or ''}{_SYSTEM_FILE}")]
         for file in files:
             if os.path.lexists(file):
                 return cls.from_file(file)
         raise PolicyNotFoundError(
-            f"no signature policy: none was given, and neither {files[0]} nor {files[1]} exists. Pass "
+            f"no signature policy: none was given, and there is no {' and no '.join(map(str, files))}. Pass "
             "Policy.from_file(path), or, to accept images whoever made them, Policy.insecure_accept_anything()"
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ocikit._fs import Descriptor
 from ocikit.errors import LayoutError, LimitExceededError, MissingDependencyError
+from ocikit.image.home import home, needed_home
 from ocikit.image.registries_d.configuration import RegistriesConfiguration
 
 if TYPE_CHECKING:
@@ -106,8 +107,10 @@ def use_sigstore_attachments(named: Named, sys: SystemContext | None = None) -> 
 def _directory(sys: SystemContext | None) -> Path:
     if sys is not None and sys.registries_dir_path is not None:
         return Path(sys.registries_dir_path)
-    of_user = Path.home() / _USER_DIRECTORY
-    return of_user if os.path.lexists(of_user) else Path(f"{_root(sys)}{_SYSTEM_DIRECTORY}")
+    own = home()
+    if own is not None and os.path.lexists(own / _USER_DIRECTORY):
+        return own / _USER_DIRECTORY
+    return Path(f"{_root(sys)}{_SYSTEM_DIRECTORY}")
 
 
 def _root(sys: SystemContext | None) -> str:
@@ -115,7 +118,10 @@ def _root(sys: SystemContext | None) -> str:
 
 
 def _default_store(sys: SystemContext | None) -> str:
-    place = Path(f"{_root(sys)}{_SYSTEM_STORE}") if os.geteuid() == 0 else Path.home() / _USER_STORE
+    if os.geteuid() == 0:
+        place = Path(f"{_root(sys)}{_SYSTEM_STORE}")
+    else:
+        place = needed_home("the store of signatures", "name a lookaside in registries.d") / _USER_STORE
     return place.absolute().as_uri()
 
 

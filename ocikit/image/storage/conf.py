@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import field, frozen
 
 from ocikit.errors import InvalidReferenceError, LayoutError, LimitExceededError
+from ocikit.image.home import home, needed_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,7 @@ DRIVERS: Final = {"overlay": "overlay/{}/diff", "vfs": "vfs/dir/{}"}
 
 _SYSTEM_FILES: Final = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")
 _USER_FILE: Final = "containers/storage.conf"
+_USER_DATA: Final = ".local/share"
 _GRAPH_ROOT: Final = "/var/lib/containers/storage"
 _RUN_ROOT: Final = "/run/containers/storage"
 _MOST_BYTES: Final = 1 << 20
@@ -166,11 +168,7 @@ def _candidates(prefix: str) -> Iterator[Path]:
 
 def _rootless(prefix: str) -> _Settings:
     system = _first(_candidates(prefix))
-    if os.environ.get("CONTAINERS_STORAGE_CONF"):
-        own = system
-    else:
-        config = os.environ.get("XDG_CONFIG_HOME") or f"{_home()}/.config"
-        own = _first(iter([Path(config, _USER_FILE)]))
+    own = system if os.environ.get("CONTAINERS_STORAGE_CONF") else _first(_of_user())
     return _Settings(
         driver=own.driver or system.driver,
         graph_root=own.graph_root or own.rootless_path or system.rootless_path,
@@ -179,14 +177,21 @@ def _rootless(prefix: str) -> _Settings:
     )
 
 
-def _home() -> str:
-    return os.environ.get("HOME") or str(Path.home())
+def _of_user() -> Iterator[Path]:
+    config = os.environ.get("XDG_CONFIG_HOME")
+    own = home()
+    if config:
+        yield Path(config, _USER_FILE)
+    elif own is not None:
+        yield own / ".config" / _USER_FILE
 
 
 def _default_root(uid: int) -> str:
     if not uid:
         return _GRAPH_ROOT
-    return f"{os.environ.get('XDG_DATA_HOME') or f'{_home()}/.local/share'}/containers/storage"
+    named = os.environ.get("XDG_DATA_HOME")
+    data = Path(named) if named else needed_home("the store of images", "name graphroot in storage.conf") / _USER_DATA
+    return f"{data}/containers/storage"
 
 
 def _default_run_root(uid: int) -> str:
