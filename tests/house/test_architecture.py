@@ -181,6 +181,7 @@ def test_signatures_are_handed_what_they_need() -> None:
 def test_encryption_sees_no_images() -> None:
     """Keys, ciphers and annotations are worked on as values and streams: no manifest, no transport and no copy."""
     ground = ("image.types", "image.context", "image.reference", "image.compression", "image.conversion")
+    ground += ("image.given",)
     open_to_it = below("image.encryption", *ground)
     reached = reachable(below("image.encryption"))
     assert {name for name in reached if room_of(name) == "image"} <= open_to_it | {"ocikit.image"}

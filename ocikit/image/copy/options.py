@@ -103,6 +103,17 @@ def _having(method: str) -> Callable[[object, Attribute[Any], object], None]:
     return check
 
 
+def _encrypting(_: object, attribute: Attribute[Any], value: object) -> None:
+    # What decrypts is easily given for what encrypts, and would silently do nothing where nothing is encrypted.
+    if value is None:
+        return
+    from ocikit.image.encryption import DecryptConfig, EncryptConfig  # noqa: PLC0415 - whoever has one has loaded it
+
+    wanted = DecryptConfig if "decrypt" in attribute.name else EncryptConfig
+    if not isinstance(value, wanted):
+        raise TypeError(f"CopyOptions.{attribute.name}: expected {wanted.__name__}, found {type(value).__name__}")
+
+
 def _signers(_: object, attribute: Attribute[Any], value: object) -> None:
     if not isinstance(value, tuple) or not all(callable(getattr(one, "sign", None)) for one in value):
         raise TypeError(f"CopyOptions.{attribute.name}: expected a tuple of signers, found {value!r}")
@@ -234,9 +245,9 @@ class CopyOptions:
     sign_by_sigstore_private_key_file: str | os.PathLike[str] | None = None
     sign_sigstore_private_key_passphrase: str | bytes | None = field(default=None, repr=False)
     sign_identity: str | Named | None = field(default=None, validator=_identity)
-    oci_encrypt_config: EncryptConfig | None = field(default=None, validator=_having("combined"))
+    oci_encrypt_config: EncryptConfig | None = field(default=None, validator=_encrypting)
     oci_encrypt_layers: tuple[int, ...] | None = field(default=None, validator=_layer_numbers)
-    oci_decrypt_config: DecryptConfig | None = field(default=None, validator=_having("combined"))
+    oci_decrypt_config: DecryptConfig | None = field(default=None, validator=_encrypting)
     progress: Callable[[ProgressEvent], object] | None = field(default=None, validator=_having("__call__"))
     progress_interval: float = 0.1
     max_parallel: int = field(default=6, validator=_at_least_one)

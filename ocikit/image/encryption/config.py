@@ -17,6 +17,7 @@ from ocikit.image.encryption.keys import (
     read_private_key,
     read_recipient,
 )
+from ocikit.image.given import check_passphrase_kind, file_name, is_content
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,17 +49,17 @@ class DecryptConfig:
     certificates: tuple[Certificate, ...] = field(default=(), repr=False)
 
     @classmethod
-    def from_private_key(cls, key: bytes, *, passphrase: bytes | None = None) -> Self:
+    def from_private_key(cls, key: bytes, *, passphrase: bytes | str | None = None) -> Self:
         """Decrypt with a key.
 
         Args:
             key: The private key: PEM or DER (PKCS #8, PKCS #1, SEC 1), or JSON (RFC 7517).
-            passphrase: What it is encrypted with.
+            passphrase: What it is encrypted with; text is UTF-8.
 
         Raises:
             EncryptionError: It is malformed, of a kind that unwraps nothing, or encrypted with something else.
         """
-        passphrases = () if passphrase is None else (passphrase,)
+        passphrases = () if passphrase is None else (_encoded(passphrase),)
         return cls(private_keys=(read_private_key(key, passphrases, what="private key"),))
 
     @classmethod
@@ -74,12 +75,13 @@ class DecryptConfig:
         return cls(certificates=(read_certificate(certificate, what="certificate"),))
 
     @classmethod
-    def from_keys(cls, *keys: str) -> Self:
+    def from_keys(cls, *keys: str | os.PathLike[str]) -> Self:
         """Read keys and certificates from files (``--decryption-key`` of skopeo).
 
         Args:
             keys: For each file ``FILE``, ``FILE:PASSPHRASE``, ``FILE:pass=PASSPHRASE``, ``FILE:file=FILE`` or
-                ``FILE:fd=NUMBER``. ``jwe:`` and ``pkcs7:`` may stand before it, and change nothing.
+                ``FILE:fd=NUMBER``. ``jwe:`` and ``pkcs7:`` may stand before it, and change nothing. A path is the
+                name of a file and nothing else.
 
         Raises:
             EncryptionError: A file holds no private key for RSA or an elliptic curve, and no certificate.
@@ -89,11 +91,8 @@ class DecryptConfig:
         return cls().combined(*map(cls._from_key, keys))
 
     @classmethod
-    def _from_key(cls, text: str) -> Self:
-        scheme, separator, rest = text.partition(":")
-        if separator and scheme in _ELSEWHERE:
-            _refuse(scheme)
-        name, separator, given = (rest if separator and scheme in {"jwe", "pkcs7"} else text).partition(":")
+    def _from_key(cls, text: str | os.PathLike[str]) -> Self:
+        name, separator, given = _file_and_passphrase(text)
         data = _read(name)
         _check_kind(data, name)
         certificates: tuple[Certificate, ...] = ()
@@ -182,12 +181,16 @@ class EncryptConfig:
         """
         jwe, pkcs7 = [], []
         for text in recipients:
+            if not isinstance(text, str):
+                raise TypeError(f"a recipient is text, {_FORMS}; found {type(text).__name__}")
             scheme, separator, name = text.partition(":")
             if separator and scheme in _ELSEWHERE:
                 _refuse(scheme)
             if not separator or scheme not in {"jwe", "pkcs7"}:
                 # What follows may be a passphrase, when one function was taken for the other.
-                raise EncryptionError(f"expected {_FORMS}, found {scheme[:200]!r} before the colon")
+                found = "PEM" if is_content(scheme) else repr(scheme[:200])
+                where = "before the colon" if separator else "and no colon"
+                raise EncryptionError(f"expected {_FORMS}, found {found} {where}")
             if scheme == "jwe":
                 jwe.append(read_recipient(_read(name), what=name))
             else:
@@ -213,6 +216,16 @@ class EncryptConfig:
     def count(self) -> int:
         """How many recipients there are."""
         return len(self.jwe) + len(self.pkcs7)
+
+
+def _file_and_passphrase(key: str | os.PathLike[str]) -> tuple[str, str, str]:
+    """Return the name of a file, and what says its passphrase, with the colon between them."""
+    if not isinstance(key, str):
+        return file_name(key, "a key for decryption", error=EncryptionError), "", ""
+    scheme, separator, rest = key.partition(":")
+    if separator and scheme in _ELSEWHERE:
+        _refuse(scheme)
+    return (rest if separator and scheme in {"jwe", "pkcs7"} else key).partition(":")
 
 
 def _refuse(scheme: str) -> NoReturn:
@@ -243,13 +256,22 @@ def _passphrases(given: str) -> tuple[bytes, ...]:
     kind, separator, value = given.partition("=")
     read = _PASSPHRASES.get(kind) if separator else None
     if read is None:
-        return (given.encode("utf-8", "surrogateescape"),)
+        return (_given(given),)
     passphrase = read(value)
     return tuple(dict.fromkeys((passphrase, passphrase.removesuffix(b"\n").removesuffix(b"\r"))))
 
 
+def _encoded(passphrase: bytes | str) -> bytes:
+    check_passphrase_kind(passphrase)
+    return _given(passphrase) if isinstance(passphrase, str) else passphrase
+
+
 def _given(value: str) -> bytes:
-    return value.encode("utf-8", "surrogateescape")
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        # Without its cause, which has the passphrase in it.
+        raise EncryptionError("the passphrase has characters in it that are none") from None
 
 
 def _from_fd(value: str) -> bytes:
@@ -267,7 +289,7 @@ _PASSPHRASES: Final[dict[str, Callable[[str], bytes]]] = {
 
 
 def _read(name: str, most: int = _MOST_BYTES, what: str = "a key or a certificate") -> bytes:
-    with Path(name).open("rb") as stream:
+    with Path(file_name(name, what, error=EncryptionError)).open("rb") as stream:
         return _bounded(stream.read(most + 1), most, f"{name}: {what}")
 
 

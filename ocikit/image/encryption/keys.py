@@ -9,6 +9,7 @@ from attrs import field, frozen
 from ocikit.errors import EncryptionError
 from ocikit.image.encryption import jwk
 from ocikit.image.encryption.der import issuer_and_serial
+from ocikit.image.given import bytes_of, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,11 +34,13 @@ class JweRecipient:
         key: The key, as ``cryptography`` has it.
         algorithm: How keys are wrapped for it (RFC 7518 §4.1).
         key_id: What the key is called; empty for nothing.
+        name: What it is called in messages: where it came from.
     """
 
     key: Any = field(repr=False)
     algorithm: str
     key_id: str = ""
+    name: str = ""
 
 
 @frozen(kw_only=True, eq=False)
@@ -47,10 +50,12 @@ class Certificate:
     Attributes:
         certificate: The certificate, as ``cryptography`` has it.
         issuer_and_serial: IssuerAndSerialNumber, DER (RFC 5652 §10.2.4).
+        name: What it is called in messages: where it came from.
     """
 
     certificate: Any = field(repr=False)
     issuer_and_serial: bytes = field(repr=False)
+    name: str = ""
 
     @property
     def key(self) -> Any:  # noqa: ANN401 - of cryptography
@@ -95,6 +100,7 @@ def read_recipient(data: bytes, *, what: str) -> JweRecipient:
         load_pem_public_key,
     )
 
+    data = bytes_of(data, what, "from_recipients reads files")
     _check_size(data, what)
     algorithm = key_id = ""
     key: Any
@@ -104,7 +110,9 @@ def read_recipient(data: bytes, *, what: str) -> JweRecipient:
         try:
             key = load_pem_public_key(data) if _is_pem(data) else load_der_public_key(data)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise EncryptionError(f"{what}: expected a public key, PEM, DER or JSON: {error}") from error
+            raise EncryptionError(
+                f"{what}: expected a public key, PEM, DER or JSON, {_found(data, 'PUBLIC KEY', error)}"
+            ) from error
     if isinstance(key, ec.EllipticCurvePublicKey):
         jwk.curve_of(key, what=what)
         usual = _EC
@@ -115,7 +123,7 @@ def read_recipient(data: bytes, *, what: str) -> JweRecipient:
         raise EncryptionError(f"{what}: expected a key for RSA or an elliptic curve, found {type(key).__name__}")
     if algorithm and algorithm not in _MAY_ASK[usual]:
         raise EncryptionError(f"{what}: alg: expected {' or '.join(_MAY_ASK[usual])}, found {algorithm[:80]!r}")
-    return JweRecipient(key=key, algorithm=algorithm or usual, key_id=key_id)
+    return JweRecipient(key=key, algorithm=algorithm or usual, key_id=key_id, name=what)
 
 
 def read_certificate(data: bytes, *, what: str) -> Certificate:
@@ -132,16 +140,19 @@ def read_certificate(data: bytes, *, what: str) -> Certificate:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # noqa: PLC0415
     from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificate  # noqa: PLC0415
 
+    data = bytes_of(data, what, "from_recipients and from_keys read files")
     _check_size(data, what)
     try:
         found = load_pem_x509_certificate(data) if _is_pem(data) else load_der_x509_certificate(data)
         key, tbs = found.public_key(), found.tbs_certificate_bytes
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise EncryptionError(f"{what}: expected a certificate, PEM or DER: {error}") from error
+        raise EncryptionError(
+            f"{what}: expected a certificate, PEM or DER, {_found(data, 'CERTIFICATE', error)}"
+        ) from error
     if not isinstance(key, RSAPublicKey):
         raise EncryptionError(f"{what}: PKCS #7 takes keys for RSA, and the certificate has one of another kind")
     _check_rsa(key, what)
-    return Certificate(certificate=found, issuer_and_serial=issuer_and_serial(tbs, what=what))
+    return Certificate(certificate=found, issuer_and_serial=issuer_and_serial(tbs, what=what), name=what)
 
 
 def read_private_key(data: bytes, passphrases: Sequence[bytes] = (), *, what: str) -> PrivateKey:
@@ -157,6 +168,7 @@ def read_private_key(data: bytes, passphrases: Sequence[bytes] = (), *, what: st
     """
     from cryptography.hazmat.primitives.asymmetric import ec, rsa  # noqa: PLC0415 - loaded when first needed
 
+    data = bytes_of(data, what, "from_keys reads files")
     _check_size(data, what)
     key = jwk.private_key(data, what=what) if _is_json(data) else _loaded(data, passphrases, what)
     if isinstance(key, ec.EllipticCurvePrivateKey):
@@ -182,7 +194,9 @@ def _loaded(data: bytes, passphrases: Sequence[bytes], what: str) -> Any:  # noq
         if not passphrases:
             raise EncryptionError(f"{what}: the private key is encrypted; its passphrase is needed") from None
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise EncryptionError(f"{what}: expected a private key, PEM, DER or JSON: {error}") from None
+        raise EncryptionError(
+            f"{what}: expected a private key, PEM, DER or JSON, {_found(data, 'PRIVATE KEY', error)}"
+        ) from None
     for passphrase in passphrases:
         try:
             return load(data, passphrase)
@@ -190,6 +204,12 @@ def _loaded(data: bytes, passphrases: Sequence[bytes], what: str) -> Any:  # noq
             continue
     # What it was tried with is not told, and neither is what went wrong inside.
     raise EncryptionError(f"{what}: the private key is encrypted with another passphrase, or damaged") from None
+
+
+def _found(data: bytes, wanted: str, error: Exception) -> str:
+    """Say what is there; of PEM that says it is what was wanted, why it is not read."""
+    found = in_words(data) if _is_pem(data) else "something else"
+    return f"found {found}: {error}" if found.endswith(wanted) else f"found {found}"
 
 
 def _check_size(data: bytes, what: str) -> None:
