@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from ocikit.errors import OCIKitError
 
-__all__ = ["bytes_of", "check_passphrase_kind", "file_name", "in_words", "is_content"]
+__all__ = ["bytes_of", "check_passphrase_kind", "file_name", "in_words", "is_content", "pem_bytes"]
 
 _PEM: Final = "-----BEGIN"
 _LABEL: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
@@ -70,6 +70,21 @@ def bytes_of(given: object, what: str, remedy: str) -> bytes:
     if isinstance(given, bytearray | memoryview):
         return bytes(given)
     raise TypeError(f"{what}: expected its bytes, found {type(given).__name__}; {remedy}")
+
+
+def pem_bytes(given: bytes | str, what: str, remedy: str) -> bytes:
+    """Return PEM, which may be given as text, too.
+
+    Args:
+        given: What was given.
+        what: What it is, for messages.
+        remedy: As for :func:`bytes_of`.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    # What is not ASCII is in no PEM, whatever it is replaced by.
+    return given.encode("ascii", "replace") if isinstance(given, str) else bytes_of(given, what, remedy)
 
 
 def check_passphrase_kind(given: object) -> None:

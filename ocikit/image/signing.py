@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ocikit.errors import NotSupportedError
-from ocikit.image.signature.signing import identity_of, signatures_by
+from ocikit.image.signature.signing import check_signers, identity_of, signatures_by
 from ocikit.image.transports import as_reference
 from ocikit.image.unparsed import UnparsedImage, walk_manifests
 
@@ -57,6 +57,7 @@ def sign(
 
     Raises:
         ValueError: There is no signer.
+        TypeError: Something was given that is no signer, or no name.
         SigningError: A signature cannot be made, or nothing says what the image is called.
         InvalidReferenceError: ``reference`` or ``identity`` is no name.
         ImageNotFoundError: There is no such image.
@@ -65,9 +66,10 @@ def sign(
         OSError: The place cannot be read or written.
     """
     place = as_reference(reference)
-    called = identity_of(identity, place)
     if not signers:
         raise ValueError(f"{place}: nobody is to sign it; give at least one signer")
+    check_signers(signers)
+    called = identity_of(identity, place)
     with place.new_image_source(sys) as source:
         found = [(one.instance, one.digest(), one.signatures()) for one in walk_manifests(UnparsedImage(source))]
     new = {digest: signatures_by(signers, digest, called) for _, digest, _ in found}

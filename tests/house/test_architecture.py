@@ -170,6 +170,7 @@ def test_what_is_configured_is_only_read() -> None:
 def test_signatures_are_handed_what_they_need() -> None:
     """The signature room sees types, references and manifests; transports tell it about scopes when they are asked."""
     open_to_it = below("image.types", "image.reference", "image.manifest", "image.signature", "image.stored_signature")
+    open_to_it |= below("image.given")
     wrong = [
         f"{one.where}: {one.importer} imports {one.target}"
         for one in imports()
@@ -181,8 +182,7 @@ def test_signatures_are_handed_what_they_need() -> None:
 def test_encryption_sees_no_images() -> None:
     """Keys, ciphers and annotations are worked on as values and streams: no manifest, no transport and no copy."""
     ground = ("image.types", "image.context", "image.reference", "image.compression", "image.conversion")
-    ground += ("image.given",)
-    open_to_it = below("image.encryption", *ground)
+    open_to_it = below("image.encryption", "image.given", *ground)
     reached = reachable(below("image.encryption"))
     assert {name for name in reached if room_of(name) == "image"} <= open_to_it | {"ocikit.image"}
     assert reached & below("_sys", "_fs", "_native") == set()

@@ -177,7 +177,7 @@ def test_what_is_no_passphrase(key: str, wrong: str) -> None:
 def test_keys_that_cannot_sign(gnupg: GnuPG, key: str) -> None:
     """No such key, one that was revoked, one that has expired: each is said."""
     absent = SimpleSigner(key_fingerprint="A" * 40, gnupg_home=gnupg.home)
-    with pytest.raises(SigningError, match=f"with the key {'A' * 40}: there is no secret key with this fingerprint"):
+    with pytest.raises(SigningError, match=f"with the key {'A' * 40} in {gnupg.home}: there is no secret key with"):
         absent.sign(DIGEST, NAME)
     revoked = gnupg.new_key("revoked", "ed25519")
     gnupg.revoke(revoked)
@@ -264,3 +264,12 @@ def test_signed_and_no_payload(content: bytes, reason: str) -> None:
     keyring = Keyring.read(PLAIN, what="keys")
     with pytest.raises(InvalidSignatureError, match=reason):
         verify_simple(SimpleSignature(message=message(KEY, content)), keyring)
+
+
+def test_a_passphrase_that_nobody_can_be_asked_for(gnupg: GnuPG, locked: str) -> None:
+    """Without a passphrase and without a terminal, gpg says "inappropriate ioctl"; what that means is said here."""
+    signer = SimpleSigner(key_fingerprint=locked, gnupg_home=gnupg.home, timeout=20)
+    with pytest.raises(SigningError, match=r"passphrase is needed, and there is no(body| terminal) to ask"):
+        signer.sign(DIGEST, NAME)
+    signed = SimpleSigner(key_fingerprint=locked, gnupg_home=gnupg.home, passphrase=PASSPHRASE.encode())
+    assert signed.sign(DIGEST, NAME)

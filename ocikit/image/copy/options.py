@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
-from ocikit.image.reference import parse_normalized_named
+from ocikit.image.signature.signing import check_signers, named_by
 from ocikit.spec import Platform, mediatypes
 
 if TYPE_CHECKING:
@@ -115,14 +115,15 @@ def _encrypting(_: object, attribute: Attribute[Any], value: object) -> None:
 
 
 def _signers(_: object, attribute: Attribute[Any], value: object) -> None:
-    if not isinstance(value, tuple) or not all(callable(getattr(one, "sign", None)) for one in value):
-        raise TypeError(f"CopyOptions.{attribute.name}: expected a tuple of signers, found {value!r}")
+    if not isinstance(value, tuple):
+        raise TypeError(f"CopyOptions.{attribute.name}: expected a tuple of signers, found {type(value).__name__}")
+    check_signers(value)
 
 
 def _identity(_: object, attribute: Attribute[Any], value: str | Named | None) -> None:
     if value is None:
         return
-    named = parse_normalized_named(value) if isinstance(value, str) else value
+    named = named_by(value)
     if named.is_name_only:
         raise ValueError(f"CopyOptions.{attribute.name}: {str(named)!r} has neither a tag nor a digest; add one")
 
@@ -241,7 +242,7 @@ class CopyOptions:
     remove_list_signatures: bool = _flag()
     signers: tuple[Signer, ...] = field(default=(), validator=_signers)
     sign_by: str | None = None
-    sign_passphrase: str | None = field(default=None, repr=False)
+    sign_passphrase: bytes | str | None = field(default=None, repr=False)
     sign_by_sigstore_private_key_file: str | os.PathLike[str] | None = None
     sign_sigstore_private_key_passphrase: str | bytes | None = field(default=None, repr=False)
     sign_identity: str | Named | None = field(default=None, validator=_identity)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Self
 from ocikit.errors import OCIKitError, PolicyError, PolicyRequirementError
 from ocikit.image.signature.evaluate import Evaluation, parsed_signatures
 from ocikit.image.signature.requirements import InsecureAcceptAnything, SignedBy
+from ocikit.image.signature.rules import PolicyRules
 from ocikit.image.signature.wording import kind_of
 from ocikit.image.stored_signature import SimpleSignature
 
 if TYPE_CHECKING:
     from ocikit.image.signature.evaluate import Unparsed
     from ocikit.image.signature.requirements import Requirement
-    from ocikit.image.signature.rules import PolicyRules
     from ocikit.image.signature.verified import VerifiedSignature
     from ocikit.image.stored_signature import StoredSignature
 
@@ -36,6 +36,8 @@ class PolicyContext:
     """
 
     def __init__(self, policy: PolicyRules, *, require_signatures: bool = False) -> None:
+        if not isinstance(policy, PolicyRules):
+            raise TypeError(f"expected a policy, such as Policy.from_file(path), found {type(policy).__name__}")
         self._policy: PolicyRules | None = policy
         self._require_signatures = require_signatures
         self._evaluation = Evaluation()

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import SigningError
+from ocikit.image.given import check_passphrase_kind
 
 if TYPE_CHECKING:
     import subprocess
@@ -40,17 +41,21 @@ _FAILED: Final = {
     85: "a passphrase is needed, and there is nobody to ask for it",
     177: "the passphrase is empty, and one is needed",
     99: "whoever was to give the passphrase declined",
+    # ENOTTY: with a passphrase wanted, and no terminal to ask at.
+    0x8066: "a passphrase is needed, and there is no terminal to ask at; give it, or have gpg-agent know it",
 }
 
 
-def check_passphrase(passphrase: str) -> bytes:
+def check_passphrase(passphrase: bytes | str) -> bytes:
     """Return a passphrase as it is handed over.
 
     Raises:
         SigningError: It has a line feed or a zero byte in it, or is longer than 4,096 bytes.
+        TypeError: It is neither text nor bytes.
     """
+    check_passphrase_kind(passphrase)
     try:
-        encoded = passphrase.encode("utf-8", "surrogateescape")
+        encoded = passphrase if isinstance(passphrase, bytes) else passphrase.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         # Without its cause, which has the passphrase in it.
         raise SigningError("the passphrase has characters in it that are none") from None
@@ -63,7 +68,7 @@ def check_passphrase(passphrase: str) -> bytes:
 
 
 def sign_with_gpg(
-    content: bytes, *, key: str, passphrase: str | None, home: str | os.PathLike[str] | None, timeout: float
+    content: bytes, *, key: str, passphrase: bytes | str | None, home: str | os.PathLike[str] | None, timeout: float
 ) -> bytes:
     """Have ``gpg`` make a signed message.
 
@@ -86,7 +91,8 @@ def sign_with_gpg(
     said = done.stderr.decode("utf-8", "backslashreplace").splitlines()
     made = [line for line in said if line.startswith(f"{_STATUS}SIG_CREATED ")]
     if done.returncode or not made:
-        raise SigningError(f"gpg made no signature with the key {key}: {_reason(said, done.returncode)}")
+        where = f" in {os.fspath(home)}" if home is not None else ""
+        raise SigningError(f"gpg made no signature with the key {key}{where}: {_reason(said, done.returncode)}")
     if len(made) > 1:
         raise SigningError(
             f"gpg signed with {len(made)} keys; remove local-user from gpg.conf: exactly one is accepted"
@@ -95,7 +101,7 @@ def sign_with_gpg(
 
 
 def _run(
-    words: list[str], content: bytes, passphrase: str | None, timeout: float
+    words: list[str], content: bytes, passphrase: bytes | str | None, timeout: float
 ) -> subprocess.CompletedProcess[bytes]:
     import shutil  # noqa: PLC0415 - loaded when first needed
     import subprocess  # noqa: PLC0415
@@ -124,7 +130,7 @@ def _run(
             os.close(descriptor)
 
 
-def _handed_over(passphrase: str | None) -> tuple[tuple[int, ...], list[str]]:
+def _handed_over(passphrase: bytes | str | None) -> tuple[tuple[int, ...], list[str]]:
     """Put a passphrase into a pipe; return what has to be open in gpg, and the words that tell it."""
     if passphrase is None:
         return (), []

@@ -15,9 +15,45 @@ if TYPE_CHECKING:
     from ocikit.image.types import ImageReference
     from ocikit.spec import Digest
 
-__all__ = ["identity_of", "signatures_by"]
+__all__ = ["check_signers", "identity_of", "named_by", "signatures_by"]
 
 _log = logging.getLogger(__name__)
+
+
+def check_signers(signers: Iterable[object]) -> None:
+    """Return when all of these can sign.
+
+    Args:
+        signers: Whoever is to sign.
+
+    Raises:
+        TypeError: Something is none: a key, a name of a file, a class.
+    """
+    for one in signers:
+        is_one = callable(getattr(one, "sign", None)) and isinstance(getattr(one, "description", None), str)
+        if not is_one or isinstance(one, type):
+            found = f"the class {one.__name__}" if isinstance(one, type) else type(one).__name__
+            raise TypeError(f"expected signers, such as signature.SigstoreSigner(key), found {found}")
+
+
+def named_by(identity: str | Named) -> Named:
+    """Return a name of an image that may be given as text.
+
+    Args:
+        identity: The name.
+
+    Raises:
+        InvalidReferenceError: It is no name of an image.
+        TypeError: It is something else.
+    """
+    if isinstance(identity, Named):
+        return identity
+    if not isinstance(identity, str):
+        raise TypeError(
+            "identity: expected what the image is called, such as 'registry.example.com/app:1.2', found "
+            f"{type(identity).__name__}"
+        )
+    return parse_normalized_named(identity)
 
 
 def identity_of(identity: str | Named | None, reference: ImageReference) -> Named:
@@ -31,8 +67,7 @@ def identity_of(identity: str | Named | None, reference: ImageReference) -> Name
         InvalidReferenceError: What was asked for is no name of an image.
         SigningError: It has neither a tag nor a digest, or nothing says what the image is called.
     """
-    named = parse_normalized_named(identity) if isinstance(identity, str) else identity
-    named = named if named is not None else reference.docker_reference
+    named = named_by(identity) if identity is not None else reference.docker_reference
     if named is None:
         raise SigningError(
             f"{reference}: images there have no name in a registry, which a signature has to call the image by; give "

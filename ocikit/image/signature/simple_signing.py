@@ -35,6 +35,8 @@ _CREATOR: Final = f"ocikit {__version__}"
 
 
 def _without_spaces(text: str) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"key_fingerprint: expected text, hexadecimal digits, found {type(text).__name__}")
     return re.sub(r"[ \t]", "", text).removeprefix("0x").upper()
 
 
@@ -52,7 +54,7 @@ class SimpleSigner:
     """
 
     key_fingerprint: str = field(converter=_without_spaces)
-    passphrase: str | None = field(default=None, repr=False)
+    passphrase: bytes | str | None = field(default=None, repr=False)
     gnupg_home: str | os.PathLike[str] | None = None
     creator: str = _CREATOR
     timeout: float = 60

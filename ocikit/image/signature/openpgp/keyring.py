@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from attrs import field, frozen
 
 from ocikit.errors import InvalidSignatureError, LimitExceededError
+from ocikit.image.given import bytes_of
 from ocikit.image.signature.openpgp.armor import armored_blocks, is_armored
 from ocikit.image.signature.openpgp.certificate import Certificate, Subkey, UserId, merged
 from ocikit.image.signature.openpgp.keys import PublicKey
@@ -56,7 +57,9 @@ class Keyring:
         Raises:
             InvalidSignatureError: There is no certificate in it, or it is malformed, or a secret key.
             LimitExceededError: It is larger than 16 MiB, or has more than 256 signatures over one key or name.
+            TypeError: Something is given that is no bytes.
         """
+        data = bytes_of(data, what, "read the file first")
         if len(data) > _MOST_BYTES:
             raise LimitExceededError(f"{what}: bytes of a keyring", _MOST_BYTES, len(data))
         if data[8:12] == _KEYBOX:

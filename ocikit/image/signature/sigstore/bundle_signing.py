@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from ocikit.image.signature.sigstore.dsse import pre_authentication_encoding
+from ocikit.image.signature.sigstore.keys import PublicKey
+from ocikit.image.signature.sigstore.private_keys import PrivateKey
 from ocikit.image.signature.sigstore.statement import IN_TOTO, write_statement
 from ocikit.image.stored_signature import BUNDLE, SigstoreSignature
 from ocikit.spec._json import dumps
 
 if TYPE_CHECKING:
+    import os
+
     from ocikit.image.reference import Named
-    from ocikit.image.signature.sigstore.keys import PublicKey
     from ocikit.spec import Digest
 
 __all__ = ["SigningKey", "SigstoreBundleSigner"]
@@ -41,7 +44,25 @@ class SigstoreBundleSigner:
     """
 
     def __init__(self, key: SigningKey) -> None:
+        if not isinstance(getattr(key, "public_key", None), PublicKey):
+            raise TypeError(
+                f"expected a PrivateKey to sign with, found {type(key).__name__}; SigstoreBundleSigner."
+                "from_private_key_file takes a file, PrivateKey(key) a key of cryptography"
+            )
         self._key = key
+
+    @classmethod
+    def from_private_key_file(cls, path: str | os.PathLike[str], passphrase: bytes | str | None) -> Self:
+        """Make a signer of a file with a private key.
+
+        Args:
+            path: The file: :meth:`~ocikit.image.signature.sigstore.private_keys.PrivateKey.read`.
+            passphrase: What it is encrypted by; None for a key that is not encrypted.
+
+        Raises:
+            SigningError: The file cannot be read, or the passphrase is another.
+        """
+        return cls(PrivateKey.read_file(path, passphrase))
 
     @property
     def description(self) -> str:

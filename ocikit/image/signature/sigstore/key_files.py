@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from ocikit.errors import InvalidSignatureError, LimitExceededError, NotSupportedError, ParseError, SigningError
+from ocikit.image.given import check_passphrase_kind, in_words
 from ocikit.image.signature.sigstore.pem import read_blocks, write_block
 from ocikit.image.signature.sigstore.secretbox import KEY_BYTES, NONCE_BYTES, TAG_BYTES, seal, unseal
 from ocikit.spec._json import describe, dumps, loads
@@ -34,7 +35,9 @@ _COST: Final = _COSTS[-1]
 _BLOCK_SIZE, _PARALLEL = 8, 1
 _SALT_BYTES: Final = 32
 # Other files with private keys, which are known for what they are.
-_OTHERS: Final = ("ENCRYPTED PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "DSA PRIVATE KEY", "EC PARAMETERS")
+_PRIVATE, _PARAMETERS = "PRIVATE KEY", "EC PARAMETERS"
+_HYPHENS, _PEM = b"-----", "PEM of"
+_OTHERS: Final = ("ENCRYPTED PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "DSA PRIVATE KEY", _PARAMETERS)
 
 
 def passphrase_bytes(passphrase: bytes | str) -> bytes:
@@ -42,7 +45,9 @@ def passphrase_bytes(passphrase: bytes | str) -> bytes:
 
     Raises:
         SigningError: It is text that has no UTF-8.
+        TypeError: It is neither text nor bytes.
     """
+    check_passphrase_kind(passphrase)
     if isinstance(passphrase, bytes):
         return passphrase
     try:
@@ -62,6 +67,8 @@ def read_pem(data: bytes, *, what: str) -> Block:
     Raises:
         SigningError: There is no block, or more than one, or it is damaged, or of a kind that is not read.
     """
+    if len(data) <= MAX_KEY_FILE_BYTES:
+        _check_kind(data, what)
     labels = (*SEALED, PLAIN, *_OTHERS)
     try:
         block, *more = read_blocks(
@@ -78,6 +85,13 @@ def read_pem(data: bytes, *, what: str) -> Block:
             "last of it"
         )
     return block
+
+
+def _check_kind(data: bytes, what: str) -> None:
+    found = in_words(data)
+    is_cut_off = _HYPHENS in data and not found.startswith(_PEM)
+    if not is_cut_off and _PRIVATE not in found and _PARAMETERS not in found:
+        raise SigningError(f"{what}: expected a private key, PEM, found {found}")
 
 
 def encrypt_pkcs8(pkcs8: bytes, passphrase: bytes) -> bytes:

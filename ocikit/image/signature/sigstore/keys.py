@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ocikit.errors import InvalidSignatureError
+from ocikit.image.given import in_words, pem_bytes
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -20,6 +21,14 @@ __all__ = ["PublicKey"]
 _MOST_PEM_BYTES: Final = 64 * 1024
 # What an attacker who chooses a certificate could make a verification cost.
 _MOST_RSA_BITS: Final = 16384
+# What is given for a public key by mistake: where that belongs.
+_HINTS: Final = {
+    "PGP ": "; keys of OpenPGP are for signedBy",
+    "PRIVATE KEY": "; that stays with who signs, here is the public half of it",
+    "CERTIFICATE": "; certificates are trusted by pki and fulcio",
+    "no PEM": "",
+    "nothing": "",
+}
 
 
 class PublicKey:
@@ -36,7 +45,7 @@ class PublicKey:
         self._key: Any = _of_known_kind(key)
 
     @classmethod
-    def read(cls, pem: bytes, *, what: str) -> Self:
+    def read(cls, pem: bytes | str, *, what: str) -> Self:
         """Read a key.
 
         Args:
@@ -45,16 +54,18 @@ class PublicKey:
 
         Raises:
             InvalidSignatureError: It is malformed, or of a kind that sigstore does not sign with.
+            TypeError: Something is given that is no PEM.
         """
         from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - loaded when first needed
         from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
 
-        if len(pem) > _MOST_PEM_BYTES:
-            raise InvalidSignatureError(f"{what}: {len(pem):,} bytes are no public key")
+        data = pem_bytes(pem, what, "read the file first")
+        if len(data) > _MOST_PEM_BYTES:
+            raise InvalidSignatureError(f"{what}: {len(data):,} bytes are no public key")
         try:
-            return cls(load_pem_public_key(pem))
+            return cls(load_pem_public_key(data))
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise InvalidSignatureError(f"{what}: expected a public key, PEM: {error}") from error
+            raise InvalidSignatureError(f"{what}: expected a public key, PEM, {_found(data, error)}") from error
 
     @property
     def key(self) -> Any:  # noqa: ANN401 - one of several classes without a common one
@@ -126,6 +137,15 @@ class PublicKey:
 
     def __hash__(self) -> int:
         return hash(self.der)
+
+
+def _found(data: bytes, error: Exception) -> str:
+    """Say what is there, and what it may have been given for; of a public key, why it is not read."""
+    found = in_words(data)
+    for sign, hint in _HINTS.items():
+        if sign in found:
+            return f"found {found}{hint}"
+    return f"found {found}: {error}"
 
 
 def _of_known_kind(key: object) -> object:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from attrs import field, frozen
 
 from ocikit.errors import SigningError
+from ocikit.image.given import file_name, pem_bytes
 from ocikit.image.signature.sigstore.key_files import (
     MAX_KEY_FILE_BYTES,
     PLAIN,
@@ -76,7 +77,7 @@ class PrivateKey:
         return cls(_MAKERS[kind](size))
 
     @classmethod
-    def read(cls, pem: bytes, passphrase: bytes | str | None, *, what: str) -> Self:
+    def read(cls, pem: bytes | str, passphrase: bytes | str | None, *, what: str) -> Self:
         """Read a key: a file of cosign, containers/image or ocikit, or PKCS #8 that is not encrypted.
 
         Keys that PKCS #8 itself encrypts are refused: such a file says how long it takes to decrypt, without a bound.
@@ -88,8 +89,9 @@ class PrivateKey:
 
         Raises:
             SigningError: The passphrase is another, or the file is damaged or of another kind.
+            TypeError: Something is given that is no PEM, or no passphrase.
         """
-        label, content = read_pem(pem, what=what)
+        label, content = read_pem(pem_bytes(pem, what, "read_file reads files"), what=what)
         if label == PLAIN and passphrase is not None:
             raise SigningError(f"{what}: there is a passphrase, and the key is not encrypted")
         if label != PLAIN and passphrase is None:
@@ -109,13 +111,13 @@ class PrivateKey:
         Raises:
             SigningError: It cannot be opened or read; or as :meth:`read`.
         """
+        name = file_name(path, "private key", error=SigningError)
         try:
-            with open(path, "rb") as file:
+            with open(name, "rb") as file:
                 pem = file.read(MAX_KEY_FILE_BYTES + 1)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise SigningError(f"private key {path!s}: cannot be read: {reason}") from error
-        return cls.read(pem, passphrase, what=f"private key {path!s}")
+        except OSError as error:
+            raise SigningError(f"private key {name}: cannot be read: {error.strerror}") from error
+        return cls.read(pem, passphrase, what=f"private key {name}")
 
     @classmethod
     def _from_pkcs8(cls, der: bytes, what: str) -> Self:

@@ -42,16 +42,23 @@ class SigstoreSigner:
         SigningError: The certificate is malformed or that of another key, or the chain is malformed or has none.
     """
 
-    def __init__(self, key: PrivateKey, *, certificate_pem: str | None = None, chain_pem: str | None = None) -> None:
+    def __init__(
+        self, key: PrivateKey, *, certificate_pem: bytes | str | None = None, chain_pem: bytes | str | None = None
+    ) -> None:
+        if not isinstance(key, PrivateKey):
+            raise TypeError(
+                f"expected a PrivateKey to sign with, found {type(key).__name__}; SigstoreSigner.from_private_key_file "
+                "takes a file, PrivateKey(key) a key of cryptography"
+            )
         if certificate_pem is None and chain_pem is not None:
             raise SigningError("there is a chain of certificates, and no certificate that it is the chain of")
         self._key = key
         self._proofs: dict[str, str] = {}
         if certificate_pem is not None:
             _check_certificates(certificate_pem, chain_pem, key.public_key)
-            self._proofs[CERTIFICATE] = certificate_pem
+            self._proofs[CERTIFICATE] = _text(certificate_pem)
         if chain_pem:
-            self._proofs[CHAIN] = chain_pem
+            self._proofs[CHAIN] = _text(chain_pem)
 
     @classmethod
     def from_private_key_file(
@@ -59,8 +66,8 @@ class SigstoreSigner:
         path: str | os.PathLike[str],
         passphrase: bytes | str | None,
         *,
-        certificate_pem: str | None = None,
-        chain_pem: str | None = None,
+        certificate_pem: bytes | str | None = None,
+        chain_pem: bytes | str | None = None,
     ) -> Self:
         """Make a signer of a file with a private key.
 
@@ -116,7 +123,12 @@ class SigstoreSigner:
         return f"SigstoreSigner({self.description})"
 
 
-def _check_certificates(pem: str, chain_pem: str | None, key: PublicKey) -> None:
+def _text(pem: bytes | str) -> str:
+    # Annotations are text. What was read as PEM is ASCII.
+    return pem if isinstance(pem, str) else pem.decode("ascii")
+
+
+def _check_certificates(pem: bytes | str, chain_pem: bytes | str | None, key: PublicKey) -> None:
     """Refuse what no verifier would accept: a certificate that is malformed, or not that of the key."""
     try:
         certificate = read_certificate(pem, what="the certificate of the key")
