@@ -68,7 +68,7 @@ class Policy(PolicyRules):
         """Read a policy from the content of a policy.json (containers-policy.json(5)), strictly.
 
         Args:
-            data: The document; bytes are UTF-8.
+            data: The document; bytes are UTF-8. Relative names of files in it are looked for in the working directory.
 
         Raises:
             InvalidPolicyError: The document is malformed: unknown or duplicate keys, wrong types, empty lists,

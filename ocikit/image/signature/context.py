@@ -123,7 +123,10 @@ class PolicyContext:
             except PolicyRequirementError as error:
                 failures.append(f"[{number}] {kind_of(requirement)}: {error}")
         if self._require_signatures and not failures and not accepted:
-            failures.append("no requirement asks for a signature, and one was asked for by the caller")
+            failures.append(
+                "no requirement asks for a signature, and one was asked for by the caller (require_signatures); "
+                "sigstoreSigned and signedBy ask for one"
+            )
         if failures:
             raise PolicyRequirementError(
                 f"{image.reference}: not allowed by the policy, scope {match.scope!r}: {'; '.join(failures)}",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from attrs import frozen
 
 from ocikit.errors import InvalidPolicyError, LimitExceededError, ParseError
+from ocikit.image.given import is_content
 from ocikit.image.signature.schema import IDENTITIES, KEYS, NESTED, REQUIREMENTS
 from ocikit.spec._json import describe, dumps, json_path, loads
 
@@ -56,7 +57,10 @@ def read_document(data: bytes | str, scope_validators: Mapping[str, ScopeValidat
 
     Raises:
         InvalidPolicyError: The document is malformed.
+        TypeError: It is no document at all.
     """
+    if not isinstance(data, bytes | str):
+        raise TypeError(f"policy.json: expected a document, text or bytes, found {type(data).__name__}")
     members = _members(_load(data), "$", {"default", "transports"})
     if "default" not in members:
         raise InvalidPolicyError("$.default", "missing; a policy says what holds where no scope fits")
@@ -173,7 +177,8 @@ def _bytes(value: object, path: str) -> bytes:
     except (binascii.Error, ValueError) as error:
         if isinstance(error, InvalidPolicyError):
             raise
-        raise InvalidPolicyError(path, f"not base64: {error}") from error
+        what = "not base64, but PEM: base64 of all of it is expected" if is_content(str(value)) else "not base64"
+        raise InvalidPolicyError(path, f"{what}: {error}") from error
 
 
 def _strings(value: object, path: str) -> tuple[str, ...]:

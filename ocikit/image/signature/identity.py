@@ -59,13 +59,20 @@ class MatchDigest:
 
 
 def _named(key: str, value: str) -> Named:
+    _check_text(key, value)
     try:
         return parse_normalized_named(value)
     except InvalidReferenceError as error:
         raise InvalidPolicyError(f"$.{key}", str(error)) from error
 
 
+def _check_text(key: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidPolicyError(f"$.{key}", f"expected text, found {type(value).__name__}")
+
+
 def _prefix(key: str, value: str) -> None:
+    _check_text(key, value)
     if not _REMAP_PREFIX.fullmatch(value):
         raise InvalidPolicyError(
             f"$.{key}", f"{value!r} is not a registry host[:port], or a repository or namespace that begins with one"

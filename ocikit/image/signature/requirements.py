@@ -9,15 +9,18 @@ the JSON path of the fault within the requirement. Whether an image meets a requ
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from attrs import field, frozen
 
 from ocikit.errors import InvalidPolicyError
+from ocikit.image.given import is_content
 from ocikit.image.signature.identity import DEFAULT_IDENTITY, SignedIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from attrs import Attribute
 
 __all__ = [
     "KEY_TYPES",
@@ -36,15 +39,68 @@ KEY_TYPES: Final = ("GPGKeys", "signedByGPGKeys", "X509Certificates", "signedByX
 
 
 def _path(value: str | os.PathLike[str] | None) -> str | None:
-    return None if value is None else os.fspath(value)
+    # What is neither is left to the validators, which know where it was given.
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _paths(value: Iterable[str | os.PathLike[str]] | None) -> tuple[str, ...] | None:
-    return None if value is None else tuple(os.fspath(one) for one in value)
+    # A single name is text, and text would become a list of letters.
+    if value is None or isinstance(value, str | bytes | os.PathLike):
+        return cast("tuple[str, ...] | None", value)
+    return tuple(cast("str", _path(one)) for one in value)
 
 
 def _datas(value: Iterable[bytes] | None) -> tuple[bytes, ...] | None:
-    return None if value is None else tuple(value)
+    if value is None or isinstance(value, str | bytes | os.PathLike):
+        return cast("tuple[bytes, ...] | None", value)
+    return tuple(value)
+
+
+def _one_of(words: str, *kinds: type) -> Callable[[object, Attribute[Any], object], None]:
+    """Return what refuses any other value than None and those of some kinds, before it means something else."""
+
+    def check(_: object, attribute: Attribute[Any], value: object) -> None:
+        if value is not None and not isinstance(value, kinds):
+            raise InvalidPolicyError(_json_key(attribute), f"expected {words}, found {_kind(value)}")
+        if isinstance(value, str) and is_content(value):
+            raise InvalidPolicyError(_json_key(attribute), f"expected {words}, found PEM")
+
+    return check
+
+
+def _many_of(words: str, kind: type) -> Callable[[object, Attribute[Any], object], None]:
+    one = _one_of(words, kind)
+
+    def check(instance: object, attribute: Attribute[Any], value: object) -> None:
+        if value is not None and not isinstance(value, tuple):
+            raise InvalidPolicyError(_json_key(attribute), f"expected a list of {words}, found {_kind(value)}")
+        for member in value or ():
+            one(instance, attribute, member)
+
+    return check
+
+
+def _json_key(attribute: Attribute[Any]) -> str:
+    first, *others = attribute.name.split("_")
+    return f"$.{first}{''.join(map(str.capitalize, others))}"
+
+
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+_name = _one_of("the name of a file", str)
+_names = _many_of("names of files", str)
+_data = _one_of("bytes (not base64 of them)", bytes)
+_many_data = _many_of("bytes (not base64 of them)", bytes)
+_words = _one_of("text", str)
+
+
+def _is_identity(_: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, get_args(SignedIdentity)):
+        raise InvalidPolicyError(
+            _json_key(attribute), f"expected a signed identity, such as MatchRepository(), found {_kind(value)}"
+        )
 
 
 def _check_sources(sources: dict[str, Any], *, at_least: int = 1, at_most: int = 1) -> str | None:
@@ -89,10 +145,10 @@ class SignedBy:
     """
 
     key_type: str = "GPGKeys"
-    key_path: str | None = field(default=None, converter=_path)
-    key_paths: tuple[str, ...] | None = field(default=None, converter=_paths)
-    key_data: bytes | None = None
-    signed_identity: SignedIdentity = DEFAULT_IDENTITY
+    key_path: str | None = field(default=None, converter=_path, validator=_name)
+    key_paths: tuple[str, ...] | None = field(default=None, converter=_paths, validator=_names)
+    key_data: bytes | None = field(default=None, validator=_data)
+    signed_identity: SignedIdentity = field(default=DEFAULT_IDENTITY, validator=_is_identity)
 
     def __attrs_post_init__(self) -> None:
         if self.key_type not in KEY_TYPES:
@@ -108,7 +164,7 @@ class SignedBaseLayer:
         base_layer_identity: What the base must be called.
     """
 
-    base_layer_identity: SignedIdentity
+    base_layer_identity: SignedIdentity = field(validator=_is_identity)
 
 
 @frozen(kw_only=True)
@@ -124,10 +180,10 @@ class Fulcio:
         subject_email: The mail address of the signer.
     """
 
-    ca_path: str | None = field(default=None, converter=_path)
-    ca_data: bytes | None = None
-    oidc_issuer: str
-    subject_email: str
+    ca_path: str | None = field(default=None, converter=_path, validator=_name)
+    ca_data: bytes | None = field(default=None, validator=_data)
+    oidc_issuer: str = field(validator=_words)
+    subject_email: str = field(validator=_words)
 
     def __attrs_post_init__(self) -> None:
         _check_sources({"caPath": self.ca_path, "caData": self.ca_data})
@@ -151,12 +207,12 @@ class Pki:
         subject_hostname: The host name in the certificate.
     """
 
-    ca_roots_path: str | None = field(default=None, converter=_path)
-    ca_roots_data: bytes | None = None
-    ca_intermediates_path: str | None = field(default=None, converter=_path)
-    ca_intermediates_data: bytes | None = None
-    subject_email: str | None = None
-    subject_hostname: str | None = None
+    ca_roots_path: str | None = field(default=None, converter=_path, validator=_name)
+    ca_roots_data: bytes | None = field(default=None, validator=_data)
+    ca_intermediates_path: str | None = field(default=None, converter=_path, validator=_name)
+    ca_intermediates_data: bytes | None = field(default=None, validator=_data)
+    subject_email: str | None = field(default=None, validator=_words)
+    subject_hostname: str | None = field(default=None, validator=_words)
 
     def __attrs_post_init__(self) -> None:
         _check_sources({"caRootsPath": self.ca_roots_path, "caRootsData": self.ca_roots_data})
@@ -191,17 +247,17 @@ class SigstoreSigned:
         signed_identity: What the signature must call the image.
     """
 
-    key_path: str | None = field(default=None, converter=_path)
-    key_paths: tuple[str, ...] | None = field(default=None, converter=_paths)
-    key_data: bytes | None = None
-    key_datas: tuple[bytes, ...] | None = field(default=None, converter=_datas)
-    fulcio: Fulcio | None = None
-    pki: Pki | None = None
-    rekor_public_key_path: str | None = field(default=None, converter=_path)
-    rekor_public_key_paths: tuple[str, ...] | None = field(default=None, converter=_paths)
-    rekor_public_key_data: bytes | None = None
-    rekor_public_key_datas: tuple[bytes, ...] | None = field(default=None, converter=_datas)
-    signed_identity: SignedIdentity = DEFAULT_IDENTITY
+    key_path: str | None = field(default=None, converter=_path, validator=_name)
+    key_paths: tuple[str, ...] | None = field(default=None, converter=_paths, validator=_names)
+    key_data: bytes | None = field(default=None, validator=_data)
+    key_datas: tuple[bytes, ...] | None = field(default=None, converter=_datas, validator=_many_data)
+    fulcio: Fulcio | None = field(default=None, validator=_one_of("Fulcio(…)", Fulcio))
+    pki: Pki | None = field(default=None, validator=_one_of("Pki(…)", Pki))
+    rekor_public_key_path: str | None = field(default=None, converter=_path, validator=_name)
+    rekor_public_key_paths: tuple[str, ...] | None = field(default=None, converter=_paths, validator=_names)
+    rekor_public_key_data: bytes | None = field(default=None, validator=_data)
+    rekor_public_key_datas: tuple[bytes, ...] | None = field(default=None, converter=_datas, validator=_many_data)
+    signed_identity: SignedIdentity = field(default=DEFAULT_IDENTITY, validator=_is_identity)
 
     def __attrs_post_init__(self) -> None:
         keys = {

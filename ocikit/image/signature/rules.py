@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from attrs import field, frozen
@@ -11,8 +12,6 @@ from ocikit.image.signature.document import Document, read_document, write_docum
 from ocikit.image.signature.requirements import InsecureAcceptAnything, Reject, Requirement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from attrs import Attribute
 
     from ocikit.image.signature.document import ScopeValidator
@@ -56,12 +55,36 @@ def _scopes(_: object, __: object, value: Mapping[str, Mapping[str, tuple[object
 
 
 def _requirements(value: Iterable[Requirement]) -> tuple[Requirement, ...]:
+    return _tuple("$.requirements", value)
+
+
+def _tuple(path: str, value: Iterable[Requirement]) -> tuple[Requirement, ...]:
+    # Text is a sequence, too; what is in it is looked at afterwards.
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InvalidPolicyError(path, f"expected a list of requirements, found {type(value).__name__}")
     return tuple(value)
 
 
 def _copied(value: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, tuple[Requirement, ...]]]:
     # What the caller does to its own mapping afterwards must not change a policy that is in use.
-    return {transport: {scope: tuple(found) for scope, found in scopes.items()} for transport, scopes in value.items()}
+    return {
+        transport: {
+            scope: _tuple(f"$.transports.{transport}[{scope!r}]", found)
+            for scope, found in _items(f"$.transports.{transport}", "scopes and their requirements", scopes)
+        }
+        for transport, scopes in _items("$.transports", "transports and their scopes", value)
+    }
+
+
+def _items(path: str, what: str, value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        raise InvalidPolicyError(path, f"expected a mapping of {what}, found {type(value).__name__}")
+    for key in value:
+        if not isinstance(key, str):
+            raise InvalidPolicyError(
+                path, f"expected text as the names of {what.partition(' ')[0]}, found {type(key).__name__}"
+            )
+    return value.items()
 
 
 @frozen(kw_only=True)

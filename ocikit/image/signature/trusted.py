@@ -110,7 +110,8 @@ def _read(path: str) -> bytes:
             data = file.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise PolicyRequirementError(f"{path} cannot be read: {reason}") from error
+        where = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
+        raise PolicyRequirementError(f"{path} cannot be read{where}: {reason}") from error
     if len(data) > _MOST_BYTES:
         raise PolicyRequirementError(f"{path} has more than {_MOST_BYTES:,} bytes")
     return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ocikit.image.reference import parse_normalized_named
 from ocikit.image.signature.identity import (
     ExactReference,
     ExactRepository,
@@ -84,6 +85,12 @@ def _sigstore_signed(requirement: SigstoreSigned) -> str:
     return f"a sigstore signature by {signers_in_words(requirement)} that calls the image {calls}{logged}"
 
 
+def _without_tag(name: str) -> str:
+    """Return the repository that is compared: a tag may stand behind it in a policy, and counts for nothing."""
+    named = parse_normalized_named(name)
+    return name if named.is_name_only else f"{named.name}, whatever the tag (what {name} has behind it does not count)"
+
+
 _REQUIREMENTS: Final[dict[type, Callable[[Any], str]]] = {
     InsecureAcceptAnything: lambda _: "nothing: every image is allowed, whoever made it",
     Reject: lambda _: "no image is allowed here",
@@ -97,7 +104,7 @@ _IDENTITIES: Final[dict[type, Callable[[Any], str]]] = {
     MatchRepoDigestOrExact: lambda _: "what it is asked for by (an image asked for by digest: its repository)",
     MatchRepository: lambda _: "by its repository, whatever the tag",
     ExactReference: lambda identity: f"exactly {identity.docker_reference}",
-    ExactRepository: lambda identity: f"something in the repository {identity.docker_repository}",
+    ExactRepository: lambda identity: f"something in the repository {_without_tag(identity.docker_repository)}",
     RemapIdentity: lambda identity: (
         f"what it is asked for by, with {identity.signed_prefix} in the place of {identity.prefix}"
     ),
