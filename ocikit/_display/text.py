@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LONGEST_CELL",
+    "LONGEST_LINE",
     "MOST_ROWS",
     "Cell",
     "Quantity",
@@ -28,6 +29,8 @@ __all__ = [
 
 #: The most characters that are shown of one thing.
 LONGEST_CELL: Final = 160
+#: Of a line by which somebody decides whom to trust: what stands at its end counts as much as its beginning.
+LONGEST_LINE: Final = 4000
 
 #: The most rows that are shown of one table; how many more there are is said.
 MOST_ROWS: Final = 500

@@ -12,6 +12,8 @@ from ocikit.image.transports import as_reference
 from ocikit.image.unparsed import UnparsedImage, walk_manifests
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ocikit.image.reference import Named
     from ocikit.image.signature.signer import Signer
     from ocikit.image.types import ImageReference, SystemContext
@@ -24,6 +26,8 @@ __all__ = ["SignResult", "sign"]
 class SignResult:
     """What was signed.
 
+    ``print`` shows it, a notebook as a table.
+
     Attributes:
         reference: The image.
         identity: What the signatures call it.
@@ -33,6 +37,23 @@ class SignResult:
     reference: ImageReference
     identity: Named
     digests: tuple[Digest, ...]
+
+    def __str__(self) -> str:
+        from ocikit._display import text  # noqa: PLC0415 - only what is shown needs it
+
+        return "\n".join(f"{name:<9} {text.printable(value, text.LONGEST_LINE)}" for name, value in self._rows())
+
+    def _repr_html_(self) -> str:
+        from ocikit._display import html, text  # noqa: PLC0415 - only what is shown needs it
+
+        rows = [(name, html.code(value, text.LONGEST_LINE)) for name, value in self._rows()]
+        return html.facts(rows, caption="signed")
+
+    def _rows(self) -> Iterator[tuple[str, str]]:
+        yield "image", str(self.reference)
+        yield "as", str(self.identity)
+        for digest in self.digests:
+            yield "manifest", str(digest)
 
 
 def sign(

@@ -59,12 +59,15 @@ class Verification:
     def __str__(self) -> str:
         from ocikit._display import text  # noqa: PLC0415 - only what is shown needs it
 
-        return "\n".join(f"{name:<9} {text.printable(value)}".rstrip() for name, value in self._rows())
+        return "\n".join(
+            f"{name:<9} {text.printable(value, text.LONGEST_LINE)}".rstrip() for name, value in self._rows()
+        )
 
     def _repr_html_(self) -> str:
-        from ocikit._display import html  # noqa: PLC0415 - only what is shown needs it
+        from ocikit._display import html, text  # noqa: PLC0415 - only what is shown needs it
 
-        return html.facts([(name, html.code(value)) for name, value in self._rows()], caption="verified")
+        rows = [(name, html.code(value, text.LONGEST_LINE)) for name, value in self._rows()]
+        return html.facts(rows, caption="verified")
 
     def _rows(self) -> Iterator[tuple[str, str]]:
         yield "image", str(self.reference)
@@ -72,9 +75,15 @@ class Verification:
         for image in self.images:
             yield "manifest", str(image.digest)
             for signature in image.signatures:
-                yield "signed", f"by {signature.signer} as {signature.docker_reference} ({signature.kind.value})"
+                yield "signed", _in_words(signature)
             if not image.signatures:
                 yield "", "no signature was asked for"
+
+
+def _in_words(signature: VerifiedSignature) -> str:
+    vouched = f", vouched for by {signature.issuer}" if signature.issuer is not None else ""
+    called = f"as {signature.docker_reference}" if signature.docker_reference is not None else "without a name"
+    return f"by {signature.signer}{vouched} {called} ({signature.kind.value})"
 
 
 def verify(

@@ -20,7 +20,8 @@ from ocikit.image.signature import (
     SigstoreSigned,
 )
 
-EXACT = ExactRepository(docker_repository="registry.example.com/team/app")
+REPOSITORY = "registry.example.com/team/app"
+EXACT = ExactRepository(docker_repository=REPOSITORY)
 
 
 def test_the_scope_that_counts_and_what_it_asks(tmp_path: Path) -> None:
@@ -149,3 +150,15 @@ def test_a_policy_of_python_values_is_the_one_of_the_file() -> None:
         Policy(requirements=["reject"])  # type: ignore[list-item]
     with pytest.raises(InvalidPolicyError, match="must not be empty"):
         Policy(requirements=[])
+
+
+def test_nothing_of_what_is_asked_is_cut() -> None:
+    """Who may sign and what they call the image stand at the end of long lines, which are shown whole."""
+    authority = Fulcio(
+        ca_path=f"/etc/containers/{'a' * 200}.pem", oidc_issuer="https://id.example", subject_email="a@example.com"
+    )
+    asked = SigstoreSigned(fulcio=authority, rekor_public_key_path="/r", signed_identity=EXACT)
+    explanation = Policy(requirements=[asked]).explain("oci:/images:a")
+    for shown in (str(explanation), explanation._repr_html_()):
+        assert f"by way of https://id.example) that calls the image something in the repository {REPOSITORY}" in shown
+        assert "is in the transparency log" in shown

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from attrs import evolve
 from builders import Store
 from signed_scene import CALLED, NAME, REPOSITORY
 
 from ocikit.errors import (
     DigestChangeError,
+    ImageNotFoundError,
     LayoutError,
     NotSupportedError,
     PolicyRequirementError,
@@ -74,8 +76,20 @@ def test_who_signed_what(images: Path, policy: Policy, signer: signature.Sigstor
     assert one.created is not None
     assert one.logged is None
     assert found.scope == "default"
-    assert NAME in str(found)
-    assert NAME in found._repr_html_()
+    for shown in (str(found), found._repr_html_(), str(done), done._repr_html_()):
+        assert NAME in shown
+        assert str(one.digest) in shown
+    assert "vouched for" not in str(found)
+    vouched = evolve(found, images=(evolve(found.images[0], signatures=(evolve(one, issuer="https://id.example"),)),))
+    assert "vouched for by https://id.example" in str(vouched)
+    assert "vouched for by https://id.example" in str(vouched.signatures[0])
+
+
+def test_what_is_attached_is_not_what_was_misspelled(images: Path, signer: signature.SigstoreSigner) -> None:
+    """A name that is not there is answered with those of the images, and not with where signatures are kept."""
+    sign(f"oci:{images}:one", signer, identity=NAME)
+    with pytest.raises(ImageNotFoundError, match=r"no image is named 'ome'; names are 'many', 'one'$"):
+        sign(f"oci:{images}:ome", signer, identity=NAME)
 
 
 def test_what_asks_for_nothing_proves_nothing(images: Path) -> None:

@@ -217,7 +217,8 @@ class LayoutIndex:
         return found[0]
 
     def _known(self) -> str:
-        names = sorted(set(self.names()))
+        # What is only attached to an image is not what somebody misspelled.
+        names = sorted(name for name in set(self.names()) if attached_to(name) is None)
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         return (", ".join(map(repr, names[:_NAMES_SHOWN])) or "none") + more
 

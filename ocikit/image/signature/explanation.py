@@ -69,12 +69,15 @@ class PolicyExplanation:
     def __str__(self) -> str:
         from ocikit._display import text  # noqa: PLC0415 - only what is shown needs it
 
-        return "\n".join(f"{name:<8} {text.printable(value)}".rstrip() for name, value in self._rows())
+        return "\n".join(
+            f"{name:<8} {text.printable(value, text.LONGEST_LINE)}".rstrip() for name, value in self._rows()
+        )
 
     def _repr_html_(self) -> str:
-        from ocikit._display import html  # noqa: PLC0415 - only what is shown needs it
+        from ocikit._display import html, text  # noqa: PLC0415 - only what is shown needs it
 
-        return html.facts([(name, html.code(value)) for name, value in self._rows()], caption="policy")
+        rows = [(name, html.code(value, text.LONGEST_LINE)) for name, value in self._rows()]
+        return html.facts(rows, caption="policy")
 
     def _rows(self) -> Iterator[tuple[str, str]]:
         yield "image", str(self.reference)

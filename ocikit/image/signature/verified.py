@@ -57,4 +57,5 @@ class VerifiedSignature:
 
     def __str__(self) -> str:
         called = f" as {self.docker_reference}" if self.docker_reference is not None else ""
-        return f"{self.digest}{called}, signed by {self.signer} ({self.kind.value}, key {self.key})"
+        vouched = f", vouched for by {self.issuer}" if self.issuer is not None else ""
+        return f"{self.digest}{called}, signed by {self.signer}{vouched} ({self.kind.value}, key {self.key})"
