@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from authorities import Authority
 from builders import Store
+from openpgp_peers import GnuPG
 
 from ocikit.errors import InvalidSignatureError, SigningError
 from ocikit.image import Policy, PolicyContext, copy, sign
@@ -171,3 +172,30 @@ def test_a_bundle_signer_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "team.key").write_bytes(PAIR.private_pem)
     for kind in (SigstoreSigner, SigstoreBundleSigner):
         assert str(KEY.public_key) in kind.from_private_key_file(tmp_path / "team.key", WORDS).description
+
+
+def test_a_plan_says_who_signs_and_who_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """What a copy refuses before it begins, a plan refuses: a name that is missing, a key that gpg has not, no gpg."""
+    store = Store()
+    image = f"dir:{store.directory(tmp_path / 'image', store.image(platform=False))}"
+    arguments: dict[str, Any] = {"src": image, "dest": f"oci:{tmp_path}/out:1"}
+    anything = Policy.insecure_accept_anything()
+    planned = copy.plan(anything, **arguments, options=CopyOptions(signers=(SigstoreSigner(KEY),), sign_identity=NAME))
+    assert f"signed by sigstore key {KEY.public_key} as {NAME}" in str(planned)
+    home = tmp_path / "gnupg"
+    request.addfinalizer(GnuPG(home).close)
+    absent = SimpleSigner(key_fingerprint=FINGERPRINT, gnupg_home=home)
+    cases = [
+        (CopyOptions(signers=(SigstoreSigner(KEY),)), "have no name in a registry"),
+        (CopyOptions(signers=(absent,), sign_identity=NAME), f"gpg has no secret key {FINGERPRINT} in {home}"),
+    ]
+    for options, said in cases:
+        for call in (copy.plan, copy.image):
+            with pytest.raises(SigningError, match=said):
+                call(anything, **arguments, options=options)
+    with monkeypatch.context() as without, pytest.raises(SigningError, match="signing needs the program gpg"):
+        without.setenv("PATH", "/nowhere")
+        copy.image(anything, **arguments, options=CopyOptions(sign_by=FINGERPRINT, sign_identity=NAME))
+    assert not (tmp_path / "out").exists()

@@ -203,7 +203,7 @@ def test_gpg_that_is_not_there(key: str, monkeypatch: pytest.MonkeyPatch, tmp_pa
 OCTAL = "".join(f"\\{byte:03o}" for byte in message(KEY))
 DONE = "echo '[GNUPG:] SIG_CREATED S' >&2"
 PROGRAMS = {
-    "hangs": ("exec sleep 60", "did not sign within 0.5 s"),
+    "hangs": ("exec sleep 60", "did not answer within 0.5 s"),
     "fails": ("echo 'gpg: out of \033[31mluck' >&2; exit 3", r"exit code 3: gpg: out of \?\[31mluck"),
     "says nothing": ("exit 2", "exit code 2: it said nothing"),
     "signs nothing": ("exit 0", "made no signature"),

@@ -13,6 +13,7 @@ from ocikit.image.copy.presence import is_onto_itself
 from ocikit.image.copy.reading import read_manifests
 from ocikit.image.copy.referring import find_referrers
 from ocikit.image.copy.results import BlobOutcome
+from ocikit.image.copy.signing import prepare_signing
 from ocikit.image.copy.transfers import StoredBlob, transfers
 from ocikit.image.policy import policy_context
 from ocikit.image.transports import as_reference
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ocikit.image.copy.decisions import Decision
     from ocikit.image.copy.reading import AnySource
     from ocikit.image.copy.transfers import Transfer
+    from ocikit.image.reference import Named
     from ocikit.image.signature.context import PolicyContext
     from ocikit.image.signature.rules import PolicyRules
     from ocikit.image.types import ImageReference
@@ -77,6 +79,8 @@ class CopyPlan:
         manifests: The manifests in the order in which they would be written, the one that the copy is about last.
         blobs: Every blob once, in the order of the manifests.
         referrers: The digests of the manifests that refer to the image and would be copied with it.
+        signed_by: Who would sign what is written, in words.
+        sign_identity: What they would call it; None when nobody signs.
     """
 
     source: ImageReference
@@ -84,6 +88,8 @@ class CopyPlan:
     manifests: tuple[PlannedManifest, ...]
     blobs: tuple[PlannedBlob, ...]
     referrers: tuple[Digest, ...] = ()
+    signed_by: tuple[str, ...] = ()
+    sign_identity: Named | None = None
 
     @property
     def bytes_to_copy(self) -> int:
@@ -106,6 +112,7 @@ class CopyPlan:
             lines.append(f"  {manifest.source_digest}  {'changed' if manifest.changes else 'unchanged'}")
             lines += [f"    {change}" for change in manifest.changes]
             lines += [f"    lost: {text}" for text in manifest.lost]
+        lines += [f"  signed by {who} as {self.sign_identity}" for who in self.signed_by]
         lines += [f"  {blob.outcome.value:<9} {blob.size:>14,}  {blob.source_digest}" for blob in self.blobs]
         lines.append(f"  {self.bytes_to_copy:,} bytes to copy, {self.bytes_reused:,} there already")
         return "\n".join(lines)
@@ -122,8 +129,8 @@ def plan(
 
     Manifests are read, verified and held against the policy as for a copy, and what would be refused is refused. No
     blob is read, except for configurations whose diffIDs matter, and nothing is written; keys that are to decrypt
-    layers are tried on them. What is known only when layers are read, such as the digest of a recompressed one, is not
-    in the plan.
+    layers are tried on them, and who is to sign is made ready. What is known only when layers are read, such as the
+    digest of a recompressed one, is not in the plan.
 
     Args:
         policy: As for :func:`image`.
@@ -140,6 +147,7 @@ def plan(
     """
     options = options or CopyOptions()
     source_reference, destination_reference = as_reference(src), as_reference(dest)
+    signing = prepare_signing(options, destination_reference)
     with (
         policy_context(policy, options.source_ctx) as context,
         source_reference.new_image_source(options.source_ctx) as source,
@@ -160,6 +168,8 @@ def plan(
         manifests=tuple(map(_manifest, decisions)),
         blobs=blobs,
         referrers=tuple(one.digest for one in referrers if not one.is_listed),
+        signed_by=tuple(one.description for one in signing.signers) if signing is not None else (),
+        sign_identity=signing.identity if signing is not None else None,
     )
 
 

@@ -1,6 +1,7 @@
 """The signatures of a copy: those of the source that are kept, and those that are added.
 
-Who signs is made ready before anything is copied, so that a wrong passphrase costs no download. What is signed is what
+Who signs is made ready before anything is copied, so that a wrong passphrase costs no download; of gpg, which asks for
+it by itself, that it has the key. What is signed is what
 was written, digest and all.
 """
 
@@ -46,7 +47,6 @@ def prepare_signing(options: CopyOptions, destination: ImageReference) -> Signin
 
     Raises:
         SigningError: A key is not there, or a passphrase is wrong; or nothing says what the image is to be called.
-        OSError: The file of a key cannot be read.
     """
     if not options.signs:
         return None
@@ -64,6 +64,10 @@ def prepare_signing(options: CopyOptions, destination: ImageReference) -> Signin
                 options.sign_by_sigstore_private_key_file, options.sign_sigstore_private_key_passphrase
             )
         )
+    for signer in signers:
+        # Whoever has something to look after first.
+        if callable(prepare := getattr(signer, "prepare", None)):
+            prepare()
     return Signing(signers=tuple(signers), identity=identity)
 
 

@@ -15,7 +15,7 @@ from ocikit.image.given import check_passphrase_kind
 if TYPE_CHECKING:
     import subprocess
 
-__all__ = ["check_passphrase", "sign_with_gpg"]
+__all__ = ["check_passphrase", "check_secret_key", "sign_with_gpg"]
 
 # A pipe takes this much without a reader (POSIX: at least 512, Linux: 65,536).
 _MOST_PASSPHRASE: Final = 4096
@@ -87,7 +87,7 @@ def sign_with_gpg(
     words += ["--personal-digest-preferences", "SHA512 SHA384 SHA256"]
     words += ["--homedir", os.fspath(home)] if home is not None else []
     words += ["--local-user", key, "--output", "-"]
-    done = _run(words, content, passphrase, timeout)
+    done = _run(words, ["--sign"], content, passphrase, timeout)
     said = done.stderr.decode("utf-8", "backslashreplace").splitlines()
     made = [line for line in said if line.startswith(f"{_STATUS}SIG_CREATED ")]
     if done.returncode or not made:
@@ -100,8 +100,25 @@ def sign_with_gpg(
     return done.stdout
 
 
+def check_secret_key(key: str, *, home: str | os.PathLike[str] | None, timeout: float) -> None:
+    """Return when ``gpg`` is there and has a secret key. Whether it is open, and may sign, is known when it does.
+
+    Args:
+        key: The fingerprint of the key.
+        home: As for :func:`sign_with_gpg`.
+        timeout: Likewise.
+
+    Raises:
+        SigningError: There is no such program, or no such key.
+    """
+    words = ["--batch", "--no-tty", "--with-colons", *(["--homedir", os.fspath(home)] if home is not None else [])]
+    if _run(words, ["--list-secret-keys", key], b"", None, timeout).returncode:
+        where = f" in {os.fspath(home)}" if home is not None else ""
+        raise SigningError(f"gpg has no secret key {key}{where}; gpg --list-secret-keys shows those that it has")
+
+
 def _run(
-    words: list[str], content: bytes, passphrase: bytes | str | None, timeout: float
+    words: list[str], command: list[str], content: bytes, passphrase: bytes | str | None, timeout: float
 ) -> subprocess.CompletedProcess[bytes]:
     import shutil  # noqa: PLC0415 - loaded when first needed
     import subprocess  # noqa: PLC0415
@@ -112,7 +129,7 @@ def _run(
     opened, extra = _handed_over(passphrase)
     try:
         return subprocess.run(
-            [program, *words, *extra, "--sign"],
+            [program, *words, *extra, *command],
             input=content,
             capture_output=True,
             check=False,
@@ -122,7 +139,7 @@ def _run(
         )
     except subprocess.TimeoutExpired:
         # Without its cause: that has the words and what was written so far.
-        raise SigningError(f"gpg did not sign within {timeout:g} s; it may wait for a passphrase") from None
+        raise SigningError(f"gpg did not answer within {timeout:g} s; it may wait for a passphrase") from None
     except OSError as error:
         raise SigningError(f"{program}: {error.strerror}") from error
     finally:

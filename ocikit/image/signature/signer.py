@@ -13,7 +13,11 @@ __all__ = ["Signer"]
 
 
 class Signer(Protocol):
-    """What makes signatures with one key; may be used many times, and by several threads."""
+    """What makes signatures with one key; may be used many times, and by several threads.
+
+    One that has a method ``prepare()`` is asked by it before a copy begins, and raises ``SigningError`` when it knows
+    already that it cannot sign.
+    """
 
     @property
     def description(self) -> str:

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from ocikit import __version__
 from ocikit.errors import InvalidSignatureError, LimitExceededError, SigningError
-from ocikit.image.signature.gnupg import check_passphrase, sign_with_gpg
+from ocikit.image.signature.gnupg import check_passphrase, check_secret_key, sign_with_gpg
 from ocikit.image.signature.openpgp.message import unverified_message, verify_message
 from ocikit.image.signature.payload import Payload, PayloadType, read_payload
 from ocikit.image.stored_signature import SimpleSignature
@@ -72,6 +72,14 @@ class SimpleSigner:
     def description(self) -> str:
         """The key, for messages and logs."""
         return f"the OpenPGP key {self.key_fingerprint}"
+
+    def prepare(self) -> None:
+        """Return when gpg is there and has the key: what can be known before there is anything to sign.
+
+        Raises:
+            SigningError: There is no such program, or no such key.
+        """
+        check_secret_key(self.key_fingerprint, home=self.gnupg_home, timeout=self.timeout)
 
     def sign(self, digest: Digest, docker_reference: Named) -> SimpleSignature:
         """Sign a manifest.
