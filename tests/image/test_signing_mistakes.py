@@ -195,7 +195,8 @@ def test_a_plan_says_who_signs_and_who_cannot(
         for call in (copy.plan, copy.image):
             with pytest.raises(SigningError, match=said):
                 call(anything, **arguments, options=options)
-    with monkeypatch.context() as without, pytest.raises(SigningError, match="signing needs the program gpg"):
+    with monkeypatch.context() as without:
         without.setenv("PATH", "/nowhere")
-        copy.image(anything, **arguments, options=CopyOptions(sign_by=FINGERPRINT, sign_identity=NAME))
+        with pytest.raises(SigningError, match="signing needs the program gpg"):
+            copy.image(anything, **arguments, options=CopyOptions(sign_by=FINGERPRINT, sign_identity=NAME))
     assert not (tmp_path / "out").exists()
