@@ -7,6 +7,7 @@ import base64
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,10 +141,13 @@ def test_page_of_signatures_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     store.layout(tmp_path / "images", {name: store.image(platform=False) for name in ("app", "other")})
     namespace: dict[str, object] = {"__name__": "page_of_signatures"}
     blocks = _CODE.findall((ROOT / "docs/signatures.md").read_text())
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, "docs/signatures.md", "exec", dont_inherit=True), namespace)  # noqa: S102
     assert str(namespace["one"]).startswith("sha256:")
+    by_vault: Any = namespace["sign_by_vault"]
+    signer: Any = namespace["signer"]
+    assert by_vault(signer._key.sign).digests
     assert Path("other.tar").exists()
 
 

@@ -11,13 +11,15 @@ from builders import Store
 from openpgp_peers import GnuPG
 
 from ocikit.errors import InvalidSignatureError, SigningError
-from ocikit.image import Policy, PolicyContext, copy, sign
+from ocikit.image import Policy, PolicyContext, copy, sign, verify
 from ocikit.image.copy import CopyOptions
 from ocikit.image.signature import (
+    ExactReference,
     Keyring,
     PrivateKey,
     PublicKey,
     SigstoreBundleSigner,
+    SigstoreSigned,
     SigstoreSigner,
     SimpleSigner,
     generate_key_pair,
@@ -43,7 +45,7 @@ class Mistake(NamedTuple):
 
 
 TEXT_OR_BYTES = "a passphrase is text or bytes; found int"
-A_KEY = "expected a PrivateKey to sign with, found {}; Sigstore"
+A_KEY = "expected a PrivateKey to sign with, found {}; from_private_key_file takes a file"
 A_SIGNER = r"expected signers, such as signature\.SigstoreSigner\(key\), found "
 MISTAKES = {
     "number for a passphrase": Mistake(lambda _: generate_key_pair(7), TypeError, TEXT_OR_BYTES),  # type: ignore[arg-type]
@@ -200,3 +202,24 @@ def test_a_plan_says_who_signs_and_who_cannot(
         with pytest.raises(SigningError, match="signing needs the program gpg"):
             copy.image(anything, **arguments, options=CopyOptions(sign_by=FINGERPRINT, sign_identity=NAME))
     assert not (tmp_path / "out").exists()
+
+
+class Vault:
+    """A key that is elsewhere."""
+
+    public_key = KEY.public_key
+
+    def sign(self, data: bytes) -> bytes:
+        """Ask for a signature."""
+        return KEY.sign(data)
+
+
+@pytest.mark.parametrize("kind", [SigstoreSigner, SigstoreBundleSigner])
+def test_a_key_that_is_elsewhere(kind: Any, tmp_path: Path) -> None:
+    """Whatever has the public half and signs bytes makes both kinds of signatures, which verify by that half."""
+    store = Store()
+    image = f"oci:{store.layout(tmp_path / 'images', {'1': store.image(platform=False)})}:1"
+    sign(image, kind(Vault()), identity=NAME)
+    exact = ExactReference(docker_reference=NAME)
+    policy = Policy(requirements=[SigstoreSigned(key_data=PAIR.public_pem, signed_identity=exact)])
+    assert verify(image, policy).signatures[0].key == KEY.public_key.fingerprint

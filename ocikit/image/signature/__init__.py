@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from ocikit.image.signature.signer import Signer
     from ocikit.image.signature.sigstore.bundle_signing import SigstoreBundleSigner
     from ocikit.image.signature.sigstore.keys import PublicKey
-    from ocikit.image.signature.sigstore.private_keys import KeyPair, PrivateKey, generate_key_pair
+    from ocikit.image.signature.sigstore.private_keys import KeyPair, PrivateKey, SigningKey, generate_key_pair
     from ocikit.image.signature.sigstore.signing import SigstoreSigner
     from ocikit.image.signature.simple_signing import SimpleSigner, verify_simple
     from ocikit.image.signature.verified import SignatureKind, VerifiedSignature
@@ -80,6 +80,7 @@ __all__ = [
     "SignedBy",
     "SignedIdentity",
     "Signer",
+    "SigningKey",
     "SigstoreBundleSigner",
     "SigstoreSigned",
     "SigstoreSigner",
@@ -128,6 +129,7 @@ _MODULES = {
     "sigstore.private_keys": (
         "KeyPair",
         "PrivateKey",
+        "SigningKey",
         "generate_key_pair",
     ),
     "sigstore.signing": ("SigstoreSigner",),

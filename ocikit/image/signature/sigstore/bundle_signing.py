@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from ocikit.image.signature.sigstore.dsse import pre_authentication_encoding
-from ocikit.image.signature.sigstore.keys import PublicKey
-from ocikit.image.signature.sigstore.private_keys import PrivateKey
+from ocikit.image.signature.sigstore.private_keys import PrivateKey, check_signing_key
 from ocikit.image.signature.sigstore.statement import IN_TOTO, write_statement
 from ocikit.image.stored_signature import BUNDLE, SigstoreSignature
 from ocikit.spec._json import dumps
@@ -17,20 +16,10 @@ if TYPE_CHECKING:
     import os
 
     from ocikit.image.reference import Named
+    from ocikit.image.signature.sigstore.private_keys import SigningKey
     from ocikit.spec import Digest
 
-__all__ = ["SigningKey", "SigstoreBundleSigner"]
-
-
-class SigningKey(Protocol):
-    """A private key: what signs, and what verifies that."""
-
-    @property
-    def public_key(self) -> PublicKey:
-        """The public half."""
-
-    def sign(self, data: bytes) -> bytes:
-        """Sign some bytes; of ECDSA, return DER."""
+__all__ = ["SigstoreBundleSigner"]
 
 
 class SigstoreBundleSigner:
@@ -40,15 +29,11 @@ class SigstoreBundleSigner:
     leaves the name of the subject out. No log and no authority is asked.
 
     Args:
-        key: The private key.
+        key: The private key, or what signs with one that is elsewhere.
     """
 
     def __init__(self, key: SigningKey) -> None:
-        if not isinstance(getattr(key, "public_key", None), PublicKey):
-            raise TypeError(
-                f"expected a PrivateKey to sign with, found {type(key).__name__}; SigstoreBundleSigner."
-                "from_private_key_file takes a file, PrivateKey(key) a key of cryptography"
-            )
+        check_signing_key(key)
         self._key = key
 
     @classmethod

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
 
 from attrs import field, frozen
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-__all__ = ["KeyKind", "KeyPair", "PrivateKey", "generate_key_pair"]
+__all__ = ["KeyKind", "KeyPair", "PrivateKey", "SigningKey", "check_signing_key", "generate_key_pair"]
 
 #: The kinds of key that can be made.
 KeyKind = Literal["ecdsa", "rsa", "ed25519"]
@@ -41,6 +41,30 @@ _RSA_BITS: Final = (2048, 8192)
 # PKCS #8 (RFC 5208 §5, RFC 5958 §2): a version, then the algorithm, a sequence. The older forms, one for each kind of
 # key, have a number or a string there.
 _PKCS8: Final = re.compile(rb"\x30(?:[\x00-\x7f]|\x81.|\x82..)\x02\x01[\x00\x01]\x30", re.DOTALL)
+
+
+class SigningKey(Protocol):
+    """What signs with one key: a :class:`PrivateKey`, or a key that is elsewhere, in a vault or on a card, say."""
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The public half."""
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign some bytes; of ECDSA, with SHA-256, return DER; of RSA, PKCS #1 v1.5 with SHA-256."""
+
+
+def check_signing_key(key: object) -> None:
+    """Return when a key is one that signs (:class:`SigningKey`).
+
+    Raises:
+        TypeError: It is something else: the name of a file, a key of ``cryptography``.
+    """
+    if not isinstance(getattr(key, "public_key", None), PublicKey) or not callable(getattr(key, "sign", None)):
+        raise TypeError(
+            f"expected a PrivateKey to sign with, found {type(key).__name__}; from_private_key_file takes a file, "
+            "PrivateKey(key) a key of cryptography"
+        )
 
 
 class PrivateKey:

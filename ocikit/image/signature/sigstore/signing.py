@@ -16,13 +16,14 @@ from ocikit.image.signature.payload import Payload, PayloadType
 from ocikit.image.signature.sigstore.annotations import CERTIFICATE, CHAIN, SIGNATURE
 from ocikit.image.signature.sigstore.certificates import read_certificate, read_chain
 from ocikit.image.signature.sigstore.keys import PublicKey
-from ocikit.image.signature.sigstore.private_keys import PrivateKey
+from ocikit.image.signature.sigstore.private_keys import PrivateKey, check_signing_key
 from ocikit.image.stored_signature import SIGSTORE_PAYLOAD, SigstoreSignature
 
 if TYPE_CHECKING:
     import os
 
     from ocikit.image.reference import Named
+    from ocikit.image.signature.sigstore.private_keys import SigningKey
     from ocikit.spec import Digest
 
 __all__ = ["SigstoreSigner"]
@@ -32,7 +33,7 @@ class SigstoreSigner:
     """What makes sigstore signatures with one key (:class:`~ocikit.image.signature.signer.Signer`).
 
     Args:
-        key: The key.
+        key: The private key, or what signs with one that is elsewhere.
         certificate_pem: Its certificate, PEM, for verifiers that trust an authority (``pki`` in a policy); None for
             those that know the key.
         chain_pem: The certificates between that one and a root, and the root, PEM. Others take the last one for the
@@ -43,13 +44,9 @@ class SigstoreSigner:
     """
 
     def __init__(
-        self, key: PrivateKey, *, certificate_pem: bytes | str | None = None, chain_pem: bytes | str | None = None
+        self, key: SigningKey, *, certificate_pem: bytes | str | None = None, chain_pem: bytes | str | None = None
     ) -> None:
-        if not isinstance(key, PrivateKey):
-            raise TypeError(
-                f"expected a PrivateKey to sign with, found {type(key).__name__}; SigstoreSigner.from_private_key_file "
-                "takes a file, PrivateKey(key) a key of cryptography"
-            )
+        check_signing_key(key)
         if certificate_pem is None and chain_pem is not None:
             raise SigningError("there is a chain of certificates, and no certificate that it is the chain of")
         self._key = key
