@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 from attrs import evolve
 from builders import Store
 from signed_scene import CALLED, NAME, REPOSITORY
+from unprivileged import NOBODY, in_child
 
 from ocikit.errors import (
     DigestChangeError,
@@ -20,6 +22,7 @@ from ocikit.errors import (
 )
 from ocikit.image import Policy, PolicyContext, SystemContext, copy, parse_image_name, sign, signature, verify
 from ocikit.image.copy import CopyOptions, ImageListSelection
+from ocikit.image.layout.temporary import TemporaryFile
 from ocikit.image.reference import parse_normalized_named
 from ocikit.image.unparsed import UnparsedImage
 
@@ -255,3 +258,18 @@ def test_accepted_authors_of_simple_signatures(images: Path, policy: Policy, sig
     sign(f"oci:{images}:one", signer, identity=NAME)
     with parse_image_name(f"oci:{images}:one").new_image_source() as source, PolicyContext(policy) as context:
         assert context.get_signatures_with_accepted_author(UnparsedImage(source)) == ()
+
+
+def test_a_place_that_cannot_be_written_is_named(images: Path) -> None:
+    """Who may read an image and not sign it there is told the directory, and not a name nobody has ever seen."""
+    opened = os.open(images, os.O_RDONLY | os.O_DIRECTORY)
+
+    def unprivileged() -> str:
+        with pytest.raises(PermissionError) as caught:
+            TemporaryFile(opened)
+        return str(caught.value.filename)
+
+    try:
+        assert in_child(unprivileged, user=NOBODY) == str(images)
+    finally:
+        os.close(opened)

@@ -56,7 +56,7 @@ class TemporaryFile:
             while True:
                 # The name first: when Ctrl-C takes the descriptor away, there is still something to remove it by.
                 self._name = _PREFIX + secrets.token_hex(8)
-                self._file = Descriptor(os.open(self._name, _NEW, mode, dir_fd=directory_fd))
+                self._file = Descriptor(self._opened(self._name, mode))
                 fcntl.flock(self.fileno(), fcntl.LOCK_EX)
                 if os.fstat(self.fileno()).st_nlink:
                     break
@@ -67,6 +67,13 @@ class TemporaryFile:
             raise
         self._size = 0
         self._behind = FlushBehind(self.fileno())
+
+    def _opened(self, name: str, mode: int) -> int:
+        try:
+            return os.open(name, _NEW, mode, dir_fd=self._directory_fd)
+        except OSError as error:
+            # Where one may not write is what counts, and not what would have been written.
+            raise located(OSError(error.errno, error.strerror), self._directory_fd) from error
 
     def fileno(self) -> int:
         """Return the descriptor, open for reading and writing; -1 when it is closed."""
