@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from ocikit.spec import Digest
 
 __all__ = ["SignResult", "sign"]
+
+# Asked before anybody signs: what is in the way of writing there would be the answer else, and the wrong one.
+_KEEP_NONE: Final = frozenset({"docker-archive", "docker-daemon", "tarball"})
+
+
+_NONE_KEPT: Final = "{}: no signatures are kept there; copy the image to oci:, oci-archive: or dir: and sign the copy"
 
 
 @frozen(kw_only=True)
@@ -91,12 +97,14 @@ def sign(
         raise ValueError(f"{place}: nobody is to sign it; give at least one signer")
     check_signers(signers)
     called = identity_of(identity, place)
+    if place.transport.name in _KEEP_NONE:
+        raise NotSupportedError(_NONE_KEPT.format(place))
     with place.new_image_source(sys) as source:
         found = [(one.instance, one.digest(), one.signatures()) for one in walk_manifests(UnparsedImage(source))]
     new = {digest: signatures_by(signers, digest, called) for _, digest, _ in found}
     with place.new_image_destination(sys) as destination:
         if not destination.supports_signatures:
-            raise NotSupportedError(f"{place}: no signatures are kept there; copy the image to a place that keeps them")
+            raise NotSupportedError(_NONE_KEPT.format(place))
         for instance, digest, there in found:
             destination.put_signatures((*there, *new[digest]), instance)
         destination.commit()

@@ -10,18 +10,20 @@ import pytest
 from builders import Store
 
 from ocikit.errors import InvalidPolicyError, PolicyRequirementError
-from ocikit.image import Policy, verify
+from ocikit.image import Policy, sign, verify
 from ocikit.image.signature import (
     ExactReference,
     ExactRepository,
     Fulcio,
     MatchRepository,
     Pki,
+    PrivateKey,
     Reject,
     RemapIdentity,
     SignedBaseLayer,
     SignedBy,
     SigstoreSigned,
+    SigstoreSigner,
 )
 
 PEM = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
@@ -112,3 +114,26 @@ def test_where_a_relative_name_was_looked_for(tmp_path: Path, monkeypatch: pytes
         PolicyRequirementError, match=r"\(require_signatures\); sigstoreSigned and signedBy ask for one"
     ):
         verify(f"dir:{place}", Policy.insecure_accept_anything())
+
+
+def test_one_reason_is_said_once(tmp_path: Path) -> None:
+    """Signatures that are refused for the same reason are refused in one sentence, however many there are."""
+    store = Store()
+    place = f"oci:{store.layout(tmp_path / 'images', {'1': store.image(platform=False)})}:1"
+    stranger = SigstoreSigner(PrivateKey.generate())
+    key = PrivateKey.generate().public_key.pem
+    exact = ExactReference(docker_reference="registry.example.com/app:1")
+    policy = Policy(requirements=[SigstoreSigned(key_data=key, signed_identity=exact)])
+    logged = Policy(requirements=[SigstoreSigned(key_data=key, rekor_public_key_data=key, signed_identity=exact)])
+    said = []
+    for _ in range(4):
+        sign(place, stranger, identity="registry.example.com/app:1")
+        with pytest.raises(PolicyRequirementError) as caught:
+            verify(place, policy)
+        said.append(str(caught.value).partition("(keyData): ")[2])
+    assert said[0].startswith("signature 1: the signature was not made by the key")
+    assert said[1].startswith("signatures 1, 2: the signature was not made by the key")
+    assert said[3].startswith("signatures 1, 2, 3 and 1 more: the signature was not made by the key")
+    assert {text.count("was not made") for text in said} == {1}
+    with pytest.raises(PolicyRequirementError, match="is missing: it was not entered in a transparency log"):
+        verify(place, logged)

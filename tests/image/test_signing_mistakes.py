@@ -10,7 +10,7 @@ from authorities import Authority
 from builders import Store
 from openpgp_peers import GnuPG
 
-from ocikit.errors import InvalidSignatureError, SigningError
+from ocikit.errors import InvalidSignatureError, NotSupportedError, SigningError
 from ocikit.image import Policy, PolicyContext, copy, sign, verify
 from ocikit.image.copy import CopyOptions
 from ocikit.image.signature import (
@@ -75,6 +75,16 @@ MISTAKES = {
         A_KEY.format("str"),
     ),
     "a key of another library": Mistake(lambda _: SigstoreSigner(KEY._key), TypeError, A_KEY.format("ECPrivateKey")),
+    "the name of a certificate's file": Mistake(
+        lambda _: SigstoreSigner(KEY, certificate_pem=Path("team.crt")),  # type: ignore[arg-type]
+        TypeError,
+        "certificate_pem: expected its bytes, found PosixPath; read the file first",
+    ),
+    "an archive that keeps no signatures": Mistake(
+        lambda image: sign(f"docker-archive:{image[4:]}.tar:app:1", SigstoreSigner(KEY)),
+        NotSupportedError,
+        "no signatures are kept there; copy the image to oci:, oci-archive: or dir: and sign the copy",
+    ),
     "the same for bundles": Mistake(lambda _: SigstoreBundleSigner(KEY._key), TypeError, A_KEY.format("ECPrivateKey")),
     "a public key for a private one": Mistake(
         lambda _: PrivateKey.read(PAIR.public_pem, WORDS, what="team.pub"),

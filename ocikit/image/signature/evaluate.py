@@ -8,6 +8,7 @@ be verified is not met.
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ocikit.errors import InvalidSignatureError, OCIKitError, PolicyRequirementError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ocikit.image.types import ImageReference
     from ocikit.spec import Digest
 
-# How many digests a refusal names.
+# How many digests a refusal names, and how many signatures for one reason.
 _MOST_SHOWN: Final = 3
 
 __all__ = ["Evaluation", "Unparsed", "parsed_signatures"]
@@ -96,7 +97,9 @@ class Evaluation:
             _UNSIGNED[type(requirement)]()
             return ()
         examiner = self.examiner(requirement)
-        accepted, refused, others = [], [], 0
+        accepted: list[VerifiedSignature] = []
+        refused: dict[str, list[int]] = {}
+        others = 0
         for number, signature in enumerate(parsed_signatures(image), 1):
             if not isinstance(signature, OCIKitError) and not examiner.concerns(signature):
                 others += 1
@@ -104,7 +107,7 @@ class Evaluation:
             try:
                 accepted.append(self.judged(requirement, signature, image))
             except OCIKitError as error:
-                refused.append(f"signature {number}: {error}")
+                refused.setdefault(str(error), []).append(number)
             else:
                 if not all_of_them:
                     break
@@ -201,14 +204,21 @@ def parsed_signatures(image: Unparsed) -> Iterator[StoredSignature | OCIKitError
             yield error
 
 
-def _refusal(requirement: SignedBy | SigstoreSigned, refused: list[str], others: int) -> str:
+def _refusal(requirement: SignedBy | SigstoreSigned, refused: dict[str, list[int]], others: int) -> str:
     kind = "simple (OpenPGP)" if isinstance(requirement, SignedBy) else "sigstore"
     wanted = f"needs a {kind} signature by {signers_in_words(requirement)}"
     if refused:
-        return f"{wanted}: {'; '.join(refused)}"
+        return f"{wanted}: {'; '.join(starmap(_refused, refused.items()))}"
     if others:
         return f"{wanted}, and the image has only signatures of other kinds: {others}"
     return f"{wanted}, and the image has no signature"
+
+
+def _refused(reason: str, numbers: list[int]) -> str:
+    # An image that was signed every night has a hundred of them, refused for one reason.
+    which = ", ".join(map(str, numbers[:_MOST_SHOWN]))
+    more = f" and {len(numbers) - _MOST_SHOWN} more" if len(numbers) > _MOST_SHOWN else ""
+    return f"signature{'s' if len(numbers) > 1 else ''} {which}{more}: {reason}"
 
 
 def _accept() -> None:

@@ -68,10 +68,17 @@ def verify_attachment(
     return signatory, read_payload(signature.payload, PayloadType.SIGSTORE)
 
 
+# What whoever signed left out, for people who know policies and no annotations.
+_MEANS: Final = {
+    CERTIFICATE: ": it was signed by a key without a certificate",
+    BUNDLE: ": it was not entered in a transparency log, or without its promise",
+}
+
+
 def _annotation(signature: SigstoreSignature, name: str) -> str:
     value = signature.annotations.get(name)
     if value is None:
-        raise InvalidSignatureError(f"the annotation {name} is missing")
+        raise InvalidSignatureError(f"the annotation {name} is missing{_MEANS.get(name, '')}")
     return value
 
 

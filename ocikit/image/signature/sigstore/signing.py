@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import ocikit
 from ocikit.errors import InvalidSignatureError, SigningError
+from ocikit.image.given import pem_bytes
 from ocikit.image.signature.payload import Payload, PayloadType
 from ocikit.image.signature.sigstore.annotations import CERTIFICATE, CHAIN, SIGNATURE
 from ocikit.image.signature.sigstore.certificates import read_certificate, read_chain
@@ -127,6 +128,8 @@ def _text(pem: bytes | str) -> str:
 
 def _check_certificates(pem: bytes | str, chain_pem: bytes | str | None, key: PublicKey) -> None:
     """Refuse what no verifier would accept: a certificate that is malformed, or not that of the key."""
+    for one, what in ((pem, "certificate_pem"), (chain_pem or b"", "chain_pem")):
+        pem_bytes(one, what, "read the file first")
     try:
         certificate = read_certificate(pem, what="the certificate of the key")
         read_chain(chain_pem, what="the chain of the certificate")
