@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from ocikit.errors import LayoutError
 
-__all__ = ["home", "needed_home"]
+__all__ = ["home", "home_or_nowhere", "needed_home"]
+
+# What Debian and its like have as the home of users who have none.
+_NOWHERE: Final = Path("/nonexistent")
 
 
 def home() -> Path | None:
@@ -32,6 +36,11 @@ def _of_passwd() -> Path | None:
         return Path(pwd.getpwuid(os.geteuid()).pw_dir)
     except KeyError:
         return None
+
+
+def home_or_nowhere() -> Path:
+    """Return the directory of the user; for one who has none, a directory that nobody has: nothing is found there."""
+    return home() or _NOWHERE
 
 
 def needed_home(what: str, remedy: str) -> Path:

@@ -74,7 +74,7 @@ def sign(
 
     Args:
         reference: The image, a reference or an image name; in a place that keeps signatures and to which something can
-            be added (``oci``, ``dir``).
+            be added (``docker``, ``oci``, ``dir``).
         signers: Who signs.
         identity: What the signatures call the image, with a tag or a digest; None for the name that its place gives it.
         sys: The circumstances.

@@ -10,8 +10,10 @@ from unprivileged import in_child
 
 from ocikit.errors import LayoutError, PolicyNotFoundError
 from ocikit.image import Policy, SystemContext, parse_image_name, registries_d
+from ocikit.image.credentials import places as credentials
 from ocikit.image.home import home
 from ocikit.image.reference import parse_normalized_named
+from ocikit.image.registries import places as registries
 from ocikit.image.registries_d import reading  # noqa: F401 - the child may not be able to read the source
 from ocikit.image.storage import conf, store  # noqa: F401 - likewise
 from ocikit.image.transports import containers_storage  # noqa: F401 - likewise
@@ -38,7 +40,11 @@ def homeless() -> str:
         r"store of signatures would be in the home directory, and user 1987654321 has none: set HOME, or name a loo"
     )
     with pytest.raises(LayoutError, match=remedy):
-        registries_d.signature_storage_base_url(NAMED, nowhere)
+        registries_d.signature_storage_base_url(NAMED, nowhere, write=True)
+    # An image is pulled without signatures, and without credentials, by whoever has no place for them.
+    assert registries_d.signature_storage_base_url(NAMED, nowhere).startswith("file:///nonexistent/")
+    assert not any(os.path.exists(one.path) for one in credentials.files_to_read(nowhere))
+    assert registries.configuration_paths(nowhere).file == "/nowhere/etc/containers/registries.conf"
     with pytest.raises(LayoutError, match="and user 1987654321 has none: set HOME, or name graphroot in storage"):
         parse_image_name("containers-storage:app:1").new_image_source(nowhere)
     return "asked"

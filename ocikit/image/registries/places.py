@@ -7,12 +7,12 @@ drop-ins of the user come last. What :class:`~ocikit.image.context.SystemContext
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
 from ocikit.errors import LimitExceededError
+from ocikit.image.home import home_or_nowhere
 
 if TYPE_CHECKING:
     from ocikit.image.context import SystemContext
@@ -53,8 +53,8 @@ class ConfigurationPaths:
 
 
 def home() -> str:
-    """Return the home directory of this user."""
-    return os.environ.get("HOME") or str(Path.home())
+    """Return the home directory of this user; for one who has none, a directory that nobody has."""
+    return str(home_or_nowhere())
 
 
 def implied(path: str, sys: SystemContext | None) -> str:

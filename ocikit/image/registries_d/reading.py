@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ocikit._fs import Descriptor
 from ocikit.errors import LayoutError, LimitExceededError, MissingDependencyError
-from ocikit.image.home import home, needed_home
+from ocikit.image.home import home, home_or_nowhere, needed_home
 from ocikit.image.registries_d.configuration import RegistriesConfiguration
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def signature_storage(named: Named, sys: SystemContext | None = None, *, write: 
         Exception: As :func:`load_registries_configuration`.
     """
     base = load_registries_configuration(sys).lookaside(named, write=write)
-    return base if base is not None else _default_store(sys)
+    return base if base is not None else _default_store(sys, write=write)
 
 
 def use_sigstore_attachments(named: Named, sys: SystemContext | None = None) -> bool:
@@ -117,11 +117,13 @@ def _root(sys: SystemContext | None) -> str:
     return (sys.root_for_implicit_absolute_paths if sys is not None else None) or ""
 
 
-def _default_store(sys: SystemContext | None) -> str:
+def _default_store(sys: SystemContext | None, *, write: bool) -> str:
     if os.geteuid() == 0:
         place = Path(f"{_root(sys)}{_SYSTEM_STORE}")
-    else:
+    elif write:
         place = needed_home("the store of signatures", "name a lookaside in registries.d") / _USER_STORE
+    else:
+        place = home_or_nowhere() / _USER_STORE
     return place.absolute().as_uri()
 
 
