@@ -59,7 +59,7 @@ def sign(
         ValueError: There is no signer.
         SigningError: A signature cannot be made, or nothing says what the image is called.
         InvalidReferenceError: ``reference`` or ``identity`` is no name.
-        ImageNotFoundError: There is no such image.
+        ImageNotFoundError: There is no such image, or another one took its place meanwhile.
         VerificationError: A manifest is not what it is claimed to be.
         NotSupportedError: No signatures are kept there, or none can be added to what is there.
         OSError: The place cannot be read or written.
@@ -74,6 +74,7 @@ def sign(
     with place.new_image_destination(sys) as destination:
         if not destination.supports_signatures:
             raise NotSupportedError(f"{place}: no signatures are kept there; copy the image to a place that keeps them")
+        destination.require_manifest(found[-1][1])
         for instance, digest, there in found:
             destination.put_signatures((*there, *new[digest]), instance)
         destination.commit()

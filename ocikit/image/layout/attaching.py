@@ -55,12 +55,15 @@ class NewSignatures:
     Attributes:
         subject: The manifest; None for what is there: the image of the name, or the instance.
         instance: The digest of that manifest, when it is none that index.json lists.
+        required: What the image of the name must be by then, whatever the algorithm of this digest; None for whatever
+            it is.
         signatures: The signatures.
         artifacts: The digests of bundles and messages that are put beside them, and not to be added again.
     """
 
     subject: Descriptor | None
     instance: Digest | None = None
+    required: Digest | None = None
     signatures: tuple[StoredSignature, ...]
     artifacts: frozenset[Digest] = frozenset()
 
