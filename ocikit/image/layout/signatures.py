@@ -96,10 +96,14 @@ class SignatureFinder:
         blobs: The layout; stays open while this is used.
         index: Its index.json, as it is now.
         where: The layout, for messages.
+        most_unlisted: How many blobs are looked at that nothing lists; None for all.
     """
 
-    def __init__(self, blobs: Blobs, index: LayoutIndex, where: str) -> None:
+    def __init__(
+        self, blobs: Blobs, index: LayoutIndex, where: str, *, most_unlisted: int | None = _MOST_UNLISTED
+    ) -> None:
         self._blobs = blobs
+        self._most_unlisted = most_unlisted
         self._where = where
         self._entries = SignatureEntries(index)
         self._others: SubjectTable | None = None
@@ -148,6 +152,17 @@ class SignatureFinder:
             marked=frozenset(map(layer_identity, self._marked_layers().get(subject, ()))),
             artifacts=frozenset(artifacts),
         )
+
+    def unlisted(self, subject: Digest | None = None) -> tuple[Descriptor, ...]:
+        """Return the bundles about what cosign has saved, be they signatures or not, that index.json need not list.
+
+        Args:
+            subject: The digest of the manifest that they are about; None for every one that cosign has saved.
+        """
+        saved = self._entries.saved()
+        subjects = saved if subject is None else saved & {subject}
+        found = (entry for one in subjects for entry in self._small_artifacts().of(one))
+        return tuple(entry for entry in found if is_signature_type(entry.artifact_type))
 
     def _each(self, subject: Digest) -> Iterator[StoredSignature]:
         for layer in (*self._named_layers(subject), *self._marked_layers().get(subject, ())):
@@ -213,10 +228,13 @@ class SignatureFinder:
         if self._others is None:
             self._others = self._table(self._entries.others())
         yield self._others
-        if self._entries.is_saved(subject):
-            if self._unlisted is None:
-                self._unlisted = self._table(self._small_blobs())
-            yield self._unlisted
+        if subject in self._entries.saved():
+            yield self._small_artifacts()
+
+    def _small_artifacts(self) -> SubjectTable:
+        if self._unlisted is None:
+            self._unlisted = self._table(self._small_blobs())
+        return self._unlisted
 
     def _table(self, artifacts: Artifacts) -> SubjectTable:
         table = SubjectTable(self._where)
@@ -242,11 +260,11 @@ class SignatureFinder:
         """Return small blobs that may be manifests: `cosign save` writes bundles, and an index.json without them."""
         found = Artifacts()
         sizes = ((digest, size) for digest, size in self._blobs.blob_sizes() if 0 < size <= LARGEST_UNKNOWN)
-        for digest, size in itertools.islice(sizes, _MOST_UNLISTED):
+        for digest, size in itertools.islice(sizes, self._most_unlisted):
             blob = Descriptor(media_type=mediatypes.IMAGE_MANIFEST, digest=digest, size=size)
             with contextlib.suppress(ImageError, LimitExceededError, NotSupportedError):
                 if b'"subject"' in self._read(blob):
-                    found.add(blob)
+                    found.unknown[digest] = blob
         return found
 
     def _read(self, descriptor: Descriptor) -> bytes:

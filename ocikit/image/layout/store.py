@@ -26,6 +26,7 @@ from ocikit.image.layout.attaching import attach_signatures
 from ocikit.image.layout.blobs import BlobDirectory, open_regular, read_document
 from ocikit.image.layout.index import LayoutIndex
 from ocikit.image.layout.locks import hold
+from ocikit.image.layout.saved import list_bundles
 from ocikit.image.layout.signatures import SignatureFinder
 from ocikit.image.layout.temporary import find_stale, remove_stale
 from ocikit.image.manifest import LIMIT, guess_media_type
@@ -201,6 +202,7 @@ class Layout:
         self.blobs.sync()
         with self.changing_index() as index:
             if descriptor is not None:
+                list_bundles(self, index, descriptor.digest)
                 index.put(descriptor, name)
             for referrer in referrers:
                 index.put_referrer(referrer)
