@@ -13,6 +13,7 @@ from ocikit.image.copy.presence import is_onto_itself
 from ocikit.image.copy.reading import read_manifests
 from ocikit.image.copy.referring import find_referrers
 from ocikit.image.copy.results import BlobOutcome
+from ocikit.image.copy.signing import kept_signatures, prepare_signing
 from ocikit.image.copy.transfers import StoredBlob, transfers
 from ocikit.image.policy import policy_context
 from ocikit.image.transports import as_reference
@@ -77,6 +78,7 @@ class CopyPlan:
         manifests: The manifests in the order in which they would be written, the one that the copy is about last.
         blobs: Every blob once, in the order of the manifests.
         referrers: The digests of the manifests that refer to the image and would be copied with it.
+        signatures: The digests of the signatures that would be kept; how many would be added is not known.
     """
 
     source: ImageReference
@@ -84,6 +86,7 @@ class CopyPlan:
     manifests: tuple[PlannedManifest, ...]
     blobs: tuple[PlannedBlob, ...]
     referrers: tuple[Digest, ...] = ()
+    signatures: tuple[Digest, ...] = ()
 
     @property
     def bytes_to_copy(self) -> int:
@@ -140,6 +143,7 @@ def plan(
     """
     options = options or CopyOptions()
     source_reference, destination_reference = as_reference(src), as_reference(dest)
+    prepare_signing(options, destination_reference)
     with (
         policy_context(policy, options.source_ctx) as context,
         source_reference.new_image_source(options.source_ctx) as source,
@@ -160,6 +164,7 @@ def plan(
         manifests=tuple(map(_manifest, decisions)),
         blobs=blobs,
         referrers=tuple(one.digest for one in referrers if not one.is_listed),
+        signatures=kept_signatures(decisions),
     )
 
 
@@ -178,6 +183,7 @@ def _nothing(reference: ImageReference, manifests: tuple[AnySource, ...]) -> Cop
             )
             for one in transfers(decisions)
         ),
+        signatures=kept_signatures(decisions),
     )
 
 
