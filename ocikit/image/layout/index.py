@@ -189,8 +189,9 @@ class LayoutIndex:
         only = self.only()
         if only is not None:
             return only
+        count = sum(not _is_attached(entry) for entry in self._entries) or len(self)
         raise AmbiguousImageError(
-            f"{self._where}: there are {len(self)} images in it, choose one by its name or as @0 to @{len(self) - 1}; "
+            f"{self._where}: there are {count} images in it, choose one by its name or as @0 to @{len(self) - 1}; "
             f"names are {self._known()}"
         )
 
@@ -219,7 +220,8 @@ class LayoutIndex:
         return found[0]
 
     def _known(self) -> str:
-        names = sorted(set(self.names()))
+        # What is only there because of an image is not what somebody looks for.
+        names = sorted(name for name in set(self.names()) if attached_to(name) is None)
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         return (", ".join(map(repr, names[:_NAMES_SHOWN])) or "none") + more
 

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from ocikit.image.types import ByteStream
     from ocikit.spec import Digest
 
-__all__ = ["Held", "SignatureFinder", "claimed_subjects"]
+__all__ = ["Held", "SignatureFinder", "claimed_subjects", "is_signature"]
 
 #: The bytes of all signatures of one manifest together.
 _MOST_BYTES: Final = 32 << 20
@@ -72,11 +72,13 @@ class Held:
         layers: The layers of the manifest that is named after it: one for each signature.
         marked: Those of manifests that cosign has marked, told apart.
         artifacts: The digests of bundles and messages.
+        count: How many of those are signatures: a bundle may state something else.
     """
 
     layers: tuple[Descriptor, ...] = ()
     marked: frozenset[tuple[object, ...]] = frozenset()
     artifacts: frozenset[Digest] = frozenset()
+    count: int = 0
 
 
 class Blobs(Protocol):
@@ -146,11 +148,14 @@ class SignatureFinder:
             ManifestError: Likewise.
             LimitExceededError: Likewise.
         """
-        artifacts = {layer.digest for _, manifest in self._about(subject) for layer in manifest.layers}
+        artifacts: dict[Digest, bool] = {}
+        for _, manifest in self._about(subject):
+            artifacts |= dict.fromkeys((layer.digest for layer in manifest.layers), _signs(manifest))
         return Held(
             layers=tuple(self._named_layers(subject)),
             marked=frozenset(map(layer_identity, self._marked_layers().get(subject, ()))),
             artifacts=frozenset(artifacts),
+            count=sum(artifacts.values()),
         )
 
     def unlisted(self, subject: Digest | None = None) -> tuple[Descriptor, ...]:
@@ -172,7 +177,7 @@ class SignatureFinder:
             with contextlib.suppress(BlobNotFoundError):
                 if manifest.artifact_type == SIMPLE_SIGNING:
                     yield from messages_of(data, self._read)
-                elif manifest.annotations.get(PREDICATE_TYPE_KEY, _SIGNS) == _SIGNS:
+                elif _signs(manifest):
                     yield bundle_of(data, self._read)
 
     # ------------------------------------------------------------------------------------------ attached as by cosign
@@ -269,6 +274,19 @@ class SignatureFinder:
 
     def _read(self, descriptor: Descriptor) -> bytes:
         return read_verified(self._blobs, descriptor, f"{self._where}: signatures, {descriptor.digest}")
+
+
+def is_signature(artifact: Manifest | Descriptor) -> bool:
+    """Say whether an artifact signs what it is about, rather than stating something else of it.
+
+    Args:
+        artifact: A manifest, or what is said of one with the annotations that are in it.
+    """
+    return is_signature_type(artifact.artifact_type) and _signs(artifact)
+
+
+def _signs(artifact: Manifest | Descriptor) -> bool:
+    return artifact.annotations.get(PREDICATE_TYPE_KEY, _SIGNS) == _SIGNS
 
 
 def claimed_subjects(blobs: BlobReader, entry: Descriptor, where: str) -> set[Digest]:
