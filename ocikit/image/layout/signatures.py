@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from ocikit.image.types import ByteStream
     from ocikit.spec import Digest
 
-__all__ = ["Held", "SignatureFinder", "claimed_subjects", "is_signature"]
+__all__ = ["Claims", "Held", "SignatureFinder", "is_signature"]
 
 #: The bytes of all signatures of one manifest together.
 _MOST_BYTES: Final = 32 << 20
@@ -108,6 +108,7 @@ class SignatureFinder:
         self._most_unlisted = most_unlisted
         self._where = where
         self._entries = SignatureEntries(index)
+        self._claims = Claims(blobs, where)
         self._others: SubjectTable | None = None
         self._unlisted: SubjectTable | None = None
         self._marked: dict[Digest, list[Descriptor]] | None = None
@@ -212,7 +213,7 @@ class SignatureFinder:
 
     def _claimed(self, layer: Descriptor) -> Digest | None:
         with contextlib.suppress(BlobNotFoundError):
-            return signed_digest(self._read(layer)) if layer.size <= MAX_SIGNATURE_BYTES else None
+            return self._claims.of_layer(layer)
         return None
 
     # ---------------------------------------------------------------------------------------- artifacts with a subject
@@ -289,20 +290,42 @@ def _signs(artifact: Manifest | Descriptor) -> bool:
     return artifact.annotations.get(PREDICATE_TYPE_KEY, _SIGNS) == _SIGNS
 
 
-def claimed_subjects(blobs: BlobReader, entry: Descriptor, where: str) -> set[Digest]:
-    """Return what the signatures in a manifest claim to sign; what claims nothing is left out.
+class Claims:
+    """What payloads say that they sign; **not verified**, only to look it up.
+
+    Each is read once, however many layers of however many manifests lead to it.
 
     Args:
         blobs: The layout.
-        entry: The manifest.
         where: The layout, for messages.
-
-    Raises:
-        OCIKitError: It cannot be read, or is not what it is listed as.
     """
 
-    def read(descriptor: Descriptor) -> bytes:
-        return read_verified(blobs, descriptor, f"{where}: signatures, {descriptor.digest}")
+    def __init__(self, blobs: BlobReader, where: str) -> None:
+        self._blobs = blobs
+        self._where = where
+        self._found: dict[tuple[Digest, int], Digest | None] = {}
 
-    payloads = (read(layer) for layer in attachment_layers(read(entry)) if layer.size <= MAX_SIGNATURE_BYTES)
-    return {subject for payload in payloads if (subject := signed_digest(payload)) is not None}
+    def of_layer(self, layer: Descriptor) -> Digest | None:
+        """Return what the payload in a layer claims to sign; None when it claims nothing.
+
+        Raises:
+            OCIKitError: It cannot be read, or is not what it is listed as.
+        """
+        if layer.size > MAX_SIGNATURE_BYTES:
+            return None
+        key = layer.digest, layer.size
+        if key not in self._found:
+            self._found[key] = signed_digest(self._read(layer))
+        return self._found[key]
+
+    def of_manifest(self, entry: Descriptor) -> set[Digest]:
+        """Return what the signatures in a manifest claim to sign; what claims nothing is left out.
+
+        Raises:
+            OCIKitError: It cannot be read, or is not what it is listed as.
+        """
+        claimed = map(self.of_layer, attachment_layers(self._read(entry)))
+        return {subject for subject in claimed if subject is not None}
+
+    def _read(self, descriptor: Descriptor) -> bytes:
+        return read_verified(self._blobs, descriptor, f"{self._where}: signatures, {descriptor.digest}")
