@@ -125,7 +125,7 @@ def _files(place: Path) -> dict[Path, bytes]:
 def test_what_holds_for_any_copy(
     *, asked: set[int], signed: set[str], sealed: bool, selection: ImageListSelection, form: str
 ) -> None:
-    """Plans foretell it; nothing signed is changed, no signature is lost or moved, nothing is plain that must not be."""
+    """Plans foretell it; no signature is lost or moved, nothing signed changes, nothing is plain that must not be."""
     wanted: dict[str, Any] = {"image_list_selection": selection}
     for number in sorted(asked):
         wanted |= ASKED[number]
