@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
 from ocikit.errors import InvalidSignatureError, LimitExceededError, ParseError
+from ocikit.spec import Digest
 from ocikit.spec._json import MAX_BYTES, describe, dumps, loads
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ __all__ = [
     "SimpleSignature",
     "StoredSignature",
     "parse_signature",
+    "signature_digest",
 ]
 
 #: The size of one signature, in bytes.
@@ -123,6 +126,17 @@ def parse_signature(blob: bytes) -> StoredSignature:
     raise InvalidSignatureError(
         f"the signature is in the format {name[:40]!r}: expected {_SIMPLE.decode()} or {_SIGSTORE.decode()}"
     )
+
+
+def signature_digest(blob: bytes) -> Digest:
+    """Return what tells one signature from another, however the place writes it that keeps it.
+
+    Args:
+        blob: The signature as it is stored.
+    """
+    with contextlib.suppress(InvalidSignatureError, LimitExceededError):
+        blob = parse_signature(blob).to_blob()
+    return Digest.from_bytes(blob)
 
 
 def _is_openpgp(blob: bytes) -> bool:

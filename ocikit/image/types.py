@@ -438,6 +438,8 @@ class ImageDestination(_Closing):
     def put_signatures(self, signatures: tuple[bytes, ...], instance: Digest | None = None) -> None:
         """Store the signatures of a manifest that was put before, or, where the place allows that, is there.
 
+        To those of a manifest that is there they are added.
+
         Args:
             signatures: The signatures, each as it is stored.
             instance: As for :meth:`put_manifest`.
@@ -450,6 +452,14 @@ class ImageDestination(_Closing):
             raise NotSupportedError(
                 f"{self.reference}: signatures cannot be stored there; copy without them, or to a place that keeps them"
             )
+
+    def require_manifest(self, digest: Digest) -> None:
+        """Let :meth:`commit` fail when signatures are put to an image that is there, and is no longer this one.
+
+        Args:
+            digest: The digest of the image that they are for: another may get its name, or its place, at any time.
+        """
+        del digest
 
     @property
     def supports_referrers(self) -> bool:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from builders import OCI_CONFIG, OCI_MANIFEST, Store, check_layout, digest_of, names_in, pack, skopeo_digest
+from builders import OCI_CONFIG, OCI_MANIFEST, Store, check_layout, digest_of, names_in, skopeo_digest
 from kept_signatures import (
     REF_NAME,
     SIMPLE,
@@ -235,33 +235,6 @@ def test_what_others_have_is_not_read(tmp_path: Path) -> None:
     )
     assert set(signatures(f"oci:{at}:v1")) == set(one_of_each(images[1]["digest"], "1"))
     assert signatures(f"oci:{at}:v2") == (cosigned(images[2]["digest"], "2"),)
-
-
-def test_bundles_that_nothing_lists(tmp_path: Path) -> None:
-    """What cosign 3 saves of an image with bundles is an index.json without them: they are among the blobs."""
-    store = Store()
-    image, other = store.image(), store.image({"other": b""})
-    for one, mark in ((image, "ours"), (other, "another's")):
-        text = json.loads(bundled(one["digest"], mark).partition(b"\n")[2])["payload"]
-        document = {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "artifactType": BUNDLE,
-            "config": store.blob("application/vnd.oci.empty.v1+json", b"{}"),
-            "layers": [store.blob(BUNDLE, base64.b64decode(text))],
-            "subject": {key: one[key] for key in ("mediaType", "digest", "size")},
-        }
-        store.json(OCI_MANIFEST, document)
-    at = store.layout(tmp_path / "l", {})
-    relist(at, marked(image, "image"))
-    archive = pack(at, tmp_path / "a.tar", compress="gzip")
-    for name in (f"oci:{at}", f"oci-archive:{archive}"):
-        assert signatures(name) == (bundled(image["digest"], "ours"),)
-    copy.image(ANY, dest=f"oci:{tmp_path}/kept:v1", src=f"oci:{at}")
-    layout.gc(tmp_path / "kept")
-    assert signatures(f"oci:{tmp_path}/kept:v1") == (bundled(image["digest"], "ours"),)
-    relist(at, image)
-    assert signatures(f"oci:{at}") == ()
 
 
 def test_tags_that_were_copied_into_a_layout(tmp_path: Path) -> None:

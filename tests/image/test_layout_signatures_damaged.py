@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from builders import OCI_CONFIG, OCI_MANIFEST, Store
+from builders import OCI_CONFIG, OCI_MANIFEST, Store, digest_of
 from kept_signatures import (
     an_image,
     attachment,
     cosigned,
     document_at,
     entries,
+    marked,
     one_of_each,
     openpgp,
     payload_of,
+    relist,
     sign,
     signatures,
 )
@@ -26,11 +28,14 @@ from ocikit.errors import (
     ManifestError,
     OCIKitError,
 )
-from ocikit.image import Policy, copy
+from ocikit.image import Policy, copy, delete
+from ocikit.image.layout.store import Layout
 from ocikit.image.stored_signature import SIGSTORE_PAYLOAD, SigstoreSignature
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ocikit.spec import Digest
 
 ANY = Policy.insecure_accept_anything()
 
@@ -135,3 +140,29 @@ def test_what_is_not_about_it(tmp_path: Path) -> None:
     assert signatures(f"oci:{at}:v1") == ()
     sign(f"oci:{at}:v1", openpgp())
     assert signatures(f"oci:{at}:v1") == (openpgp(),)
+
+
+def test_a_payload_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Manifests without a name that all lead to one payload do not have it read again and again."""
+    store = Store()
+    image = store.image()
+    payload = payload_of(digest_of(b"something else"))
+    several = [
+        attachment(store, *((payload, {"number": f"{number} {layer}"}) for layer in range(20))) for number in range(5)
+    ]
+    at = store.layout(tmp_path / "l", {"v1": image})
+    relist(at, *entries(at), *(marked(one, "sigs") for one in several))
+    opened: list[str] = []
+    really = Layout.open_blob
+
+    def counted(layout: Layout, digest: Digest) -> Any:
+        opened.append(digest)
+        return really(layout, digest)
+
+    monkeypatch.setattr(Layout, "open_blob", counted)
+    assert signatures(f"oci:{at}:v1") == ()
+    assert opened.count(digest_of(payload)) == 1
+    opened.clear()
+    delete(f"oci:{at}:v1")
+    # Once to look what it is about, and perhaps once to see whether something else needs it.
+    assert opened.count(digest_of(payload)) <= 5

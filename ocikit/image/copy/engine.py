@@ -14,7 +14,7 @@ from ocikit.image.copy.presence import is_onto_itself, is_unchanged, what_is_the
 from ocikit.image.copy.reading import read_manifests
 from ocikit.image.copy.referring import find_referrers, put_referrers
 from ocikit.image.copy.results import BlobOutcome, CopyResult
-from ocikit.image.copy.signing import prepare_signing, put_signatures
+from ocikit.image.copy.signing import kept_signatures, prepare_signing, put_signatures
 from ocikit.image.copy.transfers import StoredBlob, transfers
 from ocikit.image.copy.writing import WrittenManifest, copied_blobs, put_manifests, written
 from ocikit.image.policy import policy_context
@@ -102,12 +102,12 @@ def image(
             stored = copy_blobs(wanted, source, destination, options)
             new = written(decisions, stored, options, lambda layer: compression_of(source, layer))
             new = put_manifests(new, destination, options)
-            put_signatures(new, destination, signing)
+            signatures = put_signatures(new, destination, signing)
             put_referrers(referrers, destination)
             destination.commit()
     _log.debug("%s copied to %s: %s, %d blobs", source_reference, destination_reference, new[-1].digest, len(stored))
     result = _result(destination_reference, new, copied_blobs(wanted, stored, new))
-    return evolve(result, referrers=tuple(_referring(referrers)))
+    return evolve(result, referrers=tuple(_referring(referrers)), signatures=signatures)
 
 
 def _referring(referrers: tuple[CopiedReferrer, ...]) -> Iterator[Digest]:
@@ -125,6 +125,7 @@ def _result(
         digest=top.digest,
         instances=tuple(manifest.digest for manifest in manifests if manifest.is_listed),
         blobs=blobs,
+        signatures=kept_signatures(manifest.decision for manifest in manifests),
         lost=tuple(dict.fromkeys(text for manifest in manifests for text in manifest.lost)),
     )
 

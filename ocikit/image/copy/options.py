@@ -190,8 +190,9 @@ class CopyOptions:
             and signatures, and then copy nothing.
         referrers: Copy what refers to the copied images too: signatures, SBOMs, attestations, and what refers to them.
             True for all, or the types of artifacts.
-        remove_signatures: Leave the signatures of the source behind.
-        remove_list_signatures: Leave the signatures of the index behind, and keep those of the images in it.
+        remove_signatures: Leave the signatures of the source behind, those among its referrers too, unless
+            :attr:`referrers` names their type. The destination keeps what it has where it keeps an image that is there.
+        remove_list_signatures: Leave the signatures of the index behind, likewise, and keep those of the images in it.
         signers: Who signs what is written: every image, and the index that is copied. The signatures are added to those
             that are kept.
         sign_by: The fingerprint of an OpenPGP key that gpg has, to sign with as well.

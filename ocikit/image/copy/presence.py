@@ -8,11 +8,12 @@ from ocikit.errors import ImageError, NotSupportedError
 from ocikit.image.context import SystemContext
 from ocikit.image.copy.options import CopyOptions
 from ocikit.image.copy.reading import SourceImage
+from ocikit.image.stored_signature import signature_digest
 from ocikit.image.subject import walk_referrers
 from ocikit.image.types import BlobInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ocikit.image.copy.decisions import Decision
     from ocikit.image.copy.reading import AnySource
@@ -77,10 +78,14 @@ def what_is_there(
 def _has_image(there: ImageSource, manifest: AnySource) -> bool:
     return (
         there.get_manifest(manifest.instance)[0] == manifest.data
-        # Places keep them in an order of their own.
-        and set(there.get_signatures(manifest.instance)) == set(manifest.signatures)
+        # Places keep them in an order, and a spelling, of their own.
+        and _told_apart(there.get_signatures(manifest.instance)) == _told_apart(manifest.signatures)
         and all(_has(there, info) for info in _blobs(manifest))
     )
+
+
+def _told_apart(signatures: Iterable[bytes]) -> set[Digest]:
+    return set(map(signature_digest, signatures))
 
 
 def _blobs(manifest: AnySource) -> Iterator[BlobInfo]:

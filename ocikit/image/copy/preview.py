@@ -188,6 +188,7 @@ def _nothing(reference: ImageReference, manifests: tuple[AnySource, ...]) -> Cop
             )
             for one in transfers(decisions)
         ),
+        signatures=kept_signatures(decisions),
     )
 
 

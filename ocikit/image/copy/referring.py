@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ocikit.errors import DigestChangeError, LimitExceededError, NotSupportedError
+from ocikit.image.copy.reading import SourceIndex
 from ocikit.image.copy.transfers import Transfer
+from ocikit.image.layout.signatures import is_signature
 from ocikit.image.subject import MAX_REFERRER_BYTES, MAX_REFERRERS, walk_referrers
 from ocikit.image.types import BlobInfo
 from ocikit.image.unparsed import MAX_DEPTH, UnparsedImage
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from ocikit.image.copy.decisions import Decision
     from ocikit.image.copy.options import CopyOptions
+    from ocikit.image.copy.reading import SourceManifest
     from ocikit.image.types import ImageDestination, ImageSource
     from ocikit.spec import Descriptor, Digest
 
@@ -66,7 +69,7 @@ def find_referrers(
     found: dict[Digest, CopiedReferrer] = {}
     for decision in decisions:
         manifest = decision.manifest
-        ours = tuple(collector.of(manifest.digest))
+        ours = tuple(collector.of(manifest.digest, without_signatures=_without_signatures(manifest, options)))
         if ours and decision.changes and decision.variant is None:
             raise DigestChangeError(
                 manifest.description,
@@ -82,6 +85,12 @@ def find_referrers(
     return tuple(found.values())
 
 
+def _without_signatures(manifest: SourceManifest, options: CopyOptions) -> bool:
+    """Say whether signatures of a manifest stay behind in whatever form; types that are named are wanted."""
+    removed = options.remove_signatures or (options.remove_list_signatures and isinstance(manifest, SourceIndex))
+    return removed and options.referrers is True
+
+
 class _Collector:
     """Reads referrers, and what indexes among them list, each once."""
 
@@ -91,14 +100,15 @@ class _Collector:
         self._seen: set[Digest] = set()
         self._bytes = 0
 
-    def of(self, subject: Digest) -> Iterator[CopiedReferrer]:
+    def of(self, subject: Digest, *, without_signatures: bool) -> Iterator[CopiedReferrer]:
         """Yield what refers to a manifest, as far as it is wanted and was not yielded before."""
         kept = {subject}
         for one in walk_referrers(self._source, subject):
             # What refers to a referrer goes with it, of whatever type it is.
             wanted = self._wanted
             is_wanted = isinstance(wanted, bool) or one.depth > 1 or one.descriptor.artifact_type in wanted
-            if is_wanted and one.subject in kept:
+            is_left = without_signatures and one.depth == 1 and is_signature(one.descriptor)
+            if is_wanted and not is_left and one.subject in kept:
                 kept.add(one.descriptor.digest)
                 yield from self._whole(one.image, one.descriptor.digest, is_listed=False, depth=1)
 

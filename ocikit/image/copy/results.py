@@ -60,6 +60,8 @@ class CopyResult:
         instances: The digests of the manifests that were written below an index, in the order of the index.
         blobs: Every blob once, in the order of the manifests.
         referrers: The digests of the manifests that refer to the image and were copied with it.
+        signatures: The digests of the signatures that the image, and what is below its index, was to have: those that
+            were kept and those that were added, be they there already or not.
         lost: What the type of manifest at the destination has no place for, in words, such as
             ``"annotations of the manifest: 3"``; nothing when the image was not converted.
     """
@@ -71,6 +73,7 @@ class CopyResult:
     instances: tuple[Digest, ...] = ()
     blobs: tuple[CopiedBlob, ...] = ()
     referrers: tuple[Digest, ...] = ()
+    signatures: tuple[Digest, ...] = ()
     lost: tuple[str, ...] = ()
 
     @property

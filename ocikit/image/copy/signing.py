@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ocikit.image.signature.signing import identity_of, signatures_by
+from ocikit.image.stored_signature import signature_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from ocikit.image.copy.decisions import Decision
     from ocikit.image.copy.options import CopyOptions
     from ocikit.image.copy.writing import WrittenManifest
     from ocikit.image.reference import Named
     from ocikit.image.signature.signer import Signer
     from ocikit.image.types import ImageDestination, ImageReference
+    from ocikit.spec import Digest
 
-__all__ = ["Signing", "prepare_signing", "put_signatures"]
+__all__ = ["Signing", "kept_signatures", "prepare_signing", "put_signatures"]
 
 
 @frozen(kw_only=True)
@@ -71,9 +74,19 @@ def prepare_signing(options: CopyOptions, destination: ImageReference) -> Signin
     return Signing(signers=tuple(signers), identity=identity)
 
 
+def kept_signatures(decisions: Iterable[Decision]) -> tuple[Digest, ...]:
+    """Return the digests of the signatures that the copies of manifests keep.
+
+    Args:
+        decisions: What becomes of the manifests.
+    """
+    kept = (blob for one in decisions if one.variant is None for blob in one.manifest.signatures)
+    return tuple(dict.fromkeys(map(signature_digest, kept)))
+
+
 def put_signatures(
     manifests: Sequence[WrittenManifest], destination: ImageDestination, signing: Signing | None
-) -> None:
+) -> tuple[Digest, ...]:
     """Store the signatures of manifests that were put: first those that are kept, then those that are added.
 
     Args:
@@ -81,11 +94,17 @@ def put_signatures(
         destination: Where they are.
         signing: Who signs them.
 
+    Returns:
+        The digests of all of them.
+
     Raises:
         SigningError: A signature cannot be made.
     """
+    found: dict[Digest, None] = {}
     for manifest in manifests:
         kept = manifest.decision.manifest.signatures if manifest.decision.variant is None else ()
         added = signatures_by(signing.signers, manifest.digest, signing.identity) if signing is not None else ()
         if kept or added:
             destination.put_signatures((*kept, *added), manifest.instance)
+            found |= dict.fromkeys(map(signature_digest, (*kept, *added)))
+    return tuple(found)

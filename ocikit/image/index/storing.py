@@ -134,9 +134,11 @@ def edit(
             gathering.keep(entry, source)
         index = _with_members(index, members, gathering, options.source_ctx, stack)
         index = change(index) if change is not None else index
-        # An index that is what it was keeps its bytes, and its digest with them.
-        data = top.manifest()[0] if index == top.index() else index.to_json()
-        return _write(index, data, gathering, as_reference(dest) if dest is not None else reference, options)
+        # An index that is what it was keeps its bytes, and with them its digest and its signatures.
+        same = top if index == top.index() else None
+        data = same.manifest()[0] if same is not None else index.to_json()
+        dest = as_reference(dest) if dest is not None else reference
+        return _write(index, data, gathering, dest, options, same=same)
 
 
 def _checked(options: CopyOptions | None) -> CopyOptions:
@@ -162,7 +164,13 @@ def _with_members(
 
 
 def _write(
-    index: AnyIndex, data: bytes, gathering: Gathering, dest: ImageReference, options: CopyOptions
+    index: AnyIndex,
+    data: bytes,
+    gathering: Gathering,
+    dest: ImageReference,
+    options: CopyOptions,
+    *,
+    same: UnparsedImage | None = None,
 ) -> CopyResult:
     check_size(data, f"index for {dest}:")
     there = tuple(dict.fromkeys(one.digest for one in index.manifests if one.digest in gathering.manifests))
@@ -172,7 +180,7 @@ def _write(
         options = evolve(options, image_list_selection=ImageListSelection.ALL)
     else:
         options = evolve(options, image_list_selection=ImageListSelection.SPECIFIC, instances=there)
-    reference = _Reference(dest=str(dest), data=data, media_type=index.MEDIA_TYPE, gathering=gathering)
+    reference = _Reference(dest=str(dest), data=data, media_type=index.MEDIA_TYPE, gathering=gathering, same=same)
     try:
         return copy_image(Policy.insecure_accept_anything(), dest=dest, src=reference, options=options)
     except LayoutBusyError as error:
@@ -204,6 +212,8 @@ class _Reference(ImageReference):
     data: bytes = field(repr=False)
     media_type: str
     gathering: Gathering = field(repr=False)
+    #: The index that it is byte for byte, and whose signatures it keeps; None when it is a new one.
+    same: UnparsedImage | None = field(default=None, repr=False)
 
     @property
     def transport(self) -> ImageTransport:
@@ -276,7 +286,9 @@ class _Source(ImageSource):
         return source.local_blob(info) if source is not None else None
 
     def get_signatures(self, instance: Digest | None = None) -> tuple[bytes, ...]:
-        gathered = self._manifests.get(instance) if instance is not None else None
+        if instance is None:
+            return self._reference.same.signatures() if self._reference.same is not None else ()
+        gathered = self._manifests.get(instance)
         return gathered.image.signatures() if gathered is not None else ()
 
     def get_referrers(self, subject: Digest) -> tuple[Descriptor, ...]:

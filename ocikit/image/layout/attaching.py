@@ -55,12 +55,15 @@ class NewSignatures:
     Attributes:
         subject: The manifest; None for what is there: the image of the name, or the instance.
         instance: The digest of that manifest, when it is none that index.json lists.
+        required: What the image of the name must be by then, whatever the algorithm of this digest; None for whatever
+            it is.
         signatures: The signatures.
         artifacts: The digests of bundles and messages that are put beside them, and not to be added again.
     """
 
     subject: Descriptor | None
     instance: Digest | None = None
+    required: Digest | None = None
     signatures: tuple[StoredSignature, ...]
     artifacts: frozenset[Digest] = frozenset()
 
@@ -106,17 +109,17 @@ def attach_signatures(index: LayoutIndex, subject: Descriptor, new: NewSignature
         LimitExceededError: There would be more than 128.
         OSError: A blob cannot be stored.
     """
-    artifacts = held.artifacts | new.artifacts
-    attached = [one for one in new.signatures if isinstance(one, SigstoreSignature) and one.media_type != BUNDLE]
-    bundles = [one for one in new.signatures if isinstance(one, SigstoreSignature) and one.media_type == BUNDLE]
-    messages = [one for one in new.signatures if isinstance(one, SimpleSignature)]
-    bundles = [*{one.payload: one for one in bundles if Digest.from_bytes(one.payload) not in artifacts}.values()]
-    messages = [*{one.message: one for one in messages if Digest.from_bytes(one.message) not in artifacts}.values()]
     there = {*map(layer_identity, held.layers), *held.marked}
+    attached = [one for one in new.signatures if isinstance(one, SigstoreSignature) and one.media_type != BUNDLE]
     attached = [one for one in attached if layer_identity(signed_layer(one)) not in there]
-    count = len(there) + len(artifacts) + len(attached) + len(bundles) + len(messages)
-    if count > MAX_SIGNATURES and (attached or bundles or messages):
+    alone = {digest: one for one in new.signatures if (digest := _artifact(one)) not in {None, *held.artifacts}}
+    # Those that are put as referrers count, too: they are among the signatures of the source.
+    count = len(there) + held.count + len(attached) + len(alone)
+    if count > MAX_SIGNATURES and (attached or alone):
         raise LimitExceededError(f"signatures of {subject.digest}", MAX_SIGNATURES, count)
+    wanted = [one for digest, one in alone.items() if digest not in new.artifacts]
+    bundles = [one for one in wanted if isinstance(one, SigstoreSignature)]
+    messages = [one for one in wanted if isinstance(one, SimpleSignature)]
     if attached:
         _attach(index, subject, attached, held, put)
     for bundle in bundles:
@@ -125,6 +128,13 @@ def attach_signatures(index: LayoutIndex, subject: Descriptor, new: NewSignature
     if messages:
         manifest, blobs = simple_manifest(messages, subject)
         _refer(index, subject, manifest, blobs, artifact_type=SIMPLE_SIGNING, put=put)
+
+
+def _artifact(signature: StoredSignature) -> Digest | None:
+    """Return the digest of what becomes a referrer; None for what is attached."""
+    if isinstance(signature, SimpleSignature):
+        return Digest.from_bytes(signature.message)
+    return Digest.from_bytes(signature.payload) if signature.media_type == BUNDLE else None
 
 
 def _attach(index: LayoutIndex, subject: Descriptor, attached: list[SigstoreSignature], held: Held, put: Put) -> None:

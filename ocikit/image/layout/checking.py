@@ -14,8 +14,8 @@ from ocikit.image.layout.hashing import find_damaged, find_wrong_layers
 from ocikit.image.layout.names import is_name
 from ocikit.image.layout.opening import layout_path, shared_blobs
 from ocikit.image.layout.problems import CheckReport, Problem, ProblemKind, Severity
-from ocikit.image.layout.reachability import reachable
 from ocikit.image.layout.repair import DAMAGED_DIRECTORY, Repairs
+from ocikit.image.layout.saved import needed_blobs
 from ocikit.image.layout.store import Access, Layout
 from ocikit.image.layout.survey import Link, Survey
 from ocikit.spec import (
@@ -282,7 +282,7 @@ class _Check:
         if self.index is None or self._layout.has_shared_blobs:
             return None
         try:
-            return reachable(self._layout, self.index.to_bytes())
+            return needed_blobs(self._layout, self.index)
         except LimitExceededError as error:
             self._say(_KIND.TOO_LARGE, str(error), self._layout.blobs.where)
             return None

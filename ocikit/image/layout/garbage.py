@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from ocikit.image.layout.opening import open_layout
-from ocikit.image.layout.reachability import reachable
+from ocikit.image.layout.saved import needed_blobs
 from ocikit.image.layout.store import Access
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ def gc(
     """Remove the blobs of a layout that nothing in it refers to, and what crashes have left.
 
     What any entry of index.json leads to stays: indexes in indexes, manifests, configurations, layers, subjects, and
-    whatever else looks like a reference in any document up to 4 MiB. So do files that are no blobs. This waits
+    whatever else looks like a reference in any document up to 4 MiB. So do bundles about what cosign has saved, which
+    no index.json lists, and files that are no blobs. This waits
     until nobody else has the layout open, and keeps everybody out for its time; programs that lock nothing (skopeo,
     umoci) must not write meanwhile, unless ``min_age`` gives them time. Killed at any moment, it has removed fewer
     blobs than it would have, and no other.
@@ -121,8 +122,8 @@ def gc(
     """
     with open_layout(layout, Access.READ if dry_run else Access.REMOVE, sys) as opened:
         stale = opened.leftovers() if dry_run else opened.tidied
-        index = opened.index().to_bytes()
-        needed = set() if opened.has_shared_blobs else reachable(opened, index)
+        index = opened.index()
+        needed = set() if opened.has_shared_blobs else needed_blobs(opened, index)
         removed: list[CollectedBlob] = []
         young: list[Digest] = []
         kept = kept_bytes = 0

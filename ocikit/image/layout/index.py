@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ocikit.errors import AmbiguousImageError, ImageNotFoundError, LayoutError, LimitExceededError, ParseError
-from ocikit.image.attachment_manifest import ATTESTATIONS, KIND, SIGNATURES, attachment_subject
+from ocikit.image.attachment_manifest import ATTESTATIONS, IMAGE, IMAGE_INDEX, KIND, SIGNATURES, attachment_subject
 from ocikit.image.bundle_manifest import is_bundle_type
 from ocikit.image.layout.verbatim import element_texts
 from ocikit.image.simple_manifest import SIMPLE_SIGNING
@@ -22,7 +22,7 @@ from ocikit.spec.annotation_keys import REF_NAME
 if TYPE_CHECKING:
     from collections.abc import Container
 
-__all__ = ["FULL_NAME", "SUBJECT_HINT", "LayoutIndex", "attached_to", "fallback_subject", "is_signature_type"]
+__all__ = ["FULL_NAME", "SAVED", "SUBJECT_HINT", "LayoutIndex", "attached_to", "fallback_subject", "is_signature_type"]
 
 # Entries of other types (bare configs, foreign things) carry names that are not names of images.
 _IMAGES: Final = mediatypes.MANIFESTS
@@ -35,6 +35,8 @@ FULL_NAME: Final = "io.containerd.image.name"
 SUBJECT_HINT: Final = "vnd.ocikit.subject"
 #: What cosign marks that is no image.
 _MARKS: Final = frozenset({SIGNATURES, ATTESTATIONS})
+#: What it marks as an image that it has saved.
+SAVED: Final = frozenset({IMAGE, IMAGE_INDEX})
 _FALLBACK: Final = re.compile("(sha256)-([0-9a-f]{64})")
 
 
@@ -187,8 +189,9 @@ class LayoutIndex:
         only = self.only()
         if only is not None:
             return only
+        count = sum(not _is_attached(entry) for entry in self._entries) or len(self)
         raise AmbiguousImageError(
-            f"{self._where}: there are {len(self)} images in it, choose one by its name or as @0 to @{len(self) - 1}; "
+            f"{self._where}: there are {count} images in it, choose one by its name or as @0 to @{len(self) - 1}; "
             f"names are {self._known()}"
         )
 
@@ -217,7 +220,7 @@ class LayoutIndex:
         return found[0]
 
     def _known(self) -> str:
-        # What is only attached to an image is not what somebody misspelled.
+        # What is only there because of an image is not what somebody looks for.
         names = sorted(name for name in set(self.names()) if attached_to(name) is None)
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         return (", ".join(map(repr, names[:_NAMES_SHOWN])) or "none") + more
@@ -325,6 +328,11 @@ class LayoutIndex:
     def is_marked(self, position: int) -> bool:
         """Say whether cosign has marked the entry at a position as signatures or attestations."""
         return self.kind(position) in _MARKS
+
+    def is_saved(self, digest: Digest) -> bool:
+        """Say whether cosign has marked a manifest, in an entry without a name, as an image that it has saved."""
+        same = (entry for entry in self._entries if entry.get("digest") == digest)
+        return any(_name(entry) is None and _noted(entry, KIND) in SAVED for entry in same)
 
     def lookup(self, text: str) -> int:
         """Return the position of an image by its name, its position as ``@0``, or the digest of its manifest.

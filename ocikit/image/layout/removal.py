@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from ocikit.errors import ImageError, InvalidDigestError, LayoutError, LimitExceededError, NotSupportedError, ParseError
 from ocikit.image.layout.index import attached_to
 from ocikit.image.layout.reachability import document_of, reachable
-from ocikit.image.layout.signatures import claimed_subjects
+from ocikit.image.layout.signatures import Claims
 from ocikit.spec import Digest
 from ocikit.spec._json import loads
 
@@ -103,13 +103,14 @@ def _attached(layout: Layout, index: LayoutIndex) -> dict[Digest, Digest]:
     """Return the entries that nobody asks for by a name of their own, each with what it is about."""
     loose: dict[Digest, set[Digest]] = {}
     named = set()
+    claims = Claims(layout, layout.path)
     for position in range(len(index)):
         with contextlib.suppress(LayoutError):
             digest, name = index.descriptor(position).digest, index.name(position)
             named_after = attached_to(name) if name is not None else None
             subjects = {named_after} if named_after is not None else set()
             if name is None:
-                subjects = _subjects(layout, index, position)
+                subjects = _subjects(layout, index, position, claims)
             if subjects:
                 loose.setdefault(digest, set()).update(subjects)
             elif name is not None:
@@ -119,14 +120,14 @@ def _attached(layout: Layout, index: LayoutIndex) -> dict[Digest, Digest]:
     return {digest: subject for digest, subject in alone.items() if digest not in named}
 
 
-def _subjects(layout: Layout, index: LayoutIndex, position: int) -> set[Digest]:
+def _subjects(layout: Layout, index: LayoutIndex, position: int, claims: Claims) -> set[Digest]:
     """Return what an entry without a name is about: its subject, or what the signatures in it say that they sign."""
     entry = index.descriptor(position)
     found = _listed(_verified(layout, entry.digest), _SUBJECT)
     if found or not index.is_marked(position):
         return found
     try:
-        return claimed_subjects(layout, entry, layout.path)
+        return claims.of_manifest(entry)
     except (ImageError, LimitExceededError, NotSupportedError):
         return set()
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import field, frozen
 
 from ocikit.errors import LayoutError
-from ocikit.image.attachment_manifest import IMAGE, IMAGE_INDEX, SIGNATURES, attachment_of
-from ocikit.image.layout.index import fallback_subject, is_signature_type
+from ocikit.image.attachment_manifest import SIGNATURES, attachment_of
+from ocikit.image.layout.index import SAVED, fallback_subject, is_signature_type
 from ocikit.spec import mediatypes
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ __all__ = ["LARGEST_UNKNOWN", "MOST_UNKNOWN", "Artifacts", "SignatureEntries"]
 #: How many entries are looked at that say nothing of what they are, and how large such a manifest may be, in bytes.
 MOST_UNKNOWN: Final = 100
 LARGEST_UNKNOWN: Final = 64 << 10
-_SAVED: Final = frozenset({IMAGE, IMAGE_INDEX})
 # cosign lists its bundles by the type of their configuration, which is empty.
 _SAYS_NOTHING: Final = frozenset({"", mediatypes.EMPTY_JSON})
 _ALONE: Final = frozenset({mediatypes.IMAGE_MANIFEST, mediatypes.DOCKER_MANIFEST})
@@ -96,9 +95,9 @@ class SignatureEntries:
         """Return the artifacts of which no entry says what they are about."""
         return self._artifacts(self._others)
 
-    def is_saved(self, subject: Digest) -> bool:
-        """Say whether cosign has marked a manifest, in an entry without a name, as the image that it has saved."""
-        return any(entry.digest == subject for entry in self._descriptors(self._saved, mediatypes.MANIFESTS))
+    def saved(self) -> frozenset[Digest]:
+        """Return the manifests that cosign has marked, in an entry without a name, as an image that it has saved."""
+        return frozenset(entry.digest for entry in self._descriptors(self._saved, mediatypes.MANIFESTS))
 
     def _sort(self, position: int) -> None:
         index = self._index
@@ -116,7 +115,7 @@ class SignatureEntries:
             self._marked.append(position)
         else:
             self._others.append(position)
-            if kind in _SAVED:
+            if kind in SAVED:
                 self._saved.append(position)
 
     def _artifacts(self, positions: Iterable[int]) -> Artifacts:

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from ocikit.image.types import ByteStream
     from ocikit.spec import Digest
 
-__all__ = ["Held", "SignatureFinder", "claimed_subjects"]
+__all__ = ["Claims", "Held", "SignatureFinder", "is_signature"]
 
 #: The bytes of all signatures of one manifest together.
 _MOST_BYTES: Final = 32 << 20
@@ -72,11 +72,13 @@ class Held:
         layers: The layers of the manifest that is named after it: one for each signature.
         marked: Those of manifests that cosign has marked, told apart.
         artifacts: The digests of bundles and messages.
+        count: How many of those are signatures: a bundle may state something else.
     """
 
     layers: tuple[Descriptor, ...] = ()
     marked: frozenset[tuple[object, ...]] = frozenset()
     artifacts: frozenset[Digest] = frozenset()
+    count: int = 0
 
 
 class Blobs(Protocol):
@@ -96,12 +98,17 @@ class SignatureFinder:
         blobs: The layout; stays open while this is used.
         index: Its index.json, as it is now.
         where: The layout, for messages.
+        most_unlisted: How many blobs are looked at that nothing lists; None for all.
     """
 
-    def __init__(self, blobs: Blobs, index: LayoutIndex, where: str) -> None:
+    def __init__(
+        self, blobs: Blobs, index: LayoutIndex, where: str, *, most_unlisted: int | None = _MOST_UNLISTED
+    ) -> None:
         self._blobs = blobs
+        self._most_unlisted = most_unlisted
         self._where = where
         self._entries = SignatureEntries(index)
+        self._claims = Claims(blobs, where)
         self._others: SubjectTable | None = None
         self._unlisted: SubjectTable | None = None
         self._marked: dict[Digest, list[Descriptor]] | None = None
@@ -142,12 +149,26 @@ class SignatureFinder:
             ManifestError: Likewise.
             LimitExceededError: Likewise.
         """
-        artifacts = {layer.digest for _, manifest in self._about(subject) for layer in manifest.layers}
+        artifacts: dict[Digest, bool] = {}
+        for _, manifest in self._about(subject):
+            artifacts |= dict.fromkeys((layer.digest for layer in manifest.layers), _signs(manifest))
         return Held(
             layers=tuple(self._named_layers(subject)),
             marked=frozenset(map(layer_identity, self._marked_layers().get(subject, ()))),
             artifacts=frozenset(artifacts),
+            count=sum(artifacts.values()),
         )
+
+    def unlisted(self, subject: Digest | None = None) -> tuple[Descriptor, ...]:
+        """Return the bundles about what cosign has saved, be they signatures or not, that index.json need not list.
+
+        Args:
+            subject: The digest of the manifest that they are about; None for every one that cosign has saved.
+        """
+        saved = self._entries.saved()
+        subjects = saved if subject is None else saved & {subject}
+        found = (entry for one in subjects for entry in self._small_artifacts().of(one))
+        return tuple(entry for entry in found if is_signature_type(entry.artifact_type))
 
     def _each(self, subject: Digest) -> Iterator[StoredSignature]:
         for layer in (*self._named_layers(subject), *self._marked_layers().get(subject, ())):
@@ -157,7 +178,7 @@ class SignatureFinder:
             with contextlib.suppress(BlobNotFoundError):
                 if manifest.artifact_type == SIMPLE_SIGNING:
                     yield from messages_of(data, self._read)
-                elif manifest.annotations.get(PREDICATE_TYPE_KEY, _SIGNS) == _SIGNS:
+                elif _signs(manifest):
                     yield bundle_of(data, self._read)
 
     # ------------------------------------------------------------------------------------------ attached as by cosign
@@ -192,7 +213,7 @@ class SignatureFinder:
 
     def _claimed(self, layer: Descriptor) -> Digest | None:
         with contextlib.suppress(BlobNotFoundError):
-            return signed_digest(self._read(layer)) if layer.size <= MAX_SIGNATURE_BYTES else None
+            return self._claims.of_layer(layer)
         return None
 
     # ---------------------------------------------------------------------------------------- artifacts with a subject
@@ -213,10 +234,13 @@ class SignatureFinder:
         if self._others is None:
             self._others = self._table(self._entries.others())
         yield self._others
-        if self._entries.is_saved(subject):
-            if self._unlisted is None:
-                self._unlisted = self._table(self._small_blobs())
-            yield self._unlisted
+        if subject in self._entries.saved():
+            yield self._small_artifacts()
+
+    def _small_artifacts(self) -> SubjectTable:
+        if self._unlisted is None:
+            self._unlisted = self._table(self._small_blobs())
+        return self._unlisted
 
     def _table(self, artifacts: Artifacts) -> SubjectTable:
         table = SubjectTable(self._where)
@@ -242,31 +266,66 @@ class SignatureFinder:
         """Return small blobs that may be manifests: `cosign save` writes bundles, and an index.json without them."""
         found = Artifacts()
         sizes = ((digest, size) for digest, size in self._blobs.blob_sizes() if 0 < size <= LARGEST_UNKNOWN)
-        for digest, size in itertools.islice(sizes, _MOST_UNLISTED):
+        for digest, size in itertools.islice(sizes, self._most_unlisted):
             blob = Descriptor(media_type=mediatypes.IMAGE_MANIFEST, digest=digest, size=size)
             with contextlib.suppress(ImageError, LimitExceededError, NotSupportedError):
                 if b'"subject"' in self._read(blob):
-                    found.add(blob)
+                    found.unknown[digest] = blob
         return found
 
     def _read(self, descriptor: Descriptor) -> bytes:
         return read_verified(self._blobs, descriptor, f"{self._where}: signatures, {descriptor.digest}")
 
 
-def claimed_subjects(blobs: BlobReader, entry: Descriptor, where: str) -> set[Digest]:
-    """Return what the signatures in a manifest claim to sign; what claims nothing is left out.
+def is_signature(artifact: Manifest | Descriptor) -> bool:
+    """Say whether an artifact signs what it is about, rather than stating something else of it.
+
+    Args:
+        artifact: A manifest, or what is said of one with the annotations that are in it.
+    """
+    return is_signature_type(artifact.artifact_type) and _signs(artifact)
+
+
+def _signs(artifact: Manifest | Descriptor) -> bool:
+    return artifact.annotations.get(PREDICATE_TYPE_KEY, _SIGNS) == _SIGNS
+
+
+class Claims:
+    """What payloads say that they sign; **not verified**, only to look it up.
+
+    Each is read once, however many layers of however many manifests lead to it.
 
     Args:
         blobs: The layout.
-        entry: The manifest.
         where: The layout, for messages.
-
-    Raises:
-        OCIKitError: It cannot be read, or is not what it is listed as.
     """
 
-    def read(descriptor: Descriptor) -> bytes:
-        return read_verified(blobs, descriptor, f"{where}: signatures, {descriptor.digest}")
+    def __init__(self, blobs: BlobReader, where: str) -> None:
+        self._blobs = blobs
+        self._where = where
+        self._found: dict[tuple[Digest, int], Digest | None] = {}
 
-    payloads = (read(layer) for layer in attachment_layers(read(entry)) if layer.size <= MAX_SIGNATURE_BYTES)
-    return {subject for payload in payloads if (subject := signed_digest(payload)) is not None}
+    def of_layer(self, layer: Descriptor) -> Digest | None:
+        """Return what the payload in a layer claims to sign; None when it claims nothing.
+
+        Raises:
+            OCIKitError: It cannot be read, or is not what it is listed as.
+        """
+        if layer.size > MAX_SIGNATURE_BYTES:
+            return None
+        key = layer.digest, layer.size
+        if key not in self._found:
+            self._found[key] = signed_digest(self._read(layer))
+        return self._found[key]
+
+    def of_manifest(self, entry: Descriptor) -> set[Digest]:
+        """Return what the signatures in a manifest claim to sign; what claims nothing is left out.
+
+        Raises:
+            OCIKitError: It cannot be read, or is not what it is listed as.
+        """
+        claimed = map(self.of_layer, attachment_layers(self._read(entry)))
+        return {subject for subject in claimed if subject is not None}
+
+    def _read(self, descriptor: Descriptor) -> bytes:
+        return read_verified(self._blobs, descriptor, f"{self._where}: signatures, {descriptor.digest}")

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ocikit._fs import DIRECTORY, TEMPORARY_PREFIX, Descriptor, atomic_write, fsync_directory
-from ocikit.errors import LayoutError, LimitExceededError, ParseError
+from ocikit.errors import ImageNotFoundError, LayoutError, LimitExceededError, ParseError
+from ocikit.image.conversion.digests import manifest_digest
 from ocikit.image.layout.attaching import attach_signatures
 from ocikit.image.layout.blobs import BlobDirectory, open_regular, read_document
 from ocikit.image.layout.index import LayoutIndex
 from ocikit.image.layout.locks import hold
+from ocikit.image.layout.saved import list_bundles
 from ocikit.image.layout.signatures import SignatureFinder
 from ocikit.image.layout.temporary import find_stale, remove_stale
 from ocikit.image.manifest import LIMIT, guess_media_type
@@ -200,6 +202,7 @@ class Layout:
         self.blobs.sync()
         with self.changing_index() as index:
             if descriptor is not None:
+                list_bundles(self, index, descriptor.digest)
                 index.put(descriptor, name)
             for referrer in referrers:
                 index.put_referrer(referrer)
@@ -209,18 +212,31 @@ class Layout:
     def _attach(self, index: LayoutIndex, name: str | None, signatures: Sequence[NewSignatures]) -> None:
         finder = SignatureFinder(self, index, self._path)
         for one in signatures:
-            subject = one.subject or self._subject(index, name, one.instance)
+            subject = one.subject or self._subject(index, name, one)
             attach_signatures(index, subject, one, finder.held(subject.digest), self._put)
         self.blobs.sync()
 
-    def _subject(self, index: LayoutIndex, name: str | None, instance: Digest | None) -> ContentDescriptor:
-        if instance is None:
-            return index.descriptor(index.find(name, None))
-        stream, _ = self.open_blob(instance)
+    def _subject(self, index: LayoutIndex, name: str | None, new: NewSignatures) -> ContentDescriptor:
+        if new.instance is not None:
+            data = self._manifest(new.instance)
+            return ContentDescriptor(media_type=guess_media_type(data), digest=new.instance, size=len(data))
+        found = index.descriptor(index.find(name, None))
+        if new.required is not None and new.required != found.digest:
+            # The same manifest may go by a digest of another algorithm here.
+            data = self._manifest(found.digest)
+            if manifest_digest(data, found.media_type, new.required.algorithm) != new.required:
+                raise ImageNotFoundError(
+                    f"{self._path}: {new.required} lost its name to another image meanwhile ({found.digest})"
+                )
+        return found
+
+    def _manifest(self, digest: Digest) -> bytes:
+        what = f"{self._path}: manifest {digest}"
+        stream, _ = self.open_blob(digest)
         with stream:
-            data = read_document(stream, f"{self._path}: manifest {instance}")
-        instance.verify(data, what=f"{self._path}: manifest {instance}")
-        return ContentDescriptor(media_type=guess_media_type(data), digest=instance, size=len(data))
+            data = read_document(stream, what)
+        digest.verify(data, what=what)
+        return data
 
     def _put(self, data: bytes) -> None:
         self.blobs.put(io.BytesIO(data), BlobInfo(digest=Digest.from_bytes(data), size=len(data)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ocikit.errors import InvalidReferenceError
 from ocikit.image.layout.names import NAME_GRAMMAR, is_name
 from ocikit.image.layout.opening import open_layout
+from ocikit.image.layout.saved import list_bundles
 from ocikit.image.layout.store import Access
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def tag(layout: str | os.PathLike[str], existing: str, new: str, sys: SystemCont
         raise InvalidReferenceError(f"{new!r} is no name of an image: expected {NAME_GRAMMAR}")
     with open_layout(layout, Access.READ, sys) as opened, opened.changing_index() as index:
         position = index.lookup(existing)
+        list_bundles(opened, index, index.descriptor(position).digest)
         index.tag(position, new)
         return index.descriptor(position).digest
 

@@ -321,11 +321,11 @@ class _Sync:
         return presence(wanted.destination, options.destination_ctx, with_referrers=bool(options.referrers))
 
     def _planned_copy(self, wanted: Wanted, source: ImageReference) -> _Done:
-        before = self._before(wanted)
+        before, options = self._before(wanted), self._options
         with self._target.rehearsal(wanted.destination) as destination:
-            planned = plan(self._context, dest=destination, src=source, options=self._options)
+            planned = plan(self._context, dest=destination, src=source, options=options)
         planned = evolve(planned, source=wanted.source, destination=wanted.destination)
-        is_there = before is not None and before.is_whole and _would_stay(planned, before)
+        is_there = before is not None and before.is_whole and not options.signs and _would_stay(planned, before)
         moved, reused = (0, planned.bytes_to_copy + planned.bytes_reused) if is_there else self._bytes(planned)
         entry = SyncedImage(
             source=wanted.source,
@@ -418,8 +418,10 @@ class _Sync:
 
 
 def _was_there(result: CopyResult, before: Presence | None) -> bool:
-    """Say whether all of an image was there before, under its name."""
+    """Say whether all of an image was there before, under its name, with its signatures."""
     if before is None or result.digest != before.digest or not before.manifests.issuperset(result.instances):
+        return False
+    if not before.signatures.issuperset(result.signatures):
         return False
     return before.referrers.issuperset(result.referrers) and all(blob.outcome in _THERE for blob in result.blobs)
 
@@ -428,7 +430,8 @@ def _would_stay(planned: CopyPlan, before: Presence) -> bool:
     top = planned.manifests[-1].source_digest
     manifests = {one.source_digest for one in planned.manifests}
     is_same = planned.preserves_digests and top == before.digest and before.manifests >= manifests
-    return is_same and before.referrers.issuperset(planned.referrers)
+    is_signed = before.signatures.issuperset(planned.signatures)
+    return is_same and is_signed and before.referrers.issuperset(planned.referrers)
 
 
 def _kept(choice: Choice, target: Destination) -> Generator[ImageReference]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from ocikit.errors import BlobNotFoundError, LimitExceededError, OCIKitError
 from ocikit.image.copy.reading import MAX_MANIFEST_BYTES
+from ocikit.image.stored_signature import signature_digest
 from ocikit.image.subject import walk_referrers
 from ocikit.image.types import BlobInfo
 from ocikit.image.unparsed import MAX_DEPTH, UnparsedImage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from ocikit.image.context import SystemContext
     from ocikit.image.types import ImageReference, ImageSource
     from ocikit.spec import Descriptor, Digest
@@ -30,12 +34,14 @@ class Presence:
             not.
         is_whole: Whether every blob of these manifests is there, with the size that it should have.
         referrers: The digests of what refers to the image, or to what refers to it, as far as somebody asked.
+        signatures: The digests of its signatures, and of those of what it lists, as far as they can be read.
     """
 
     digest: Digest
     manifests: frozenset[Digest]
     is_whole: bool
     referrers: frozenset[Digest] = frozenset()
+    signatures: frozenset[Digest] = frozenset()
 
 
 def presence(
@@ -71,7 +77,19 @@ class _Look:
             for one in walk_referrers(self._source, subject):
                 referrers.add(one.descriptor.digest)
                 is_whole = self._manifest(one.image, depth=0) and is_whole
-        return Presence(digest=image.digest(), manifests=manifests, is_whole=is_whole, referrers=frozenset(referrers))
+        return Presence(
+            digest=image.digest(),
+            manifests=manifests,
+            is_whole=is_whole,
+            referrers=frozenset(referrers),
+            signatures=frozenset(self._signatures(image.digest(), manifests)),
+        )
+
+    def _signatures(self, top: Digest, manifests: Iterable[Digest]) -> Iterator[Digest]:
+        for digest in manifests:
+            # What is damaged is not there; whoever adds others to it says so.
+            with contextlib.suppress(OCIKitError, OSError):
+                yield from map(signature_digest, self._source.get_signatures(digest if digest != top else None))
 
     def _manifest(self, image: UnparsedImage, *, depth: int) -> bool:
         self._bytes += len(image.manifest()[0])

@@ -182,6 +182,7 @@ class LayoutDestination(ImageDestination):
         self._referrers: list[Descriptor] = []
         self._artifacts: dict[Digest, set[Digest]] = {}
         self._signatures: dict[Digest | None, list[StoredSignature]] = {}
+        self._required: Digest | None = None
 
     @property
     def reference(self) -> ImageReference:
@@ -248,6 +249,10 @@ class LayoutDestination(ImageDestination):
         if parsed:
             self._signatures.setdefault(instance, []).extend(parsed)
 
+    def require_manifest(self, digest: Digest) -> None:
+        """See :class:`ImageDestination`."""
+        self._required = digest
+
     @property
     def supports_referrers(self) -> bool:
         """Manifests need no name in a layout."""
@@ -284,7 +289,11 @@ class LayoutDestination(ImageDestination):
             subject = self._instances.get(instance) if instance is not None else self._descriptor
             artifacts = self._artifacts.get(subject.digest, ()) if subject is not None else ()
             yield NewSignatures(
-                subject=subject, instance=instance, signatures=tuple(signatures), artifacts=frozenset(artifacts)
+                subject=subject,
+                instance=instance,
+                required=self._required,
+                signatures=tuple(signatures),
+                artifacts=frozenset(artifacts),
             )
 
     @abstractmethod

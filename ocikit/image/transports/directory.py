@@ -23,6 +23,7 @@ from attrs import evolve, frozen
 from ocikit._fs import DIRECTORY, TEMPORARY_PREFIX, Descriptor, atomic_write, fsync_directory
 from ocikit.errors import (
     BlobNotFoundError,
+    ImageNotFoundError,
     InvalidDigestError,
     LayoutError,
     LimitExceededError,
@@ -30,6 +31,7 @@ from ocikit.errors import (
     NotSupportedError,
 )
 from ocikit.image.context import SystemContext
+from ocikit.image.conversion.digests import manifest_digest
 from ocikit.image.layout.blobs import blob_name, open_regular, read_document, receive
 from ocikit.image.layout.locks import hold
 from ocikit.image.layout.temporary import TemporaryFile, remove_stale
@@ -48,7 +50,7 @@ from ocikit.image.types import (
 from ocikit.spec import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from ocikit.image.types import ByteStream
     from ocikit.spec import Descriptor as ContentDescriptor
@@ -156,6 +158,16 @@ def _read(directory_fd: int, name: str, where: str) -> bytes:
         return read_document(file, f"{where}/{name}")
 
 
+def _signatures_in(directory_fd: int, instance: Digest | None, where: str) -> tuple[bytes, ...]:
+    found: list[bytes] = []
+    while len(found) <= MAX_SIGNATURES:
+        try:
+            found.append(_read(directory_fd, _signature_file(len(found) + 1, instance), where))
+        except FileNotFoundError:
+            return tuple(found)
+    raise LimitExceededError(f"signatures in {where}", MAX_SIGNATURES)
+
+
 def _check_version(directory_fd: int, where: str) -> None:
     data = _read(directory_fd, _VERSION_FILE, where)
     if data not in [_VERSION.format(version).encode() for version in _KNOWN_VERSIONS]:
@@ -214,13 +226,7 @@ class _Source(ImageSource):
             raise BlobNotFoundError(f"{self._reference}: there is no {name} in it") from None
 
     def get_signatures(self, instance: Digest | None = None) -> tuple[bytes, ...]:
-        found: list[bytes] = []
-        while len(found) <= MAX_SIGNATURES:
-            try:
-                found.append(_read(self._directory.fd, _signature_file(len(found) + 1, instance), self._path))
-            except FileNotFoundError:
-                return tuple(found)
-        raise LimitExceededError(f"signatures in {self._reference}", MAX_SIGNATURES)
+        return _signatures_in(self._directory.fd, instance, self._path)
 
     def get_referrers(self, subject: Digest) -> tuple[ContentDescriptor, ...]:
         if self._subjects is None:
@@ -256,7 +262,8 @@ class _Destination(ImageDestination):
         self._path = reference.resolved
         self._desired = _desired(sys or SystemContext())
         self._manifest: bytes | None = None
-        self._signatures: dict[str, bytes] = {}
+        self._signatures: dict[Digest | None, dict[bytes, None]] = {}
+        self._required: Digest | None = None
         self._referrers: dict[str, bytes] = {}
         self._kept: set[str] = set()  # the names of the files of this image
         self._added: set[str] = set()  # those of them that were not there before
@@ -328,10 +335,16 @@ class _Destination(ImageDestination):
             self._rename(file, _manifest_file(instance))
 
     def put_signatures(self, signatures: tuple[bytes, ...], instance: Digest | None = None) -> None:
+        self._check_count(signatures)
+        if signatures:
+            self._signatures.setdefault(instance, {}).update(dict.fromkeys(signatures))
+
+    def _check_count(self, signatures: Collection[bytes]) -> None:
         if len(signatures) > MAX_SIGNATURES:
             raise LimitExceededError(f"signatures for {self._reference}", MAX_SIGNATURES, len(signatures))
-        for number, signature in enumerate(signatures, 1):
-            self._signatures[_signature_file(number, instance)] = signature
+
+    def require_manifest(self, digest: Digest) -> None:
+        self._required = digest
 
     @property
     def supports_referrers(self) -> bool:
@@ -358,18 +371,39 @@ class _Destination(ImageDestination):
         self._made = False
 
     def _commit_additions(self) -> None:
-        """Give an image that is there other signatures, add what refers to it, and touch nothing else."""
+        """Add signatures to an image that is there, and what refers to it; touch nothing else.
+
+        Those that are there stay, before the others: nobody who signs at the same time, and was first, is overwritten.
+        """
         directory = self._directory.fd
         added = self._referrers or self._signatures
         if not added or _MANIFEST_FILE not in os.listdir(directory):
             missing = "no image is there that it could belong to" if added else "no manifest was put"
             raise LayoutError(f"{self._reference}: nothing to commit: {missing}")
-        for name, content in (self._referrers | self._signatures).items():
+        self._check_required()
+        there = {instance: _signatures_in(directory, instance, self._path) for instance in self._signatures}
+        files = self._signature_files(there)
+        groups = {_signature_group(name) for name in files}
+        # What is behind a gap is no signature, and would be one as soon as the gap is closed.
+        self._remove(name for name in os.listdir(directory) if _signature_group(name) in groups and name not in files)
+        for name, content in (self._referrers | files).items():
             atomic_write(directory, name, content)
-        groups = {_signature_group(name) for name in self._signatures}
-        self._remove(
-            name for name in os.listdir(directory) if _signature_group(name) in groups and name not in self._signatures
-        )
+
+    def _check_required(self) -> None:
+        """See that the image is the one that is signed; everybody else is kept out."""
+        if self._required is not None:
+            data = _read(self._directory.fd, _MANIFEST_FILE, self._path)
+            if manifest_digest(data, guess_media_type(data)) != self._required:
+                raise ImageNotFoundError(f"{self._reference}: {self._required} was replaced by another image meanwhile")
+
+    def _signature_files(self, there: Mapping[Digest | None, Iterable[bytes]]) -> dict[str, bytes]:
+        """Return the file of each signature: those that are there first, and in their order."""
+        found: dict[str, bytes] = {}
+        for instance, added in self._signatures.items():
+            blobs = dict.fromkeys((*there.get(instance, ()), *added))
+            self._check_count(blobs)
+            found |= {_signature_file(number, instance): blob for number, blob in enumerate(blobs, 1)}
+        return found
 
     def _commit_image(self, manifest: bytes) -> None:
         directory = self._directory.fd
@@ -381,9 +415,10 @@ class _Destination(ImageDestination):
         for name, referrer in self._referrers.items():
             atomic_write(directory, name, referrer)
         atomic_write(directory, _MANIFEST_FILE, manifest)
-        for name, signature in self._signatures.items():
+        signatures = self._signature_files({})
+        for name, signature in signatures.items():
             atomic_write(directory, name, signature)
-        kept = self._kept | self._signatures.keys() | self._referrers.keys() | {_VERSION_FILE, _MANIFEST_FILE}
+        kept = self._kept | signatures.keys() | self._referrers.keys() | {_VERSION_FILE, _MANIFEST_FILE}
         self._remove(name for name in os.listdir(directory) if name not in kept)
 
     def close(self) -> None:
