@@ -400,6 +400,23 @@ def test_referrers_and_signatures(tmp_path: Path, referrers: bool) -> None:  # n
             assert len(kept.get_signatures()) == 2
 
 
+def test_images_are_signed_where_they_are(registry: Registry, tmp_path: Path) -> None:
+    """An index in a registry, and every image in it; nothing but signatures is sent."""
+    store = Store()
+    entries = [store.image({"n": bytes([n])}, architecture=arch) for n, arch in enumerate(("amd64", "arm64"))]
+    layout = store.layout(tmp_path / "many", {"many": store.index(*entries)})
+    sys = context(tmp_path / "conf", registry)
+    (tmp_path / "conf/empty/a.yaml").write_text("default-docker: {use-sigstore-attachments: true}\n")
+    name = f"docker://{registry.address}/many:1"
+    done = push(f"oci:{layout}:many", name, sys)
+    key = signature.PrivateKey.generate()
+    assert sign(name, signature.SigstoreSigner(key), sys=sys).digests == (*done.instances, done.digest)
+    assert [one.digest for one in verify(name, _signed_by(key), sys=sys, all_instances=True).images] == [
+        *done.instances
+    ]
+    assert registry.tags("many")["1"] == str(done.digest)
+
+
 def _signed_by(key: signature.PrivateKey) -> Any:
     from ocikit.image import Policy  # noqa: PLC0415 - the one place
 

@@ -13,7 +13,7 @@ from ocikit.image.copy.presence import is_onto_itself
 from ocikit.image.copy.reading import read_manifests
 from ocikit.image.copy.referring import find_referrers
 from ocikit.image.copy.results import BlobOutcome
-from ocikit.image.copy.signing import prepare_signing
+from ocikit.image.copy.signing import kept_signatures, prepare_signing
 from ocikit.image.copy.transfers import StoredBlob, transfers
 from ocikit.image.policy import policy_context
 from ocikit.image.transports import as_reference
@@ -79,6 +79,7 @@ class CopyPlan:
         manifests: The manifests in the order in which they would be written, the one that the copy is about last.
         blobs: Every blob once, in the order of the manifests.
         referrers: The digests of the manifests that refer to the image and would be copied with it.
+        signatures: The digests of the signatures that would be kept; how many would be added is not known.
         signed_by: Who would sign what is written, in words.
         sign_identity: What they would call it; None when nobody signs.
     """
@@ -88,6 +89,7 @@ class CopyPlan:
     manifests: tuple[PlannedManifest, ...]
     blobs: tuple[PlannedBlob, ...]
     referrers: tuple[Digest, ...] = ()
+    signatures: tuple[Digest, ...] = ()
     signed_by: tuple[str, ...] = ()
     sign_identity: Named | None = None
 
@@ -168,6 +170,7 @@ def plan(
         manifests=tuple(map(_manifest, decisions)),
         blobs=blobs,
         referrers=tuple(one.digest for one in referrers if not one.is_listed),
+        signatures=kept_signatures(decisions),
         signed_by=tuple(one.description for one in signing.signers) if signing is not None else (),
         sign_identity=signing.identity if signing is not None else None,
     )

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocikit.errors import LayoutError
+from ocikit.errors import ImageNotFoundError, LayoutError
+from ocikit.image.conversion.digests import manifest_digest, verify_manifest
 from ocikit.image.docker.attaching import put_referrer, write_signatures
 from ocikit.image.docker.blobs import blob_size
 from ocikit.image.docker.client import RegistryClient
-from ocikit.image.docker.manifests import put_manifest
+from ocikit.image.docker.manifests import get_manifest, put_manifest
 from ocikit.image.docker.places import client_to_write
 from ocikit.image.docker.source import open_repositories
 from ocikit.image.docker.uploads import mount_blob, upload_blob
-from ocikit.image.manifest import check_size, guess_media_type
+from ocikit.image.manifest import check_size, guess_media_type, normalise_media_type
 from ocikit.image.types import ImageDestination
 from ocikit.spec import Descriptor, Digest, mediatypes
 
@@ -50,6 +51,7 @@ class DockerDestination(ImageDestination):
         self._signatures: list[tuple[Digest | None, tuple[bytes, ...]]] = []
         self._described: dict[Digest, Descriptor] = {}
         self._referrers: list[bytes] = []
+        self._required: Digest | None = None
 
     @property
     def reference(self) -> ImageReference:
@@ -110,6 +112,10 @@ class DockerDestination(ImageDestination):
         if signatures:
             self._signatures.append((instance, signatures))
 
+    def require_manifest(self, digest: Digest) -> None:
+        """See :class:`ImageDestination`."""
+        self._required = digest
+
     @property
     def supports_referrers(self) -> bool:
         """Where a registry keeps no list of them, it is kept in a tag."""
@@ -121,13 +127,11 @@ class DockerDestination(ImageDestination):
 
     def commit(self) -> None:
         """See :class:`ImageDestination`. The manifest gets its tag when all that belongs to it is there."""
-        if self._manifest is None and not self._referrers:
+        if self._manifest is None and not self._referrers and not self._signatures:
             raise LayoutError(f"{self._reference}: nothing to commit: no manifest was put")
         top = self._top() if self._manifest is not None else None
         for instance, signatures in self._signatures:
-            subject = self._described[instance] if instance is not None else top
-            if subject is None:
-                raise LayoutError(f"{self._reference}: signatures of a manifest that was not put")
+            subject = top if instance is None and top is not None else self._subject(instance)
             write_signatures(self._client, self._named, subject, signatures, self._sys)
         for referrer in self._referrers:
             put_referrer(self._client, referrer)
@@ -142,6 +146,22 @@ class DockerDestination(ImageDestination):
         data = self._manifest or b""
         digest = Digest.from_bytes(data, self._named.digest.algorithm if self._named.digest is not None else "sha256")
         return Descriptor(media_type=guess_media_type(data), digest=digest, size=len(data))
+
+    def _subject(self, instance: Digest | None) -> Descriptor:
+        """Return a manifest that was put, or is there: what the name leads to, or what an index there lists."""
+        if instance is not None and instance in self._described:
+            return self._described[instance]
+        name = str(instance or self._named.digest or self._named.tag)
+        served = get_manifest(self._client, name)
+        media_type = normalise_media_type(served.media_type, served.data)
+        digest = instance or self._named.digest or manifest_digest(served.data, media_type)
+        verify_manifest(digest, served.data, media_type, what=f"manifest {name} of {self._client.endpoint}")
+        if instance is None and self._required not in {None, digest}:
+            raise ImageNotFoundError(
+                f"{self._reference}: expected {self._required}, which is to be signed, found {digest}; another image "
+                "has got the name meanwhile"
+            )
+        return Descriptor(media_type=media_type, digest=digest, size=len(served.data))
 
     def _mounted(self, digest: Digest) -> bool:
         endpoint = self._client.endpoint
