@@ -36,7 +36,7 @@ from ocikit.image.layout.blobs import blob_name, open_regular, read_document, re
 from ocikit.image.layout.locks import hold
 from ocikit.image.layout.temporary import TemporaryFile, remove_stale
 from ocikit.image.manifest import check_size, guess_media_type
-from ocikit.image.stored_signature import MAX_SIGNATURES, parse_signature
+from ocikit.image.stored_signature import MAX_SIGNATURES, MAX_SIGNATURES_BYTES, parse_signature
 from ocikit.image.subject import MAX_REFERRERS, SubjectTable, require_referrer
 from ocikit.image.transports._paths import PathReference, resolve, validate_scope
 from ocikit.image.types import (
@@ -237,12 +237,16 @@ class _Source(ImageSource):
 
     def get_signatures(self, instance: Digest | None = None) -> tuple[bytes, ...]:
         found: list[bytes] = []
+        size = 0
         while len(found) <= MAX_SIGNATURES:
             try:
                 name = _signature_file(len(found) + 1, instance)
                 found.append(_read_shared(self._directory.fd, name, self._path, parse_signature))
             except FileNotFoundError:
                 return tuple(found)
+            size += len(found[-1])
+            if size > MAX_SIGNATURES_BYTES:
+                raise LimitExceededError(f"bytes of the signatures in {self._reference}", MAX_SIGNATURES_BYTES)
         raise LimitExceededError(f"signatures in {self._reference}", MAX_SIGNATURES)
 
     def get_referrers(self, subject: Digest) -> tuple[ContentDescriptor, ...]:
