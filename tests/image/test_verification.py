@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from builders import Store
-from signed_scene import CALLED, NAME, REPOSITORY
+from signed_scene import CALLED, NAME, REPOSITORY, Scene
 
 from ocikit.errors import (
     DigestChangeError,
@@ -241,3 +241,22 @@ def test_accepted_authors_of_simple_signatures(images: Path, policy: Policy, sig
     sign(f"oci:{images}:one", signer, identity=NAME)
     with parse_image_name(f"oci:{images}:one").new_image_source() as source, PolicyContext(policy) as context:
         assert context.get_signatures_with_accepted_author(UnparsedImage(source)) == ()
+
+
+@pytest.mark.parametrize(
+    ("beside", "accepted"),
+    [
+        ((), 1),
+        ((signature.InsecureAcceptAnything(),), 1),
+        ((signature.SignedBaseLayer(base_layer_identity=signature.MatchExact()),), 1),
+        ((signature.Reject(),), 0),
+    ],
+    ids=["alone", "accept anything", "a base layer", "reject"],
+)
+def test_what_is_said_of_authors(tmp_path: Path, beside: tuple[Any, ...], accepted: int) -> None:
+    """What has no opinion about authors refuses none, as in containers/image; that the image may run is not said."""
+    scene = Scene(tmp_path)
+    scene.verify(scene.by_openpgp(), scene.simple())
+    policy = Policy(requirements=[scene.by_openpgp(), *beside])
+    with parse_image_name(f"dir:{scene.path}").new_image_source() as source, PolicyContext(policy) as context:
+        assert len(context.get_signatures_with_accepted_author(UnparsedImage(source))) == accepted
