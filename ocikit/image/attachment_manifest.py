@@ -14,7 +14,12 @@ from attrs import evolve, frozen
 
 from ocikit.errors import InvalidDigestError, LimitExceededError, ManifestError, ParseError
 from ocikit.image.manifest import check_size, guess_media_type, parse_manifest
-from ocikit.image.stored_signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, SigstoreSignature
+from ocikit.image.stored_signature import (
+    MAX_SIGNATURE_BYTES,
+    MAX_SIGNATURES,
+    MAX_SIGNATURES_BYTES,
+    SigstoreSignature,
+)
 from ocikit.spec import Descriptor, Digest, DockerManifest, Manifest, mediatypes
 from ocikit.spec._json import dumps, loads
 
@@ -195,9 +200,16 @@ def attached_signatures(
         read_blob: Reads the blob of a descriptor; is asked for 4 MiB at most. What it returns is verified here.
 
     Raises:
-        LimitExceededError: A layer is larger than 4 MiB.
+        LimitExceededError: A layer is larger than 4 MiB, or all of them than 32 MiB.
         VerificationError: A blob is not the one that the manifest names.
     """
+    layers = tuple(layers)
+    # One blob may be named by every layer: what is read has to be counted, not what is stored.
+    size = sum(layer.size for layer in layers)
+    if size > MAX_SIGNATURES_BYTES:
+        raise LimitExceededError(
+            "bytes of the signatures that are attached to one manifest", MAX_SIGNATURES_BYTES, size
+        )
     return tuple(
         SigstoreSignature(
             media_type=layer.media_type, payload=_read(layer, read_blob), annotations=dict(layer.annotations)

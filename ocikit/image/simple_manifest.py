@@ -13,7 +13,12 @@ from attrs import evolve
 
 from ocikit.errors import LimitExceededError, ManifestError
 from ocikit.image.manifest import check_size, guess_media_type, parse_manifest
-from ocikit.image.stored_signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, SimpleSignature
+from ocikit.image.stored_signature import (
+    MAX_SIGNATURE_BYTES,
+    MAX_SIGNATURES,
+    MAX_SIGNATURES_BYTES,
+    SimpleSignature,
+)
 from ocikit.spec import DESCRIPTOR_EMPTY_JSON, Descriptor, Manifest
 
 if TYPE_CHECKING:
@@ -81,11 +86,15 @@ def messages_of(manifest: bytes, read_blob: Callable[[Descriptor], bytes]) -> tu
 
     Raises:
         ManifestError: It is no manifest that attaches messages.
-        LimitExceededError: There are more than 128, or one is larger than 4 MiB.
+        LimitExceededError: There are more than 128, one is larger than 4 MiB, or all of them than 32 MiB.
         VerificationError: A blob is not the one that the manifest names.
     """
     found = []
-    for layer in message_layers(manifest):
+    layers = message_layers(manifest)
+    size = sum(layer.size for layer in layers)  # as it is read: one blob may be named by every layer
+    if size > MAX_SIGNATURES_BYTES:
+        raise LimitExceededError("bytes of the signatures of one manifest", MAX_SIGNATURES_BYTES, size)
+    for layer in layers:
         if layer.size > MAX_SIGNATURE_BYTES:
             raise LimitExceededError("bytes of a signature", MAX_SIGNATURE_BYTES, layer.size)
         message = read_blob(layer)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUNDLE",
     "MAX_SIGNATURES",
+    "MAX_SIGNATURES_BYTES",
     "MAX_SIGNATURE_BYTES",
     "SIGSTORE_PAYLOAD",
     "SigstoreSignature",
@@ -37,6 +38,8 @@ __all__ = [
 MAX_SIGNATURE_BYTES: Final = MAX_BYTES
 #: How many signatures of one manifest are looked at.
 MAX_SIGNATURES: Final = 128
+#: The size of all signatures of one manifest together, in bytes: they are held in memory before any is verified.
+MAX_SIGNATURES_BYTES: Final = 32 * 1024 * 1024
 
 #: The media type of the payload that cosign and containers/image sign.
 SIGSTORE_PAYLOAD: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -177,7 +180,8 @@ def _text(value: object, path: str) -> str:
 
 def _base64(value: object, path: str) -> bytes:
     try:
-        return base64.b64decode(_text(value, path), validate=True)
+        # Line breaks in it are ignored by every implementation.
+        return base64.b64decode(_text(value, path).replace("\n", "").replace("\r", ""), validate=True)
     except (binascii.Error, ValueError) as error:
         if isinstance(error, InvalidSignatureError):
             raise

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 ANY = Policy.insecure_accept_anything()
 LAYERS = [layer("a"), layer("b", 300_000)]
 ID = "sha256:" + "0" * 64
+TAKEN, REJECTED = [{"type": "insecureAcceptAnything"}], [{"type": "reject"}]
 
 
 @pytest.mark.parametrize(
@@ -56,11 +57,11 @@ ID = "sha256:" + "0" * 64
     ],
 )
 def test_names(text: str, name: str) -> None:
-    """Names with a tag or a digest, and ids; no policy sees more than the transport."""
+    """Names with a tag or a digest, and ids; a policy sees the names, and of ids nothing."""
     reference = parse_image_name(f"docker-daemon:{text}")
     assert image_name(reference) == f"docker-daemon:{name}"
     assert parse_image_name(image_name(reference)) == reference
-    assert (reference.policy_configuration_identity, reference.policy_configuration_namespaces) == ("", ())
+    assert reference.policy_configuration_identity == ("" if text == ID else name)
     named = reference.docker_reference
     assert (str(named) if named is not None else None) == (name if "sha256" not in name else None)
 
@@ -78,14 +79,39 @@ def test_what_is_no_name(text: str) -> None:
 
 
 def test_what_cannot_be_done() -> None:
-    """An id is not given to an image, nothing is deleted, no scope matches."""
+    """An id is not given to an image, nothing is deleted, no scope is an id."""
     for name in (ID, f"busybox@{ID}"):
         with pytest.raises(InvalidReferenceError, match="a name with a tag"):
             parse_image_name(f"docker-daemon:{name}").new_image_destination()
     with pytest.raises(NotSupportedError, match="deleted by the service"):
         parse_image_name(f"docker-daemon:{ID}").delete_image()
-    with pytest.raises(ValueError, match="no scope but ''"):
-        transports.get("docker-daemon").validate_policy_configuration_scope("docker.io/x")
+    for scope in (ID, f"sha512:{'0' * 128}"):
+        with pytest.raises(ValueError, match=r"can never match|ids of images are of sha256"):
+            transports.get("docker-daemon").validate_policy_configuration_scope(scope)
+
+
+def test_scopes_of_policies() -> None:
+    """Those of skopeo and podman: names as in registries, most specific first; ids have the scope of the transport."""
+    named = parse_image_name("docker-daemon:registry.example.com:5000/team/app:1")
+    assert named.policy_configuration_namespaces == (
+        "registry.example.com:5000/team/app",
+        "registry.example.com:5000/team",
+        "registry.example.com:5000",
+        "*.example.com",
+        "*.com",
+    )
+    scopes = {"": REJECTED, "localhost:5000": TAKEN, "*.example.com": TAKEN, "docker.io/library/app:1": TAKEN}
+    policy = Policy.from_bytes(json.dumps({"default": REJECTED, "transports": {"docker-daemon": scopes}}).encode())
+    asked = {
+        "app:1": "docker.io/library/app:1",
+        "app:2": "",
+        "localhost:5000/x:1": "localhost:5000",
+        "registry.example.com:5000/team/app:1": "*.example.com",
+        ID: "",
+    }
+    for name, scope in asked.items():
+        match = policy.requirements_for(parse_image_name(f"docker-daemon:{name}"))
+        assert match.scope == f"docker-daemon:{scope}"
 
 
 def test_podman_serves(tmp_path: Path, peer: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,12 +218,6 @@ def test_a_chain_without_its_root(bench: Bench, scene: Scene) -> None:
     outcome.refused("certificate signed by unknown authority")
 
 
-def test_where_we_are_stricter(bench: Bench, scene: Scene) -> None:
-    """A short-lived certificate is one person's: Fulcio writes one mail address, skopeo looks for one among many."""
-    scene.refusal(scene.by_fulcio(), scene.certified(scene.given(emails=[EMAIL, "other@example.com"])))
-    bench.copied(Policy(requirements=[scene.by_fulcio()]), f"dir:{scene.path}").ok()
-
-
 # ------------------------------------------------------------------------------------------------------- simple signing
 
 

@@ -146,6 +146,15 @@ def test_a_key_is_there_once() -> None:
     assert [one.key.fingerprint for one in keyring.certificates[0].subkeys] == [SUB.name]
 
 
+def test_a_name_that_one_copy_has_twice() -> None:
+    """What is said of it in the first place counts, when the second says nothing, with and without other copies."""
+    twice = PLAIN + packet(13, OWNER)
+    for keyring in (ring(twice), ring(twice + PLAIN), ring(packet(6, KEY.body) + twice), ring(twice + twice)):
+        assert verify_message(SIGN, keyring, now=NOW).user_ids[0] == OWNER.decode()
+    bare = packet(6, KEY.body) + packet(13, OWNER)
+    assert verify_message(SIGN, ring(twice + bare), now=NOW).user_ids == (OWNER.decode(),)
+
+
 def test_several_keyrings_are_one() -> None:
     """A revocation in one file counts for the copy in another."""
     revoked = packet(6, KEY.body) + direct(KEY, kind=0x20)
@@ -271,10 +280,13 @@ def test_armor_is_read_as_written(data: bytes) -> None:
 
 
 def test_what_is_long_costs_no_time() -> None:
-    """Headers of armor without end, and a packet in tiny parts without end, are gone through once, or given up."""
+    """Headers of armor, copies of a key, a packet in tiny parts, each without end: gone through once, or given up."""
     text = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n" + b":\n" * 1_000_000 + b"-----END PGP PUBLIC KEY BLOCK-----\n"
     with pytest.raises(InvalidSignatureError, match="has no public key"):
         ring(text)
+    copies = [packet(6, KEY.body) + packet(14, SUB.body[:-4] + n.to_bytes(4, "big")) for n in range(30_000)]
+    (certificate_,) = ring(b"".join(copies)).certificates
+    assert len(certificate_.subkeys) == len(copies)
     parts = bytes([0xCB, 233]) + bytes(512) + bytes([224, 0]) * 1_000_000 + b"\0"
     with pytest.raises(InvalidSignatureError, match="in more than 16,384 parts"):
         verify_message(parts, ring(PLAIN))

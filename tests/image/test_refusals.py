@@ -299,9 +299,13 @@ def fulcio(scene: Scene) -> Iterator[Case]:
     wrong = scene.given(identity_provider="https://other.example.com")
     yield case("wrong issuer", scene.certified(wrong), "names the identity provider 'https://other.example.com'")
     yield case("no issuer", scene.certified(scene.given(identity_provider=None)), "names no identity provider")
-    yield case("wrong e-mail", scene.certified(scene.given(emails=["evil@example.com"])), "is for 'evil@example.com'")
-    yield case("two e-mails", scene.certified(scene.given(emails=[EMAIL, "b@b.b"])), "2 alternative names")
-    yield case("a host", scene.certified(scene.given(emails=[], hosts=[HOST])), "(DNSName)")
+    yield case(
+        "wrong e-mail",
+        scene.certified(scene.given(emails=["evil@example.com"])),
+        "is for the mail addresses 'evil@example.com'",
+    )
+    yield case("two e-mails", scene.certified(scene.given(emails=["a@a.a", "b@b.b"])), "'a@a.a', 'b@b.b'; expected")
+    yield case("a host", scene.certified(scene.given(emails=[], hosts=[HOST])), "is for the mail addresses none")
     yield case("for servers", scene.certified(scene.given(purposes=[SERVER])), "not for signing code")
     between = scene.fulcio.below(begins=NOW - YEAR, ends=NOW + YEAR)
     below = between.issue(emails=[EMAIL], identity_provider=PROVIDER)

@@ -254,7 +254,7 @@ REFUSED: list[tuple[str, SigstoreSignature, Trust, str]] = [
         "fulcio: somebody else",
         BY_FULCIO,
         evolve(FULCIO, fulcio=evolve(FULCIO_TRUST, subject_email="x@example.com")),
-        r"is for 'build@example\.com'; expected 'x@example\.com'",
+        r"is for the mail addresses 'build@example\.com'; expected 'x@example\.com'",
     ),
     (
         "fulcio: not signed",

@@ -217,7 +217,7 @@ def late(**options: Any) -> Signer:
     [
         (late(begins=NOW + MINUTE), "not yet valid"),
         (late(ends=NOW - MINUTE), "no longer valid"),
-        (late(emails=["b@example.com"]), "is for 'b@example.com'; expected 'a@example.com'"),
+        (late(emails=["b@example.com"]), "is for the mail addresses 'b@example.com'; expected 'a@example.com'"),
         (late(identity_provider="https://other.example.com"), "names the identity provider"),
         (late(purposes=(SERVER,)), "is not for signing code"),
         (Signer.certified(Authority.root("other").issue(emails=[EMAIL], identity_provider=IDP)), "by .CN=other."),

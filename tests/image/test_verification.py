@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import evolve
 from builders import Store
-from signed_scene import CALLED, NAME, REPOSITORY
+from signed_scene import CALLED, NAME, REPOSITORY, Scene
 from unprivileged import NOBODY, in_child
 
 from ocikit.errors import (
@@ -273,3 +273,22 @@ def test_a_place_that_cannot_be_written_is_named(images: Path) -> None:
         assert in_child(unprivileged, user=NOBODY) == str(images)
     finally:
         os.close(opened)
+
+
+@pytest.mark.parametrize(
+    ("beside", "accepted"),
+    [
+        ((), 1),
+        ((signature.InsecureAcceptAnything(),), 1),
+        ((signature.SignedBaseLayer(base_layer_identity=signature.MatchExact()),), 1),
+        ((signature.Reject(),), 0),
+    ],
+    ids=["alone", "accept anything", "a base layer", "reject"],
+)
+def test_what_is_said_of_authors(tmp_path: Path, beside: tuple[Any, ...], accepted: int) -> None:
+    """What has no opinion about authors refuses none, as in containers/image; that the image may run is not said."""
+    scene = Scene(tmp_path)
+    scene.verify(scene.by_openpgp(), scene.simple())
+    policy = Policy(requirements=[scene.by_openpgp(), *beside])
+    with parse_image_name(f"dir:{scene.path}").new_image_source() as source, PolicyContext(policy) as context:
+        assert len(context.get_signatures_with_accepted_author(UnparsedImage(source))) == accepted

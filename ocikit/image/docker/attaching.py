@@ -7,9 +7,9 @@ Signatures are files in a store beside it (*lookaside*), or manifests in the rep
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from ocikit.errors import ImageNotFoundError, NotSupportedError, OCIKitError
+from ocikit.errors import ImageNotFoundError, LimitExceededError, NotSupportedError, OCIKitError
 from ocikit.image import lookaside, registries_d
 from ocikit.image.attachment_manifest import (
     attached_signatures,
@@ -17,15 +17,24 @@ from ocikit.image.attachment_manifest import (
     attachment_tag,
     make_attachment,
 )
-from ocikit.image.bundle_manifest import bundle_manifest, bundle_of, may_attach_bundle
+from ocikit.image.bundle_manifest import PREDICATE_TYPE_KEY, bundle_manifest, bundle_of, may_attach_bundle
 from ocikit.image.docker.blobs import blob_size, open_blob
 from ocikit.image.docker.lists import fallback_tag, list_referrers
 from ocikit.image.docker.manifests import get_manifest, put_manifest
 from ocikit.image.docker.uploads import upload_blob
-from ocikit.image.stored_signature import BUNDLE, SigstoreSignature, SimpleSignature, parse_signature
-from ocikit.image.subject import require_referrer
+from ocikit.image.layout.blobs import read_document
+from ocikit.image.manifest import guess_media_type, parse_manifest
+from ocikit.image.stored_signature import (
+    BUNDLE,
+    MAX_SIGNATURES,
+    MAX_SIGNATURES_BYTES,
+    SigstoreSignature,
+    SimpleSignature,
+    parse_signature,
+)
+from ocikit.image.subject import MAX_REFERRERS, require_referrer
 from ocikit.image.types import BlobInfo
-from ocikit.spec import Digest, Index, mediatypes
+from ocikit.spec import Digest, Index, Manifest, mediatypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,6 +43,9 @@ if TYPE_CHECKING:
     from ocikit.image.reference import Named
     from ocikit.image.types import SystemContext
     from ocikit.spec import Descriptor
+
+# What a bundle is about that signs an image, rather than states something else of it (cosign, BUNDLE_SPEC.md).
+_SIGNS: Final = "https://sigstore.dev/cosign/sign/v1"
 
 __all__ = ["put_referrer", "read_signatures", "write_signatures"]
 
@@ -134,14 +146,37 @@ def _attached(client: RegistryClient, digest: Digest) -> Iterator[bytes]:
 
 
 def _bundles(client: RegistryClient, digest: Digest) -> Iterator[bytes]:
-    for entry in list_referrers(client, digest):
-        if may_attach_bundle(entry.artifact_type or ""):
+    """Yield the bundles that sign a manifest; what else is said of it, such as how it was built, is no signature."""
+    listed = (entry for entry in list_referrers(client, digest) if may_attach_bundle(entry.artifact_type or ""))
+    entries = {entry.digest: entry for entry in listed}
+    if len(entries) > MAX_REFERRERS:
+        raise LimitExceededError(f"referrers of {digest} that may be signatures", MAX_REFERRERS, len(entries))
+    count = size = 0
+    for entry in entries.values():
+        try:
             data = get_manifest(client, str(entry.digest)).data
-            entry.verify(data, what=f"manifest {entry.digest} of {client.endpoint}")
-            try:
-                yield bundle_of(data, lambda layer: _blob(client, layer)).to_blob()
-            except OCIKitError:
-                continue  # something else that refers to the image
+        except ImageNotFoundError:
+            continue  # deleted, while the list is one that clients keep
+        entry.verify(data, what=f"manifest {entry.digest} of {client.endpoint}")
+        bundle = _signing_bundle(client, data)
+        count += bundle is not None
+        size += len(data) + (len(bundle) if bundle is not None else 0)
+        if count > MAX_SIGNATURES or size > MAX_SIGNATURES_BYTES:
+            raise LimitExceededError(
+                f"signatures of {digest}, at most {MAX_SIGNATURES} and their bytes", MAX_SIGNATURES_BYTES
+            )
+        if bundle is not None:
+            yield bundle
+
+
+def _signing_bundle(client: RegistryClient, manifest: bytes) -> bytes | None:
+    try:
+        parsed = parse_manifest(manifest, guess_media_type(manifest))
+        if not isinstance(parsed, Manifest) or parsed.annotations.get(PREDICATE_TYPE_KEY, _SIGNS) != _SIGNS:
+            return None
+        return bundle_of(manifest, lambda layer: _blob(client, layer)).to_blob()
+    except OCIKitError:
+        return None  # something else that refers to the image
 
 
 def _attach(client: RegistryClient, digest: Digest, signatures: Iterable[SigstoreSignature]) -> None:
@@ -158,7 +193,7 @@ def _attach(client: RegistryClient, digest: Digest, signatures: Iterable[Sigstor
 def _blob(client: RegistryClient, layer: Descriptor) -> bytes:
     stream, _ = open_blob(client, layer.digest, layer.size)
     with stream:
-        return stream.read(layer.size + 1)
+        return read_document(stream, f"blob {layer.digest} of {client.endpoint}")  # a stream gives what has arrived
 
 
 def _put_blobs(client: RegistryClient, contents: Iterable[bytes]) -> None:

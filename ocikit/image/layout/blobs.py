@@ -121,13 +121,14 @@ def blob_name(info: BlobInfo, place: str) -> str:
     return f"blob {info.digest} for {place}" if info.digest is not None else f"a blob for {place}"
 
 
-def open_regular(directory_fd: int, name: str, where: str) -> tuple[io.FileIO, int]:
+def open_regular(directory_fd: int, name: str, where: str, *, linked: bool = False) -> tuple[io.FileIO, int]:
     """Open a regular file for reading, and nothing else.
 
     Args:
         directory_fd: The directory it is in.
         name: Its name, without a slash.
         where: The file, for messages.
+        linked: Whether a link may lead to it, from wherever.
 
     Returns:
         The file and its size in bytes.
@@ -138,8 +139,12 @@ def open_regular(directory_fd: int, name: str, where: str) -> tuple[io.FileIO, i
         OSError: As the system calls give it.
     """
     try:
+        # Opening a device does something by itself; only a link can lead from a directory of ours to one.
+        if linked and not stat.S_ISREG(os.stat(name, dir_fd=directory_fd).st_mode):
+            raise LayoutError(f"{where}: expected a regular file, or a link to one, found something else")
         # O_NONBLOCK: opening a named pipe would wait for somebody to write to it.
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory_fd)
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if linked else os.O_NOFOLLOW)
+        fd = os.open(name, flags, dir_fd=directory_fd)
     except OSError as error:
         if error.errno in _ABSENT:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), where) from None

@@ -125,8 +125,12 @@ class SignatureEntries:
         return found
 
     def _descriptors(self, positions: Iterable[int], media_types: Iterable[str]) -> Iterator[Descriptor]:
+        # What is listed a thousand times is still read once.
+        found: set[tuple[Digest, int, str]] = set()
         for position in positions:
             with contextlib.suppress(LayoutError):
                 entry = self._index.descriptor(position)
-                if entry.media_type in media_types:
+                same = entry.digest, entry.size, entry.artifact_type or ""
+                if entry.media_type in media_types and same not in found:
+                    found.add(same)
                     yield entry

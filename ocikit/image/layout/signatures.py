@@ -38,7 +38,7 @@ from ocikit.image.layout.index import is_signature_type
 from ocikit.image.layout.signature_entries import LARGEST_UNKNOWN, Artifacts, SignatureEntries
 from ocikit.image.manifest import parse_manifest
 from ocikit.image.simple_manifest import SIMPLE_SIGNING, messages_of
-from ocikit.image.stored_signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES
+from ocikit.image.stored_signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, MAX_SIGNATURES_BYTES
 from ocikit.image.subject import SubjectTable
 from ocikit.spec import Descriptor, Index, Manifest, mediatypes
 
@@ -53,8 +53,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Claims", "Held", "SignatureFinder", "is_signature"]
 
-#: The bytes of all signatures of one manifest together.
-_MOST_BYTES: Final = 32 << 20
 #: How many blobs are looked at that nothing lists.
 _MOST_UNLISTED: Final = 1000
 #: How many entries that cosign has marked are looked at.
@@ -134,8 +132,8 @@ class SignatureFinder:
             found[blob] = None
             if len(found) > MAX_SIGNATURES:
                 raise LimitExceededError(f"{self._where}: signatures of {subject}", MAX_SIGNATURES)
-            if size > _MOST_BYTES:
-                raise LimitExceededError(f"{self._where}: bytes of the signatures of {subject}", _MOST_BYTES)
+            if size > MAX_SIGNATURES_BYTES:
+                raise LimitExceededError(f"{self._where}: bytes of the signatures of {subject}", MAX_SIGNATURES_BYTES)
         return tuple(found)
 
     def held(self, subject: Digest) -> Held:
@@ -171,7 +169,9 @@ class SignatureFinder:
         return tuple(entry for entry in found if is_signature_type(entry.artifact_type))
 
     def _each(self, subject: Digest) -> Iterator[StoredSignature]:
-        for layer in (*self._named_layers(subject), *self._marked_layers().get(subject, ())):
+        layers = (*self._named_layers(subject), *self._marked_layers().get(subject, ()))
+        # Layers that are the same are one signature, and read once, however often they are named.
+        for layer in {layer_identity(layer): layer for layer in layers}.values():
             with contextlib.suppress(BlobNotFoundError):
                 yield from attached_signatures((layer,), self._read)
         for data, manifest in self._about(subject):
@@ -205,8 +205,11 @@ class SignatureFinder:
                 raise LimitExceededError(
                     f"{self._where}: manifests of signatures without a name", _MOST_MARKED, len(entries)
                 )
+            claims: dict[Digest, Digest | None] = {}  # a payload may be that of every layer, and is read once
             for layer in (layer for entry in entries for layer in self._layers(entry)):
-                subject = self._claimed(layer)
+                if layer.digest not in claims:
+                    claims[layer.digest] = self._claimed(layer)
+                subject = claims[layer.digest]
                 if subject is not None:
                     self._marked.setdefault(subject, []).append(layer)
         return self._marked

@@ -8,7 +8,7 @@ from urllib.parse import urljoin, urlsplit
 
 from ocikit.errors import LimitExceededError, MissingDependencyError, TransportError
 from ocikit.image.lookaside.stores import signature_name
-from ocikit.image.stored_signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES
+from ocikit.image.stored_signature import MAX_SIGNATURE_BYTES, MAX_SIGNATURES, MAX_SIGNATURES_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,6 @@ _REDIRECTED: Final = frozenset({301, 302, 303, 307, 308})
 _OK: Final = 200
 _NOT_FOUND: Final = 404
 _PIECE: Final = 64 << 10
-_MOST_BYTES: Final = 32 << 20
 
 
 def fetch_signatures(url: str, credentials: str | None = None) -> tuple[bytes, ...]:
@@ -59,8 +58,8 @@ def _each(getting: _Getting, url: str) -> Iterator[bytes]:
         size += len(data)
         if number > MAX_SIGNATURES:
             raise LimitExceededError(f"signatures at {url}", MAX_SIGNATURES)
-        if size > _MOST_BYTES:
-            raise LimitExceededError(f"bytes of the signatures at {url}", _MOST_BYTES)
+        if size > MAX_SIGNATURES_BYTES:
+            raise LimitExceededError(f"bytes of the signatures at {url}", MAX_SIGNATURES_BYTES)
         yield data
 
 

@@ -18,7 +18,7 @@ from ocikit.image.layout.blobs import open_regular, read_document
 from ocikit.image.layout.locks import hold
 from ocikit.image.layout.temporary import remove_stale
 from ocikit.image.lookaside.stores import signature_name
-from ocikit.image.stored_signature import MAX_SIGNATURES
+from ocikit.image.stored_signature import MAX_SIGNATURES, MAX_SIGNATURES_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["delete_files", "read_files", "write_files"]
 
 _OURS: Final = re.compile(r"signature-([1-9][0-9]{0,8})")
-_MOST_BYTES: Final = 32 << 20
 _TRIES: Final = 100
 _FOREIGN: Final = frozenset({errno.ELOOP, errno.ENOTDIR})
 
@@ -160,8 +159,8 @@ def _signatures(directory_fd: int, where: str) -> tuple[bytes, ...]:
                 raise LimitExceededError(f"signatures in {where}", MAX_SIGNATURES)
             found.append(read_document(file, f"{where}/{name}"))
         size += len(found[-1])
-        if size > _MOST_BYTES:
-            raise LimitExceededError(f"bytes of the signatures in {where}", _MOST_BYTES)
+        if size > MAX_SIGNATURES_BYTES:
+            raise LimitExceededError(f"bytes of the signatures in {where}", MAX_SIGNATURES_BYTES)
 
 
 def _numbers(directory_fd: int) -> set[int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from ocikit.errors import OCIKitError, PolicyError, PolicyRequirementError
 from ocikit.image.signature.evaluate import Evaluation, parsed_signatures
-from ocikit.image.signature.requirements import InsecureAcceptAnything, SignedBy
+from ocikit.image.signature.requirements import InsecureAcceptAnything, SignedBaseLayer, SignedBy
 from ocikit.image.signature.rules import PolicyRules
 from ocikit.image.signature.wording import kind_of
 from ocikit.image.stored_signature import SimpleSignature
@@ -102,7 +102,7 @@ class PolicyContext:
     ) -> tuple[VerifiedSignature, ...]:
         accepted: VerifiedSignature | None = None
         for requirement in requirements:
-            if isinstance(requirement, InsecureAcceptAnything):
+            if isinstance(requirement, InsecureAcceptAnything | SignedBaseLayer):
                 continue  # says nothing about who made it
             if not isinstance(requirement, SignedBy):
                 return ()

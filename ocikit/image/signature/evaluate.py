@@ -11,7 +11,13 @@ from __future__ import annotations
 from itertools import starmap
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ocikit.errors import InvalidSignatureError, OCIKitError, PolicyRequirementError
+from ocikit.errors import (
+    DigestMismatchError,
+    InvalidSignatureError,
+    NotSupportedError,
+    OCIKitError,
+    PolicyRequirementError,
+)
 from ocikit.image.signature.identity import MatchDigest
 from ocikit.image.signature.matching import why_not_identity
 from ocikit.image.signature.requirements import (
@@ -161,7 +167,7 @@ class Evaluation:
 def _is_about(signature: VerifiedSignature, image: Unparsed) -> bool:
     try:
         image.check_digest(signature.digest)
-    except OCIKitError:
+    except (DigestMismatchError, NotSupportedError):  # another manifest, or a digest that nobody here computes
         return False
     return True
 

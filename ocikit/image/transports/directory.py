@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ from ocikit.errors import (
     BlobNotFoundError,
     ImageNotFoundError,
     InvalidDigestError,
+    InvalidSignatureError,
     LayoutError,
     LimitExceededError,
     ManifestError,
@@ -36,7 +38,7 @@ from ocikit.image.layout.blobs import blob_name, open_regular, read_document, re
 from ocikit.image.layout.locks import hold
 from ocikit.image.layout.temporary import TemporaryFile, remove_stale
 from ocikit.image.manifest import check_size, guess_media_type
-from ocikit.image.stored_signature import MAX_SIGNATURES
+from ocikit.image.stored_signature import MAX_SIGNATURES, MAX_SIGNATURES_BYTES, parse_signature
 from ocikit.image.subject import MAX_REFERRERS, SubjectTable, require_referrer
 from ocikit.image.transports._paths import PathReference, resolve, validate_scope
 from ocikit.image.types import (
@@ -50,7 +52,7 @@ from ocikit.image.types import (
 from ocikit.spec import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from ocikit.image.types import ByteStream
     from ocikit.spec import Descriptor as ContentDescriptor
@@ -152,20 +154,45 @@ def _signature_group(name: str) -> str | None:
     return f"{group}{found}" if found else None
 
 
-def _read(directory_fd: int, name: str, where: str) -> bytes:
-    file, _ = open_regular(directory_fd, name, f"{where}/{name}")
+def _read(directory_fd: int, name: str, where: str, *, linked: bool = False) -> bytes:
+    file, _ = open_regular(directory_fd, name, f"{where}/{name}", linked=linked)
     with file:
         return read_document(file, f"{where}/{name}")
 
 
 def _signatures_in(directory_fd: int, instance: Digest | None, where: str) -> tuple[bytes, ...]:
     found: list[bytes] = []
+    size = 0
     while len(found) <= MAX_SIGNATURES:
         try:
-            found.append(_read(directory_fd, _signature_file(len(found) + 1, instance), where))
+            name = _signature_file(len(found) + 1, instance)
+            found.append(_read_shared(directory_fd, name, where, parse_signature))
         except FileNotFoundError:
             return tuple(found)
+        size += len(found[-1])
+        if size > MAX_SIGNATURES_BYTES:
+            raise LimitExceededError(f"bytes of the signatures in {where}", MAX_SIGNATURES_BYTES)
     raise LimitExceededError(f"signatures in {where}", MAX_SIGNATURES)
+
+
+def _is_link(directory_fd: int, name: str) -> bool:
+    return stat.S_ISLNK(os.stat(name, dir_fd=directory_fd, follow_symlinks=False).st_mode)
+
+
+def _read_shared(directory_fd: int, name: str, where: str, check: Callable[[bytes], object]) -> bytes:
+    """Read a file that images may share by links, as the published examples of signatures do.
+
+    A link may lead anywhere. What it leads to is kept to oneself unless it is what it should be: whoever made the
+    directory may not be one who may read that, and would get it with a copy of the image.
+    """
+    linked = _is_link(directory_fd, name)
+    data = _read(directory_fd, name, where, linked=linked)
+    if linked:
+        try:
+            check(data)
+        except (InvalidSignatureError, ManifestError, LimitExceededError):
+            raise LayoutError(f"{where}/{name}: a link that does not lead to what should be there") from None
+    return data
 
 
 def _check_version(directory_fd: int, where: str) -> None:
@@ -212,7 +239,7 @@ class _Source(ImageSource):
 
     def get_manifest(self, instance: Digest | None = None) -> tuple[bytes, str]:
         try:
-            return _read(self._directory.fd, _manifest_file(instance), self._path), ""
+            return _read_shared(self._directory.fd, _manifest_file(instance), self._path, guess_media_type), ""
         except FileNotFoundError:
             raise BlobNotFoundError(f"{self._reference}: there is no {_manifest_file(instance)} in it") from None
 

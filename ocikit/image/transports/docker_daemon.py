@@ -17,6 +17,7 @@ from ocikit.image.archive.docker_writer import DockerArchiveWriter
 from ocikit.image.archive.regions import Region
 from ocikit.image.archive.target import SpooledTarget
 from ocikit.image.reference import parse_normalized_named
+from ocikit.image.registries_d.scopes import docker_scopes
 from ocikit.image.transports._archive_file import temporary_directory
 from ocikit.image.transports._docker_api import DockerAPI
 from ocikit.image.transports._docker_image import DockerDestination, DockerSource, additional_tags
@@ -53,7 +54,9 @@ class _Transport(ImageTransport):
         return DaemonReference(named=named)
 
     def validate_policy_configuration_scope(self, scope: str) -> None:
-        raise ValueError(f"{scope!r} can never match: docker-daemon knows no scope but '', the default")
+        # Other names are not looked at: a policy that another program takes is not refused for a scope that never fits.
+        if _identifier(scope) is not None:
+            raise ValueError(f"{scope!r} can never match: the scope of ids of images is '', the default")
 
 
 def _identifier(reference: str) -> Digest | None:
@@ -105,13 +108,16 @@ class DaemonReference(ImageReference):
 
     @property
     def policy_configuration_identity(self) -> str:
-        """``""``: images have ids beside names, which no scope could tell apart."""
-        return ""
+        """The name with its tag or digest, as in a registry (containers-policy.json(5)); of an id ``""``.
+
+        So a policy can trust names and refuse whatever is asked for by an id.
+        """
+        return docker_scopes(self.named)[0] if self.named is not None else ""
 
     @property
     def policy_configuration_namespaces(self) -> tuple[str, ...]:
-        """None."""
-        return ()
+        """The repository, what that is in, the registry and its domains; of an id none."""
+        return docker_scopes(self.named)[1:] if self.named is not None else ()
 
     def new_image_source(self, sys: SystemContext | None = None) -> DockerSource:
         """See :class:`ImageReference`. The image is read to its end first."""

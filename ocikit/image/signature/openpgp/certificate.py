@@ -5,9 +5,9 @@ Only data, unverified: :mod:`.validity` decides what of it holds at a time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,31 +75,31 @@ class Certificate:
         """What names the certificate: the fingerprint of the primary key, hexadecimal in capitals."""
         return self.primary.fingerprint
 
-    def with_all_of(self, other: Self) -> Self:
-        """Return the certificate with what another copy of it has beside."""
-        names = {one.name: one for one in self.user_ids}
-        for name in other.user_ids:
-            known = names.get(name.name, name)
-            names[name.name] = evolve(known, signatures=_both(known.signatures, name.signatures))
-        subkeys = {one.key: one for one in self.subkeys}
-        for subkey in other.subkeys:
-            bound = subkeys.get(subkey.key, subkey)
-            subkeys[subkey.key] = evolve(bound, signatures=_both(bound.signatures, subkey.signatures))
-        return evolve(
-            self,
-            signatures=_both(self.signatures, other.signatures),
-            user_ids=tuple(names.values()),
-            subkeys=tuple(subkeys.values()),
-        )
-
-
-def _both(one: tuple[Signature, ...], other: tuple[Signature, ...]) -> tuple[Signature, ...]:
-    return tuple(dict.fromkeys(one + other))
-
 
 def merged(certificates: Iterable[Certificate]) -> tuple[Certificate, ...]:
     """Return certificates with copies of one put together: a revocation counts in whichever copy it is."""
-    found: dict[PublicKey, Certificate] = {}
+    found: dict[PublicKey, list[Certificate]] = {}
     for one in certificates:
-        found[one.primary] = found[one.primary].with_all_of(one) if one.primary in found else one
-    return tuple(found.values())
+        found.setdefault(one.primary, []).append(one)
+    return tuple(_together(copies) if len(copies) > 1 else copies[0] for copies in found.values())
+
+
+def _together(copies: list[Certificate]) -> Certificate:
+    """Put copies of a certificate together, all at once: a keyring may have tens of thousands."""
+    names: dict[bytes, list[UserId]] = {}
+    subkeys: dict[PublicKey, list[Subkey]] = {}
+    for one in copies:
+        for name in one.user_ids:
+            names.setdefault(name.name, []).append(name)
+        for subkey in one.subkeys:
+            subkeys.setdefault(subkey.key, []).append(subkey)
+    return Certificate(
+        primary=copies[0].primary,
+        signatures=_all_of(copies),
+        user_ids=tuple(UserId(name=name, signatures=_all_of(same)) for name, same in names.items()),
+        subkeys=tuple(Subkey(key=key, signatures=_all_of(same)) for key, same in subkeys.items()),
+    )
+
+
+def _all_of(parts: Iterable[Certificate | UserId | Subkey]) -> tuple[Signature, ...]:
+    return tuple(dict.fromkeys(signature for part in parts for signature in part.signatures))

@@ -18,6 +18,7 @@ __all__ = [
     "MAX_CERTIFICATES",
     "MAX_CERTIFICATE_BYTES",
     "MAX_CHAIN",
+    "emails_of",
     "extension_of",
     "name_of",
     "parse_certificate",
@@ -159,6 +160,14 @@ def name_of(certificate: Certificate) -> str:
 def shown(text: str) -> str:
     """Return text from outside for a message: quoted, without control characters, and not too long."""
     return repr(text if len(text) <= 160 else f"{text[:157]}...")
+
+
+def emails_of(certificate: Certificate) -> list[str]:
+    """Return the mail addresses that a certificate is for: one of them is enough, whatever else it is for."""
+    from cryptography.x509 import RFC822Name, SubjectAlternativeName  # noqa: PLC0415 - loaded when first needed
+
+    names = extension_of(certificate, SubjectAlternativeName)
+    return [] if names is None else names.get_values_for_type(RFC822Name)
 
 
 def several(texts: Iterable[str]) -> str:

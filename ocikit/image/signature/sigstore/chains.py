@@ -46,7 +46,6 @@ def verify_chain(
     roots: Sequence[Certificate],
     intermediates: Sequence[Certificate],
     at: dt.datetime,
-    stated_purpose: bool,
 ) -> tuple[Certificate, ...]:
     """Find a chain from a certificate to an authority in which all is in order.
 
@@ -55,8 +54,6 @@ def verify_chain(
         roots: The certificates of the authority: what they issue is trusted, and so are they.
         intermediates: Certificates that may stand between, from anywhere.
         at: The time at which all of the chain must be valid.
-        stated_purpose: Require that the signer's certificate says that it is for signing code. Otherwise one that says
-            nothing of its purpose will do, too, as RFC 5280 §4.2.1.12 has it.
 
     Returns:
         The chain, from the signer's certificate to the authority's.
@@ -66,7 +63,7 @@ def verify_chain(
             could have led on from it.
     """
     _check_any(leaf, at)
-    _check_signer(leaf, stated_purpose=stated_purpose)
+    _check_signer(leaf)
     if leaf in roots:
         return (leaf,)
     return _Search(roots, intermediates, at).run(leaf)
@@ -168,30 +165,29 @@ def _check_any(certificate: Certificate, at: dt.datetime) -> None:
                 f"the certificate {name_of(certificate)} has the critical extension {extension.oid.dotted_string}, "
                 "which is not known here"
             )
-    _check_purpose(certificate, stated=False)
+    _check_purpose(certificate)
     _check_key(certificate)
 
 
-def _check_purpose(certificate: Certificate, *, stated: bool) -> None:
-    """Check that a certificate is for signing code, or leads to such (RFC 5280 §4.2.1.12; nested, as Go has it)."""
+def _check_purpose(certificate: Certificate) -> None:
+    """Check that a certificate is for signing code, or leads to such (nested, as Go has it).
+
+    One that says nothing of its purpose is for every purpose (RFC 5280 §4.2.1.12).
+    """
     from cryptography.x509 import ExtendedKeyUsage  # noqa: PLC0415 - loaded when first needed
 
     usage = extension_of(certificate, ExtendedKeyUsage)
     found = None if usage is None else {one.dotted_string for one in usage}
-    if found is None and not stated:
-        return
-    if found is None or not found & ({_CODE_SIGNING} if stated else {_CODE_SIGNING, _ANY_PURPOSE}):
-        says = "nothing" if found is None else ", ".join(sorted(found)[:5])
+    if found is not None and not found & {_CODE_SIGNING, _ANY_PURPOSE}:
         raise InvalidSignatureError(
-            f"the certificate {name_of(certificate)} is not for signing code: its extended key usage says {says}, "
-            f"expected {_CODE_SIGNING}"
+            f"the certificate {name_of(certificate)} is not for signing code: its extended key usage says "
+            f"{', '.join(sorted(found)[:5])}, expected {_CODE_SIGNING}"
         )
 
 
-def _check_signer(leaf: Certificate, *, stated_purpose: bool) -> None:
+def _check_signer(leaf: Certificate) -> None:
     from cryptography.x509 import KeyUsage  # noqa: PLC0415 - loaded when first needed
 
-    _check_purpose(leaf, stated=stated_purpose)
     usage = extension_of(leaf, KeyUsage)
     if usage is not None and not usage.digital_signature:
         raise InvalidSignatureError(f"the key usage of the certificate {name_of(leaf)} does not allow signatures")

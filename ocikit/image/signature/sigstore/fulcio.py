@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import InvalidSignatureError
-from ocikit.image.signature.sigstore.certificates import extension_of, name_of, read_certificate, read_chain, shown
+from ocikit.image.signature.sigstore.certificates import (
+    emails_of,
+    name_of,
+    read_certificate,
+    read_chain,
+    several,
+    shown,
+)
 from ocikit.image.signature.sigstore.chains import verify_chain
 from ocikit.image.signature.sigstore.keys import PublicKey
 from ocikit.image.signature.sigstore.trust import Signatory
@@ -60,19 +67,20 @@ def verify_fulcio_certificate(
     Raises:
         InvalidSignatureError: As above.
     """
-    verify_chain(certificate, roots=trust.roots, intermediates=intermediates, at=at, stated_purpose=True)
+    verify_chain(certificate, roots=trust.roots, intermediates=intermediates, at=at)
     issuer = issuer_of(certificate)
     if issuer != trust.oidc_issuer:
         raise InvalidSignatureError(
             f"the certificate {name_of(certificate)} names the identity provider {shown(issuer)}; expected "
             f"{trust.oidc_issuer!r}"
         )
-    email = _only_email(certificate)
-    if email != trust.subject_email:
+    emails = emails_of(certificate)
+    if trust.subject_email not in emails:
         raise InvalidSignatureError(
-            f"the certificate {name_of(certificate)} is for {shown(email)}; expected {trust.subject_email!r}"
+            f"the certificate {name_of(certificate)} is for the mail addresses {several(emails)}; expected "
+            f"{trust.subject_email!r}"
         )
-    return Signatory(key=PublicKey(certificate.public_key()), email=email, issuer=issuer)
+    return Signatory(key=PublicKey(certificate.public_key()), email=trust.subject_email, issuer=issuer)
 
 
 def issuer_of(certificate: Certificate) -> str:
@@ -125,16 +133,3 @@ def _text(data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise InvalidSignatureError("the identity provider in the certificate is no UTF-8") from error
-
-
-def _only_email(certificate: Certificate) -> str:
-    from cryptography.x509 import RFC822Name, SubjectAlternativeName  # noqa: PLC0415 - loaded when first needed
-
-    names = [*(extension_of(certificate, SubjectAlternativeName) or ())]
-    if len(names) != 1 or not isinstance(names[0], RFC822Name):
-        kinds = ", ".join(type(one).__name__ for one in names[:5]) or "none"
-        raise InvalidSignatureError(
-            f"the certificate {name_of(certificate)} has {len(names):,} alternative names of its subject ({kinds}); "
-            "expected one, a mail address"
-        )
-    return names[0].value

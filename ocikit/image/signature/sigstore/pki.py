@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ocikit.errors import InvalidSignatureError
 from ocikit.image.signature.sigstore.certificates import (
-    extension_of,
+    emails_of,
     name_of,
     read_certificate,
     read_chain,
@@ -74,9 +74,8 @@ def verify_pki_certificate(
         roots=trust.roots,
         intermediates=(*trust.intermediates, *intermediates),
         at=at or dt.datetime.now(dt.UTC),
-        stated_purpose=False,
     )
-    emails = _emails(certificate)
+    emails = emails_of(certificate)
     if trust.subject_email and trust.subject_email not in emails:
         raise InvalidSignatureError(
             f"the certificate {name_of(certificate)} is for the mail addresses {several(emails)}; expected "
@@ -86,10 +85,3 @@ def verify_pki_certificate(
         check_hostname(certificate, trust.subject_hostname)
     email = trust.subject_email or (emails[0] if len(emails) == 1 else None)
     return Signatory(key=PublicKey(certificate.public_key()), email=email, hostname=trust.subject_hostname or None)
-
-
-def _emails(certificate: Certificate) -> list[str]:
-    from cryptography.x509 import RFC822Name, SubjectAlternativeName  # noqa: PLC0415 - loaded when first needed
-
-    names = extension_of(certificate, SubjectAlternativeName)
-    return [] if names is None else names.get_values_for_type(RFC822Name)
