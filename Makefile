@@ -21,8 +21,8 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 .PHONY: test
-test: check .make/peers .make/newer ## check, then every test (root or sudo; installs what it needs)
-	$(PYTEST) $(ARGS)
+test: check .make/peers .make/newer ## check, then every test, in two halves at a time (root or sudo; installs what it needs)
+	$(if $(ARGS),,.ci/halves) $(PYTEST) $(ARGS)
 
 .PHONY: check
 check: .make/tools ## format, lint, types, layers, public face: seconds, no root
