@@ -21,13 +21,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     # For type checkers; see test_the_signpost_is_lazy.
     "": {"errors", "spec", "image", "runtime", "bundle", "service", "testing"},
     "errors": set(),
+    "_faces": set(),
     "_tuples": set(),
     "_display": {"_tuples"},
     "_native": set(),
     "_sys": {"errors", "_tuples", "_native"},
     "_fs": {"errors", "_tuples", "_sys"},
     "spec": {"errors", "_tuples"},
-    "image": {"errors", "_tuples", "_fs", "_sys", "_display", "spec"},
+    "image": {"errors", "_faces", "_tuples", "_fs", "_sys", "_display", "spec"},
     "runtime": {"errors", "_tuples", "_fs", "_sys", "_display", "spec"},
     "testing": {"errors", "_tuples", "spec"},  # a registry beside what is tested with it, and not of its parts
     "bundle": {"errors", "_tuples", "_fs", "_sys", "spec", "image"},

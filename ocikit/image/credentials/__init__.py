@@ -10,16 +10,15 @@ Secrets are in no repr, no error, no log, and in no arguments of a program.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ocikit._faces import face
+
 if TYPE_CHECKING:
-    from ocikit.image.context import DockerAuthConfig
     from ocikit.image.credentials.lookup import FoundCredentials, get_all_credentials, get_credentials
     from ocikit.image.credentials.storing import remove_credentials, set_credentials
 
 __all__ = [
-    "DockerAuthConfig",
     "FoundCredentials",
     "get_all_credentials",
     "get_credentials",
@@ -27,25 +26,13 @@ __all__ = [
     "set_credentials",
 ]
 
-# Each public name and the module that holds it.
+# Each public name and the module of this room that holds it.
 _HOMES = {
-    "DockerAuthConfig": "ocikit.image.context",
-    "FoundCredentials": f"{__name__}.lookup",
-    "get_all_credentials": f"{__name__}.lookup",
-    "get_credentials": f"{__name__}.lookup",
-    "remove_credentials": f"{__name__}.storing",
-    "set_credentials": f"{__name__}.storing",
+    "FoundCredentials": "lookup",
+    "get_all_credentials": "lookup",
+    "get_credentials": "lookup",
+    "remove_credentials": "storing",
+    "set_credentials": "storing",
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = face(__name__, _HOMES)

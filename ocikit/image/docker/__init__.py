@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ocikit._faces import face
+
 if TYPE_CHECKING:
     from ocikit.image.docker.asking import (
         list_repositories,
@@ -28,16 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["close_connections", "list_repositories", "list_tags", "login", "logout", "resolve_digest", "verify_login"]
 
+# Each public name and the module of this room that holds it.
+_HOMES = dict.fromkeys(__all__, "asking") | {"close_connections": "connection"}
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ocikit.image.docker import asking, connection  # noqa: PLC0415 - loaded when first needed
-
-    value: object = getattr(connection if name == "close_connections" else asking, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = face(__name__, _HOMES)

@@ -26,8 +26,9 @@ Nothing here knows transports or references; those are made from this in :mod:`o
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ocikit._faces import face
 
 if TYPE_CHECKING:
     from ocikit.image.layout.checking import fsck
@@ -67,15 +68,4 @@ _HOMES = {
     "untag": "tagging",
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = face(__name__, _HOMES)

@@ -11,22 +11,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ocikit._faces import face
 
 if TYPE_CHECKING:
     from ocikit.image.lookaside.signatures import delete_signatures, read_signatures, write_signatures
 
 __all__ = ["delete_signatures", "read_signatures", "write_signatures"]
 
+# Each public name and the module of this room that holds it.
+_HOMES = dict.fromkeys(__all__, "signatures")
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.signatures"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = face(__name__, _HOMES)

@@ -13,8 +13,9 @@ Credentials are a room of their own: :mod:`ocikit.image.credentials`.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ocikit._faces import face
 
 if TYPE_CHECKING:
     from ocikit.image.registries.aliases import record_alias, recorded_aliases, remove_alias
@@ -72,15 +73,4 @@ _HOMES = {
     "ssl_context": "certificates",
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = face(__name__, _HOMES)

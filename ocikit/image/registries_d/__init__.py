@@ -9,8 +9,9 @@ The stores that this leads to are :mod:`ocikit.image.lookaside`.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ocikit._faces import face
 
 if TYPE_CHECKING:
     from ocikit.image.registries_d.configuration import RegistriesConfiguration, RegistryNamespace
@@ -37,15 +38,4 @@ _HOMES = {
     "use_sigstore_attachments": "reading",
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = face(__name__, _HOMES)
