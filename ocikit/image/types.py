@@ -20,16 +20,14 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
-
-from attrs import field, frozen
+from typing import TYPE_CHECKING
 
 from ocikit.errors import NotSupportedError
+from ocikit.image.blob import BlobInfo, ByteStream, PartialBlob
 from ocikit.image.context import SystemContext
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import TracebackType
+    from collections.abc import Callable
     from typing import BinaryIO, Self
 
     from ocikit.image.reference import Named
@@ -43,33 +41,9 @@ __all__ = [
     "ImageSource",
     "ImageTransport",
     "LayerCompression",
+    "PartialBlob",
     "SystemContext",
 ]
-
-
-class ByteStream(Protocol):
-    """A readable stream of bytes: files, ``io.BytesIO`` and HTTP responses are such streams."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return between 1 and ``size`` bytes, fewer when that is convenient; ``b""`` only at the end.
-
-        A negative size reads to the end.
-        """
-
-    def close(self) -> None:
-        """Release what the stream holds; closing twice is nothing."""
-
-    def __enter__(self) -> Self:
-        """Return the stream itself."""
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-        /,
-    ) -> None:
-        """Close the stream."""
 
 
 class LayerCompression(enum.Enum):
@@ -81,40 +55,6 @@ class LayerCompression(enum.Enum):
     COMPRESS = "compress"
     #: Store plain layers.
     DECOMPRESS = "decompress"
-
-
-@frozen(kw_only=True)
-class BlobInfo:
-    """What is known about a blob: a descriptor in which everything may still be unknown.
-
-    Attributes:
-        digest: The digest of the blob; None when it is not known before the blob was read.
-        size: The size in bytes; -1 when it is not known.
-        media_type: The media type as the manifest states it; empty when it is not known.
-        urls: Where else the content may be fetched from (nondistributable layers).
-        annotations: Annotations of the descriptor, carried along.
-    """
-
-    digest: Digest | None = None
-    size: int = -1
-    media_type: str = ""
-    urls: tuple[str, ...] = ()
-    annotations: Mapping[str, str] = field(factory=dict)
-
-    @classmethod
-    def from_descriptor(cls, descriptor: Descriptor) -> Self:
-        """Return what a descriptor says of its content.
-
-        Args:
-            descriptor: The descriptor, of a manifest or an index.
-        """
-        return cls(
-            digest=descriptor.digest,
-            size=descriptor.size,
-            media_type=descriptor.media_type,
-            urls=descriptor.urls,
-            annotations=descriptor.annotations,
-        )
 
 
 class ImageTransport(ABC):
@@ -284,6 +224,31 @@ class ImageSource(_Closing):
         return None
 
     @property
+    def resumes_blobs(self) -> bool:
+        """Whether :meth:`get_blob_from` opens blobs in the middle, at less cost than reading what comes before.
+
+        Only then are the parts of blobs that arrived kept at the destination.
+        """
+        return False
+
+    def get_blob_from(self, info: BlobInfo, offset: int) -> tuple[ByteStream, int]:
+        """Open a blob in the middle; the bytes are **not verified**. Several threads may do so at the same time.
+
+        Args:
+            info: The blob; its digest and its size are given.
+            offset: How many bytes are left out, fewer than there are.
+
+        Returns:
+            The stream, which the caller closes, and the size of the whole blob; -1 when it is not known.
+
+        Raises:
+            BlobNotFoundError: There is no such blob.
+            NotSupportedError: Blobs are not resumed.
+        """
+        del info, offset
+        raise NotSupportedError(f"{self.reference}: blobs are read from their beginning there")
+
+    @property
     @abstractmethod
     def has_thread_safe_get_blob(self) -> bool:
         """Whether several threads may call :meth:`get_blob`, and read its streams, at the same time."""
@@ -388,6 +353,28 @@ class ImageDestination(_Closing):
             SizeMismatchError: The content has another size.
             OSError: The place cannot be written.
         """
+
+    def begin_blob(self, info: BlobInfo, go_on: Callable[[], object]) -> PartialBlob | BlobInfo | None:
+        """Begin a blob that may take more than one process to arrive, or go on with it; others who want it wait.
+
+        In place of :meth:`put_blob`, for a blob that is stored as it is, from a source that resumes blobs. When
+        somebody else is at it, this waits: until it is there, or until it is given up, and then the part that is
+        there is taken over, also from a process that was killed.
+
+        Args:
+            info: The blob.
+            go_on: Called while this waits or reads what is there; whatever it raises ends that.
+
+        Returns:
+            The blob, for the caller to complete and close; ``info`` when it is there by now, which stays so until the
+            destination is closed; None when no parts are kept here, or not of this blob, or somebody else is at it
+            and nothing comes: it is to be put as a whole.
+
+        Raises:
+            OSError: The place cannot be read or written.
+        """
+        del info, go_on
+        return None
 
     def put_local_blob(self, file: BinaryIO, info: BlobInfo) -> BlobInfo | None:
         """Store a blob by giving its file a second name, verified; it is there whole or not at all.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import queue
 import threading
 import time
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from ocikit.errors import SizeMismatchError
+from ocikit.errors import SizeMismatchError, VerificationError
 from ocikit.image.checked import CheckedStream
 from ocikit.image.compression import DETECTION_BYTES, detect
 from ocikit.image.copy.foreign import open_foreign
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
     from ocikit.image.copy.options import CopyOptions
     from ocikit.image.copy.progress import ProgressEvent
     from ocikit.image.copy.transfers import Key, Transfer
-    from ocikit.image.types import ByteStream, ImageDestination, ImageSource
+    from ocikit.image.types import ByteStream, ImageDestination, ImageSource, PartialBlob
 
     _Tell = Callable[[ProgressEvent], object]
 
 __all__ = ["compression_of", "copy_blobs", "without_copying"]
 
+_log = logging.getLogger(__name__)
 _known: Final = Known()
 # How often a blob that waits for its turn looks whether it is still wanted.
 _TURN_SECONDS: Final = 0.1
@@ -188,6 +190,13 @@ class _Blobs:
 
     def _copy_one(self, transfer: Transfer, tell: _Tell, stop: threading.Event) -> StoredBlob:
         with self._turn(stop):
+            partial = self._begin(transfer, stop)
+            if isinstance(partial, BlobInfo):
+                tell(ArtifactSkipped(artifact=transfer.info))
+                return StoredBlob(digest=transfer.digest, size=partial.size, outcome=BlobOutcome.REUSED)
+            if partial is not None:
+                with partial:
+                    return self._complete(transfer, partial, tell, stop)
             tell(NewArtifact(artifact=transfer.info))
             linked = self._link(transfer) if self._links else None
             if linked is not None:
@@ -196,8 +205,7 @@ class _Blobs:
             with contextlib.ExitStack() as stack:
                 stream, size = self._open(transfer)
                 stack.enter_context(stream)
-                if transfer.info.size >= 0 and size not in {-1, transfer.info.size}:
-                    raise SizeMismatchError(f"blob {transfer.digest}", transfer.info.size, size)
+                _check_size(transfer, size)
                 observed = _Observed(stream, transfer.info, tell, stop, self._interval)
                 stored = self._store(transfer, observed, stack)
             done = evolve(transfer.info, digest=stored.digest, size=stored.size)
@@ -218,6 +226,54 @@ class _Blobs:
         finally:
             if semaphore is not None:
                 semaphore.release()
+
+    def _begin(self, transfer: Transfer, stop: threading.Event) -> PartialBlob | BlobInfo | None:
+        """Begin a blob that is stored as it is, where what came of it can be gone on with."""
+        is_read = transfer.work is not None or transfer.cipher is not None or transfer.diff_id is not None
+        if not self._source.resumes_blobs or is_read or transfer.content is not None or transfer.is_downloaded:
+            return None
+
+        def go_on() -> None:
+            if stop.is_set():
+                raise _StoppedError
+
+        return self._destination.begin_blob(transfer.info, go_on)
+
+    def _complete(self, transfer: Transfer, partial: PartialBlob, tell: _Tell, stop: threading.Event) -> StoredBlob:
+        """Copy what is missing of a blob; all of it, once, when what was there turns out to be something else."""
+        info = transfer.info
+        while True:
+            began = partial.offset
+            tell(NewArtifact(artifact=info, offset=began))
+            try:
+                with self._open_from(transfer, began) as stream:
+                    observed = _Observed(stream, info, tell, stop, self._interval)
+                    observed.offset, observed.start = began, partial.start
+                    put = partial.complete(observed)
+            except VerificationError as error:
+                if not began or partial.offset:
+                    raise
+                _log.warning("%s; %d bytes were there from an earlier copy, all of it is read anew", error, began)
+                continue
+            tell(ArtifactDone(artifact=info, offset=observed.offset, offset_update=observed.untold))
+            return StoredBlob(
+                digest=transfer.digest,
+                size=put.size,
+                outcome=BlobOutcome.COPIED,
+                was_read=True,
+                compression=detect(observed.start),
+            )
+
+    def _open_from(self, transfer: Transfer, offset: int) -> ByteStream:
+        if 0 < offset == transfer.info.size:
+            return io.BytesIO()  # only its name is missing
+        stream, size = self._source.get_blob_from(transfer.info, offset) if offset else self._open(transfer)
+        try:
+            _check_size(transfer, size)
+        except SizeMismatchError:
+            stream.close()
+            raise
+        return stream
 
     def _store(self, transfer: Transfer, observed: _Observed, stack: contextlib.ExitStack) -> StoredBlob:
         if transfer.cipher is not None:
@@ -278,6 +334,11 @@ class _Blobs:
         if transfer.is_downloaded:
             return open_foreign(transfer.info)
         return self._source.get_blob(transfer.info)
+
+
+def _check_size(transfer: Transfer, size: int) -> None:
+    if transfer.info.size >= 0 and size not in {-1, transfer.info.size}:
+        raise SizeMismatchError(f"blob {transfer.digest}", transfer.info.size, size)
 
 
 class _Observed:

@@ -14,13 +14,15 @@ __all__ = ["ArtifactDone", "ArtifactRead", "ArtifactSkipped", "NewArtifact", "Pr
 
 @frozen(kw_only=True)
 class NewArtifact:
-    """The copy of a blob begins.
+    """The copy of a blob begins; a second time, where what was there of it turns out to be something else.
 
     Attributes:
         artifact: The blob.
+        offset: How much of it was there from an earlier copy, in bytes: it is not read again.
     """
 
     artifact: BlobInfo
+    offset: int = 0
 
 
 @frozen(kw_only=True)

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 _NOT_FOUND: Final = 404
+_NO_SUCH_PART: Final = 416
 
 
 def open_blob(
@@ -158,11 +159,14 @@ class BlobStream:
         """Ask one repository after the other: a mirror may be gone, or not have everything."""
         while True:
             try:
-                return opened()
-            except (RegistryError, BlobNotFoundError, Unreachable) as error:
+                try:
+                    return opened()
+                except Unreachable as error:  # while what is there was passed over
+                    attempt, self._attempt = self._attempt, self._attempt + 1
+                    self._client.wait(attempt, self._what, str(error), error)
+                    opened = self._opened
+            except (RegistryError, BlobNotFoundError) as error:
                 if not self._others:
-                    if isinstance(error, Unreachable):
-                        raise RegistryError(self._what, str(error)) from error
                     raise
                 _log.warning("%s; %s is asked", error, self._others[0].endpoint)
                 self._client, self._attempt, opened = self._others.pop(0), 1, self._opened
@@ -171,7 +175,7 @@ class BlobStream:
         path = f"{self._client.endpoint.reference.path}/blobs/{self._digest}"
         headers = {"Range": f"bytes={self._position}-"} if self._position else {}
         try:
-            response = self._client.open("GET", path, what=self._what, expect={200, 206}, headers=headers).response
+            response = self._asked(path, headers)
         except RegistryError as error:
             if error.status == _NOT_FOUND:
                 raise BlobNotFoundError(f"{self._what}: {error.answer}") from error
@@ -180,6 +184,16 @@ class BlobStream:
         if self._position and response.status == 200:
             self._skip(response)
         return response
+
+    def _asked(self, path: str, headers: dict[str, str]) -> BaseHTTPResponse:
+        expect = {200, 206, _NO_SUCH_PART} if headers else {200, 206}
+        response = self._client.open("GET", path, what=self._what, expect=expect, headers=headers).response
+        if response.status != _NO_SUCH_PART:
+            return response
+        # Some refuse parts of what they have; of what is too short it is found out when it is read.
+        response.close()
+        response.release_conn()
+        return self._client.open("GET", path, what=self._what, headers={}).response
 
     def _learn_size(self, response: BaseHTTPResponse) -> None:
         begins, whole = 0, -1

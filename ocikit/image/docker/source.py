@@ -92,9 +92,18 @@ class DockerSource(ImageSource):
 
     def get_blob(self, info: BlobInfo) -> tuple[ByteStream, int]:
         """See :class:`ImageSource`. A stream that breaks goes on where it was, with another place if need be."""
+        return self.get_blob_from(info, 0)
+
+    @property
+    def resumes_blobs(self) -> bool:
+        """By Range; where a registry does not know that, what was there is passed over."""
+        return True
+
+    def get_blob_from(self, info: BlobInfo, offset: int) -> tuple[ByteStream, int]:
+        """See :class:`ImageSource`."""
         if info.digest is None:
             raise BlobNotFoundError(f"{self._reference}: a blob is found by its digest, and none was given")
-        return open_blob(self._clients, info.digest, info.size)
+        return open_blob(self._clients, info.digest, info.size, offset=offset)
 
     def get_signatures(self, instance: Digest | None = None) -> tuple[bytes, ...]:
         """See :class:`ImageSource`. Where they are is said by registries.d, for the name of the image."""

@@ -36,11 +36,12 @@ from ocikit.spec import Digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
+    from hashlib import _Hash
     from typing import BinaryIO, Self
 
     from ocikit.image.types import BlobInfo, ByteStream
 
-__all__ = ["BlobDirectory", "StoredFile", "blob_name", "open_regular", "read_document", "receive"]
+__all__ = ["Begun", "BlobDirectory", "StoredFile", "blob_name", "open_regular", "read_document", "receive"]
 
 # Large enough that hashing and writing let other threads run for a while.
 _CHUNK: Final = 1 << 20
@@ -54,7 +55,9 @@ _ABSENT: Final = frozenset({errno.ENOENT, errno.ENAMETOOLONG})
 _FOREIGN: Final = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENXIO})
 
 
-def receive(stream: ByteStream, info: BlobInfo, write: Callable[[bytes], object], what: str) -> tuple[Digest, int]:
+def receive(
+    stream: ByteStream, info: BlobInfo, write: Callable[[bytes], object], what: str, begun: Begun | None = None
+) -> tuple[Digest, int]:
     """Read a stream to its end and pass it on, verifying what is known of it.
 
     Args:
@@ -62,6 +65,7 @@ def receive(stream: ByteStream, info: BlobInfo, write: Callable[[bytes], object]
         info: What is known; a digest and a size that are given must be those of the content.
         write: Takes each piece; what it was given is void when this raises.
         what: What the content is, for messages.
+        begun: What came before the stream.
 
     Returns:
         The digest and the size of the content.
@@ -71,8 +75,7 @@ def receive(stream: ByteStream, info: BlobInfo, write: Callable[[bytes], object]
         SizeMismatchError: The content has another size; found out as soon as there is too much.
         NotSupportedError: The digest's algorithm cannot be computed here.
     """
-    hasher = info.digest.hasher() if info.digest is not None else Digest.from_bytes(b"", _ALGORITHM).hasher()
-    size = 0
+    hasher, size = begun or (_hasher(info), 0)
     with _Hashing(hasher.update) as hashing:
         while data := stream.read(_CHUNK):
             size += len(data)
@@ -86,6 +89,10 @@ def receive(stream: ByteStream, info: BlobInfo, write: Callable[[bytes], object]
     if info.digest is not None and digest != info.digest:
         raise DigestMismatchError(what, info.digest, digest)
     return digest, size
+
+
+def _hasher(info: BlobInfo) -> _Hash:
+    return info.digest.hasher() if info.digest is not None else Digest.from_bytes(b"", _ALGORITHM).hasher()
 
 
 class _Hashing:
@@ -172,6 +179,15 @@ def read_document(stream: ByteStream, what: str) -> bytes:
     return data
 
 
+class Begun(NamedTuple):
+    """The beginning of some content, read before the rest of it came."""
+
+    #: What has hashed it, and goes on.
+    hasher: _Hash
+    #: Its size in bytes.
+    size: int
+
+
 class StoredFile(NamedTuple):
     """Something in a ``blobs`` directory."""
 
@@ -208,6 +224,11 @@ class BlobDirectory:
     def where(self) -> str:
         """The directory, for messages."""
         return self._where
+
+    @property
+    def temporary_fd(self) -> int:
+        """A descriptor of the directory that files are in before they are whole."""
+        return self._temporary_fd
 
     def close(self) -> None:
         """Close the directory; closing twice is nothing."""
@@ -278,13 +299,25 @@ class BlobDirectory:
         what = blob_name(info, self._where)
         with TemporaryFile(self._temporary_fd) as file:
             digest, size = receive(stream, info, file.write, what)
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(digest.algorithm, 0o755, dir_fd=self._directory.fd)
-            with self._algorithm(digest.algorithm) as directory:
-                file.rename(digest.hex, directory.fd)
+            self.name(file.rename, digest)
+        return evolve(info, digest=digest, size=size)
+
+    def name(self, rename: Callable[[str, int], object], digest: Digest) -> None:
+        """Let a file that was verified have the name of its digest.
+
+        Args:
+            rename: Gives it a name in an open directory, in place of what has it.
+            digest: The digest.
+
+        Raises:
+            OSError: As the system calls give it.
+        """
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(digest.algorithm, 0o755, dir_fd=self._directory.fd)
+        with self._algorithm(digest.algorithm) as directory:
+            rename(digest.hex, directory.fd)
         with self._lock:
             self._written.add(digest.algorithm)
-        return evolve(info, digest=digest, size=size)
 
     def link(self, file: BinaryIO, info: BlobInfo) -> BlobInfo | None:
         """Store a blob by giving its file a second name here, verified.

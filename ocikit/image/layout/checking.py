@@ -13,6 +13,7 @@ from ocikit.image.layout.blobs import open_regular, read_document
 from ocikit.image.layout.hashing import find_damaged, find_wrong_layers
 from ocikit.image.layout.names import is_name
 from ocikit.image.layout.opening import layout_path, shared_blobs
+from ocikit.image.layout.partial import PartialName, find_partial
 from ocikit.image.layout.problems import CheckReport, Problem, ProblemKind, Severity
 from ocikit.image.layout.repair import DAMAGED_DIRECTORY, Repairs
 from ocikit.image.layout.saved import needed_blobs
@@ -298,13 +299,22 @@ class _Check:
         for one in self._layout.tidied:
             problem = Problem.of(_KIND.STALE_TEMPORARY, f"{one.size:,} bytes", f"{self._layout.path}/{one.name}")
             self._findings.note(evolve(problem, repair="it was removed", resolved=True))
-        for one in self._layout.leftovers():
+        stale = self._layout.leftovers()
+        for one in stale:
             self._say(_KIND.STALE_TEMPORARY, f"{one.size:,} bytes", f"{self._layout.path}/{one.name}")
+        self._partial_blobs({one.name for one in stale})
         ours = {IMAGE_BLOBS_DIR, IMAGE_INDEX_FILE, IMAGE_LAYOUT_FILE, DAMAGED_DIRECTORY}
         for name in sorted(os.listdir(self._layout.directory_fd)):
             if name not in ours and name.startswith(_TEMPORARIES_OF_OTHERS) and not name.startswith(TEMPORARY_PREFIX):
                 message = "another program called a file so while it wrote it; it may still do so"
                 self._say(_KIND.STRAY_FILE, message, f"{self._layout.path}/{name}")
+
+    def _partial_blobs(self, stale: set[str]) -> None:
+        for one in find_partial(self._layout.blobs, min_age=0) if not self._layout.has_shared_blobs else ():
+            name = PartialName.parse(one.name)
+            if name is not None and one.name not in stale:
+                message = f"{one.size:,} bytes have come"
+                self._say(_KIND.PARTIAL_BLOB, message, f"{self._layout.path}/{one.name}", digest=name.digest)
 
     def _with_images(self, problem: Problem, survey: Survey) -> Problem:
         if problem.digest is None or problem.kind is _KIND.UNREFERENCED_BLOB:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from ocikit.image.layout.opening import open_layout
+from ocikit.image.layout.partial import find_partial, remove_partial
 from ocikit.image.layout.saved import needed_blobs
 from ocikit.image.layout.store import Access
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from ocikit.image.context import SystemContext
     from ocikit.image.layout.store import Layout
+    from ocikit.image.layout.temporary import StaleFile
     from ocikit.spec import Digest
 
 __all__ = ["CollectedBlob", "CollectionReport", "gc"]
@@ -45,7 +47,7 @@ class CollectionReport:
     Attributes:
         path: The layout.
         removed: The blobs that went, in the order of their digests.
-        temporaries: The names of files that a crash had left, which went too.
+        temporaries: The names of files that went too: what a crash had left, and the parts of blobs that nobody is at.
         bytes_freed: What the files that went had in them. One that another layout has by a hard link stays there, and
             its room is not free.
         kept: How many blobs stayed.
@@ -98,7 +100,7 @@ def gc(
     dry_run: bool = False,
     min_age: float = 0.0,
 ) -> CollectionReport:
-    """Remove the blobs of a layout that nothing in it refers to, and what crashes have left.
+    """Remove the blobs of a layout that nothing in it refers to, parts of blobs, and what crashes have left.
 
     What any entry of index.json leads to stays: indexes in indexes, manifests, configurations, layers, subjects, and
     whatever else looks like a reference in any document up to 4 MiB. So do bundles about what cosign has saved, which
@@ -111,7 +113,7 @@ def gc(
         layout: The directory, or a name of it (``oci:/srv/layout``).
         sys: The circumstances. Nothing is removed from a shared blob directory.
         dry_run: Remove nothing, and report what would go.
-        min_age: How old a blob must be to go, in seconds since it was written.
+        min_age: How old a blob, or a part of one, must be to go, in seconds since it was written.
 
     Raises:
         LayoutError: The directory is no layout, index.json is damaged, or a blob is a link, so that what it refers to
@@ -121,7 +123,7 @@ def gc(
         OSError: It cannot be read or written.
     """
     with open_layout(layout, Access.READ if dry_run else Access.REMOVE, sys) as opened:
-        stale = opened.leftovers() if dry_run else opened.tidied
+        stale = _stale(opened, dry_run=dry_run, min_age=min_age)
         index = opened.index()
         needed = set() if opened.has_shared_blobs else needed_blobs(opened, index)
         removed: list[CollectedBlob] = []
@@ -147,6 +149,14 @@ def gc(
             dry_run=dry_run,
             shared_blobs=opened.has_shared_blobs,
         )
+
+
+def _stale(layout: Layout, *, dry_run: bool, min_age: float) -> list[StaleFile]:
+    """Return the files that are no blobs and go; with them, unless it is a dry run, the parts that nobody is at."""
+    found = layout.leftovers() if dry_run else layout.tidied
+    if not layout.has_shared_blobs:
+        found += (find_partial if dry_run else remove_partial)(layout.blobs, min_age=min_age)
+    return [*dict.fromkeys(found)]
 
 
 def _blobs(layout: Layout) -> list[tuple[Digest, int, float]]:

@@ -87,6 +87,8 @@ class ProblemKind(enum.StrEnum):
     STRAY_FILE = "stray-file"
     #: A file that a crash has left.
     STALE_TEMPORARY = "stale-temporary"
+    #: A part of a blob, for the next copy to go on with.
+    PARTIAL_BLOB = "partial-blob"
     #: A blob that nothing refers to.
     UNREFERENCED_BLOB = "unreferenced-blob"
 
@@ -133,6 +135,7 @@ _RULES: Final[dict[ProblemKind, tuple[Severity, str]]] = {
     _KIND.DAMAGED_LAYER: (_ERROR, _REMAKE),
     _KIND.STRAY_FILE: (_WARNING, "remove it, if nobody needs it"),
     _KIND.STALE_TEMPORARY: (_INFO, "repair=True removes it, as does the next writer"),
+    _KIND.PARTIAL_BLOB: (_INFO, "copy the image again, which goes on there; layout.gc removes it"),
     _KIND.UNREFERENCED_BLOB: (_INFO, "layout.gc removes it"),
 }
 

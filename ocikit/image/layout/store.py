@@ -26,6 +26,7 @@ from ocikit.image.layout.attaching import attach_signatures
 from ocikit.image.layout.blobs import BlobDirectory, open_regular, read_document
 from ocikit.image.layout.index import LayoutIndex
 from ocikit.image.layout.locks import hold
+from ocikit.image.layout.partial import find_partial, remove_partial
 from ocikit.image.layout.saved import list_bundles
 from ocikit.image.layout.signatures import SignatureFinder
 from ocikit.image.layout.temporary import find_stale, remove_stale
@@ -122,6 +123,8 @@ class Layout:
             if self._shared and access is Access.WRITE:
                 self.tidied += remove_stale(home)
             self.blobs: Final = BlobDirectory(blobs, home, shared_blobs or f"{path}/{IMAGE_BLOBS_DIR}")
+            if access is Access.WRITE or (access is Access.REMOVE and not self._shared):
+                self.tidied += remove_partial(self.blobs)
             self._stack = stack.pop_all()
 
     def close(self) -> None:
@@ -164,7 +167,8 @@ class Layout:
     def leftovers(self) -> tuple[StaleFile, ...]:
         """Return what a crash left that the next writer will remove."""
         with self._index_lock(required=False):
-            return find_stale(self._directory.fd, prefix=TEMPORARY_PREFIX)
+            stale = find_stale(self._directory.fd, prefix=TEMPORARY_PREFIX)
+        return stale + (find_partial(self.blobs) if not self._shared else ())
 
     def open_blob(self, digest: Digest) -> tuple[ByteStream, int]:
         """Open a blob; see :meth:`BlobDirectory.open`."""

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-__all__ = ["StaleFile", "TemporaryFile", "find_stale", "remove_stale"]
+__all__ = ["PARTIAL_PREFIX", "StaleFile", "TemporaryFile", "find_stale", "has_name", "remove_stale"]
 
 # Apart from the files of _fs.atomic_write, which live for a moment and hold no lock.
 _PREFIX: Final = TEMPORARY_PREFIX + "new-"
+#: What the names of partial blobs begin with (:mod:`~ocikit.image.layout.partial`), which stay when nobody writes them.
+PARTIAL_PREFIX: Final = TEMPORARY_PREFIX + "part-"
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -127,43 +129,72 @@ class TemporaryFile:
         self.close()
 
 
-def remove_stale(directory_fd: int, *, prefix: str = _PREFIX) -> tuple[StaleFile, ...]:
+def has_name(fd: int, name: str, directory_fd: int) -> bool:
+    """Say whether an open file is still the one that has a name in a directory.
+
+    Whoever waited for its lock has to know: it may have been renamed, removed or replaced meanwhile.
+    """
+    try:
+        found = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    own = os.fstat(fd)
+    return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
+
+
+def _partial(name: str, status: os.stat_result) -> bool:
+    del status
+    return name.startswith(PARTIAL_PREFIX)
+
+
+def remove_stale(
+    directory_fd: int, *, prefix: str = _PREFIX, spared: Callable[[str, os.stat_result], bool] = _partial
+) -> tuple[StaleFile, ...]:
     """Remove the temporary files in a directory that nobody is writing any more.
 
     Args:
         directory_fd: The directory.
         prefix: What their names begin with. :data:`~ocikit._fs.TEMPORARY_PREFIX` includes files that are
             written without a lock: only for those who keep all their writers out.
+        spared: What stays all the same, by its name and state; partial blobs unless somebody knows better.
 
     Returns:
         What was removed.
     """
-    removed = _each_stale(directory_fd, prefix, lambda name: os.unlink(name, dir_fd=directory_fd))
+    removed = _each_stale(directory_fd, prefix, spared, lambda name: os.unlink(name, dir_fd=directory_fd))
     if removed:
         fsync_directory(directory_fd)
     return removed
 
 
-def find_stale(directory_fd: int, *, prefix: str = _PREFIX) -> tuple[StaleFile, ...]:
+def find_stale(
+    directory_fd: int, *, prefix: str = _PREFIX, spared: Callable[[str, os.stat_result], bool] = _partial
+) -> tuple[StaleFile, ...]:
     """Return what :func:`remove_stale` would remove, and leave it there."""
-    return _each_stale(directory_fd, prefix, lambda _: None)
+    return _each_stale(directory_fd, prefix, spared, lambda _: None)
 
 
-def _each_stale(directory_fd: int, prefix: str, act: Callable[[str], None]) -> tuple[StaleFile, ...]:
+def _each_stale(
+    directory_fd: int, prefix: str, spared: Callable[[str, os.stat_result], bool], act: Callable[[str], None]
+) -> tuple[StaleFile, ...]:
     names = [name for name in os.listdir(directory_fd) if name.startswith(prefix)]
-    found = (_act_if_stale(directory_fd, name, act) for name in sorted(names))
+    found = (_act_if_stale(directory_fd, name, spared, act) for name in sorted(names))
     return tuple(one for one in found if one is not None)
 
 
-def _act_if_stale(directory_fd: int, name: str, act: Callable[[str], None]) -> StaleFile | None:
+def _act_if_stale(
+    directory_fd: int, name: str, spared: Callable[[str, os.stat_result], bool], act: Callable[[str], None]
+) -> StaleFile | None:
     # Whatever is not ours to remove stays: this tidies up, nobody waits for it.
     with contextlib.suppress(OSError):
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with Descriptor(os.open(name, flags, dir_fd=directory_fd)) as file:
             status = os.fstat(file.fd)
-            if not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISREG(status.st_mode) or spared(name, status):
                 return None
             fcntl.flock(file.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not has_name(file.fd, name, directory_fd):
+                return None  # it was finished before it was locked, and the name may be another's now
             act(name)
             return StaleFile(name, status.st_size)
     return None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve, frozen
 
 from ocikit.errors import InvalidReferenceError
+from ocikit.image.layout.partial import begin_blob
 from ocikit.image.layout.removal import delete_image
 from ocikit.image.layout.store import Access, Layout
 from ocikit.image.transports._layout_image import LayoutDestination, LayoutSource, split_reference
@@ -21,11 +22,11 @@ from ocikit.image.transports._paths import PathReference, resolve, validate_scop
 from ocikit.image.types import BlobInfo, ImageTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
     from ocikit.image.layout.attaching import NewSignatures
-    from ocikit.image.types import ByteStream, SystemContext
+    from ocikit.image.types import ByteStream, PartialBlob, SystemContext
     from ocikit.spec import Descriptor
 
 __all__ = ["TRANSPORT", "LayoutReference"]
@@ -145,6 +146,9 @@ class _Destination(LayoutDestination):
         if size is None or 0 <= info.size != size:
             return None
         return evolve(info, size=size)
+
+    def begin_blob(self, info: BlobInfo, go_on: Callable[[], object]) -> PartialBlob | BlobInfo | None:
+        return begin_blob(self._open().blobs, info, go_on)
 
     def put_local_blob(self, file: BinaryIO, info: BlobInfo) -> BlobInfo | None:
         return self._open().blobs.link(file, info)
