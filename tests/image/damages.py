@@ -264,4 +264,8 @@ DAMAGES: dict[str, tuple[Callable[[Path, Store, dict[str, Any]], object], set[Pr
         lambda p, _s, _i: (p / ".ocikit-tmp-new-1").write_bytes(b""),
         {KIND.STALE_TEMPORARY},
     ),
+    "a part of a blob": (
+        lambda p, _s, _i: (p / f".ocikit-tmp-part-0-sha256-{64 * 'a'}").write_bytes(b"a"),
+        {KIND.PARTIAL_BLOB},
+    ),
 }

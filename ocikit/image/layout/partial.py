@@ -151,7 +151,11 @@ def _locked(blobs: BlobDirectory, info: BlobInfo, name: str, waiting: _Waiting) 
             if not waiting.wait(os.fstat(file.fd)):
                 return None
         except OSError:
-            return None  # without locks nobody knows who writes
+            # Without locks nobody knows who writes.
+            if not os.fstat(file.fd).st_size:
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=blobs.temporary_fd)
+            return None
         finally:
             if not is_kept:
                 file.close()
