@@ -51,9 +51,10 @@ fuzz: .make/tools ## the helper against many more damaged plans (ROUNDS=…), im
 	$(ROOT) $(BIN)/python tests/fuzz/fuzz_images.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 .PHONY: soak
-soak: .make/tools .make/busybox ## thousands of containers at once, hunted and owned (COUNT=… SECONDS=… SEED=…)
+soak: .make/tools .make/busybox ## thousands of containers, hunted and owned (COUNT=… SECONDS=… SEED=…), a pull killed (KILLS=… MIB=…)
 	$(ROOT) $(BIN)/python tests/soak/soak.py --count $(or $(COUNT),2000) \
 	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python tests/soak/soak_pulls.py --kills $(or $(KILLS),20) --mib $(or $(MIB),1024) $(if $(SEED),--seed $(SEED))
 
 .PHONY: v2
 v2: .make/tools ## runtime tests on a host with pure cgroup v2, entered by the command prefix in OCIKIT_V2_RUN

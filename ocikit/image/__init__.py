@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         ImageSource,
         ImageTransport,
         LayerCompression,
+        PartialBlob,
     )
     from ocikit.image.unpacking import UnpackResult, unpack
     from ocikit.image.verification import Verification, VerifiedImage, verify
@@ -84,6 +85,7 @@ __all__ = [
     "Limits",
     "ListedImage",
     "ListedImages",
+    "PartialBlob",
     "PlaceTransport",
     "Policy",
     "PolicyContext",
@@ -141,6 +143,7 @@ _HOMES = {
     "Limits": "limits",
     "ListedImage": "listing",
     "ListedImages": "listing",
+    "PartialBlob": "types",
     "PlaceTransport": "found",
     "Policy": "policy",
     "PolicyContext": "signature",

@@ -147,7 +147,7 @@ def test_image_is_built_in_floors() -> None:
 
 def test_conversions_touch_nothing() -> None:
     """Manifests are converted as bytes: the room sees manifests and compressions, and no image, no file and no C."""
-    ground = ("image.types", "image.context", "image.reference", "image.manifest", "image.compression")
+    ground = ("image.types", "image.blob", "image.context", "image.reference", "image.manifest", "image.compression")
     open_to_it = below("image.conversion", *ground)
     reached = reachable(below("image.conversion"))
     assert {name for name in reached if room_of(name) == "image"} <= open_to_it | {"ocikit.image"}
@@ -182,7 +182,7 @@ def test_signatures_are_handed_what_they_need() -> None:
 
 def test_encryption_sees_no_images() -> None:
     """Keys, ciphers and annotations are worked on as values and streams: no manifest, no transport and no copy."""
-    ground = ("image.types", "image.context", "image.reference", "image.compression", "image.conversion")
+    ground = ("image.types", "image.blob", "image.context", "image.reference", "image.compression", "image.conversion")
     open_to_it = below("image.encryption", "image.given", *ground)
     reached = reachable(below("image.encryption"))
     assert {name for name in reached if room_of(name) == "image"} <= open_to_it | {"ocikit.image"}
