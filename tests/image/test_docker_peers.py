@@ -7,12 +7,12 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from builders import Store
+from builders import Store, check_layout
 from docker_images import an_image, context, pull, push
 from registries import running_registry
 
 from ocikit.errors import ImageNotFoundError
-from ocikit.image import delete, docker, inspect, referrers
+from ocikit.image import copy, delete, docker, inspect, referrers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,3 +84,24 @@ def test_deletion_is_for_the_registry_to_allow(address: str, tmp_path: Path) -> 
         delete(name, sys)
     with pytest.raises(ImageNotFoundError):
         inspect(f"docker://{address}/fixed/app:2", sys=sys)
+
+
+class Enough(BaseException):
+    """What a caller may raise to end a copy."""
+
+
+def test_a_pull_goes_on_where_it_was(address: str, tmp_path: Path) -> None:
+    """What came of a blob before a pull was ended is not read again."""
+    name, sys = f"docker://{address}/large:1", context(tmp_path / "conf", address)
+    push(an_image(tmp_path / "large", size=8_000_000, layers=1), name, sys)
+
+    def end(event: copy.ProgressEvent) -> None:
+        if isinstance(event, copy.ArtifactRead) and event.offset > 3_000_000:
+            raise Enough
+
+    with pytest.raises(Enough):
+        pull(name, f"oci:{tmp_path}/l:x", sys, progress=end, progress_interval=0.0, max_parallel=1)
+    events: list[copy.ProgressEvent] = []
+    pull(name, f"oci:{tmp_path}/l:x", sys, progress=events.append)
+    assert [1_000_000 <= one.offset < 8_000_000 for one in events if isinstance(one, copy.NewArtifact)] == [True]
+    check_layout(tmp_path / "l")

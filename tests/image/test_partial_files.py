@@ -240,6 +240,17 @@ def test_a_file_that_somebody_removes(opened: Layout) -> None:
         assert stream.read() == DATA
 
 
+def test_a_file_that_somebody_exchanges(opened: Layout) -> None:
+    """What is put in the place of the file does not become the blob."""
+    with begin(opened) as found:
+        (file,) = partials_of(opened)
+        file.rename(file.with_name("elsewhere"))
+        file.write_bytes(b"something else")
+        found.complete(io.BytesIO(DATA))
+    assert opened.blobs.size(Digest(DIGEST)) == len(DATA)
+    assert file.read_bytes() == b"something else"
+
+
 def test_hosts_do_not_write_each_others_files(opened: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where locks of another host are not seen, both write files of their own; what one left, the other copies."""
     first = begin(opened)
@@ -318,8 +329,8 @@ def test_garbage(place: Path) -> None:
 
 
 def old(file: Path) -> None:
-    """Make it eight days old."""
-    then = time.time() - 8 * 86400
+    """Make it four days old."""
+    then = time.time() - 4 * 86400
     os.utime(file, (then, then))
 
 
@@ -335,7 +346,7 @@ def misnamed(file: Path) -> None:
 
 @pytest.mark.parametrize("age", [old, from_the_future, misnamed])
 def test_what_nobody_wants_goes_with_the_next_writer(place: Path, age: Callable[[Path], object]) -> None:
-    """A part that is a week old, or that nobody can go on with, goes; a young one stays, and one that is written."""
+    """A part that is days old, or that nobody can go on with, goes; a young one stays, and one that is written."""
     with Layout(str(place), Access.WRITE) as opened:
         file = leave(opened)
     Layout(str(place), Access.WRITE).close()

@@ -19,6 +19,7 @@ import os
 import re
 import stat
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from ocikit._fs import Descriptor, FlushBehind, located, no_fork
@@ -47,7 +48,7 @@ _PATIENCE_SECONDS: Final = 60.0
 _SHORTEST_WAIT: Final = 0.005
 _LONGEST_WAIT: Final = 0.1
 # How long a part stays that nobody goes on with.
-_KEPT_SECONDS: Final = 7 * 86400.0
+_KEPT_SECONDS: Final = 3 * 86400.0
 # When another host, whose lock may not be seen, has certainly ceased to write a file.
 _CEASED_SECONDS: Final = 3600.0
 _REPLACED_AT_MOST: Final = 8
@@ -58,6 +59,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NAME: Final = re.compile(re.escape(PARTIAL_PREFIX) + r"([0-9a-z]{1,16})-([a-z0-9]+)-([0-9a-f]+)")
 
 
+@cache
 def _kernel() -> str:
     """Return what tells this kernel from all others: within it locks hold, containers or not."""
     try:
@@ -135,9 +137,6 @@ def _is_there(blobs: BlobDirectory, info: BlobInfo) -> bool:
 def _locked(blobs: BlobDirectory, info: BlobInfo, name: str, waiting: _Waiting) -> Descriptor | BlobInfo | None:
     """Return the file of a blob, locked; the blob when it comes to be there; None when there can be no such file."""
     while True:
-        if _is_there(blobs, info):
-            _remove_unused(blobs.temporary_fd, name)
-            return info
         file = _opened(blobs.temporary_fd, name)
         if file is None:
             return None
@@ -148,6 +147,8 @@ def _locked(blobs: BlobDirectory, info: BlobInfo, name: str, waiting: _Waiting) 
                 is_kept = True
                 return file
         except BlockingIOError:
+            if _is_there(blobs, info):
+                return info
             if not waiting.wait(os.fstat(file.fd)):
                 return None
         except OSError:
@@ -209,10 +210,6 @@ def _opened(directory_fd: int, name: str) -> Descriptor | None:
     return None
 
 
-def _remove_unused(directory_fd: int, name: str) -> None:
-    remove_stale(directory_fd, prefix=name, spared=lambda found, _: found != name)
-
-
 class PartialFile(PartialBlob):
     """A blob that a part of is in a file; see :class:`~ocikit.image.blob.PartialBlob`.
 
@@ -267,7 +264,7 @@ class PartialFile(PartialBlob):
         elif there:
             # Whoever waits sees by its time that something is done about the file.
             self._take(self._file.fd, go_on, lambda _: os.utime(self._file.fd))
-        else:
+        elif self._info.size >= _WORTH:
             self._adopt(go_on)
 
     def _take(self, fd: int, go_on: Callable[[], object], write: Callable[[bytes], object]) -> None:
@@ -325,13 +322,14 @@ class PartialFile(PartialBlob):
 
     def _store(self) -> None:
         name, directory_fd = self._name or "", self._blobs.temporary_fd
-        try:
+        if has_name(self._file.fd, name, directory_fd):
             self._blobs.name(
                 lambda blob, blobs_fd: os.rename(name, blob, src_dir_fd=directory_fd, dst_dir_fd=blobs_fd),
                 self._digest,
             )
-        except FileNotFoundError:
-            # Somebody tidied up who saw no lock, on another host. What was verified is in the file all the same.
+        else:
+            # Somebody tidied up who saw no lock, on another host, or put something else there. What was verified is in
+            # the file all the same.
             os.lseek(self._file.fd, 0, os.SEEK_SET)
             with io.FileIO(self._file.fd, closefd=False) as file:
                 self._blobs.put(file, self._info)
