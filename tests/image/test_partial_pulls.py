@@ -78,11 +78,15 @@ def test_killed_again_and_again(tmp_path: Path, knows_ranges: bool) -> None:  # 
             registry.clear_faults()
         pulled(registry, layout, tmp_path)
         sent = [one.bytes_out for one in gets(registry, digest)]
-        assert sum(sent) == size if knows_ranges else sent == [*steps, size]
-        wanted = [one.headers.get("range", "") for one in gets(registry, digest)]
-        assert wanted == ["", *(f"bytes={at}-" for at in (MIB, MIB + 400_000, MIB + 400_001, position))][
-            : len(wanted)
-        ] or (not knows_ranges)
+        if knows_ranges:
+            assert sum(sent) == size
+            places = (MIB, MIB + 400_000, MIB + 400_001, position)
+            assert [one.headers.get("range", "") for one in gets(registry, digest)] == [
+                "",
+                *(f"bytes={at}-" for at in places),
+            ]
+        else:
+            assert sent == [*steps, size]
     check_layout(layout)
     assert partials(layout) == []
 
@@ -103,9 +107,9 @@ def test_killed_when_all_but_the_name_is_there(registry: Registry, tmp_path: Pat
 
 
 def test_killed_at_every_step(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed as it is about to write or to name anything, a pull leaves a layout that the next one makes whole."""
+    """Killed as it is about to name anything, a pull leaves a layout that the next one makes whole."""
     there(registry, tmp_path, 700_000)
-    monkeypatch.setattr(test_layout_crash, "CHANGES", "rename,renameat,unlinkat,pwrite64")
+    monkeypatch.setattr(test_layout_crash, "CHANGES", "rename,renameat,unlinkat")
 
     def check(place: Path) -> None:
         if (place / "l" / "oci-layout").exists():
@@ -118,7 +122,7 @@ def test_killed_at_every_step(registry: Registry, tmp_path: Path, monkeypatch: p
     def command(place: Path) -> list[str]:
         return [PULL_ONCE, registry.address, str(tmp_path / "conf"), str(place / "l")]
 
-    assert test_layout_crash.at_every_step(tmp_path, lambda _: None, command, check) >= 7
+    assert test_layout_crash.at_every_step(tmp_path, lambda _: None, command, check) >= 5
 
 
 def test_ctrl_c(registry: Registry, tmp_path: Path) -> None:
