@@ -1,8 +1,8 @@
 """Images from and to a registry, here and by skopeo: ``tests/bench/run_registry.py [ROUNDS]``.
 
-The registry is docker-registry of Debian on loopback. One image is a gigabyte that nothing compresses, in eight layers;
-the other has 200 layers of a few kilobytes. Ours is a call in this process, skopeo's is its command. Every pull goes to a
-layout that is not there yet, every push to a registry that has nothing.
+The registry is docker-registry of Debian on loopback. One image is a gigabyte that nothing compresses, in eight
+layers; the other has 200 layers of a few kilobytes. Ours is a call in this process, skopeo's is its command. Every pull
+goes to a layout that is not there yet, every push to a registry that has nothing.
 """
 
 from __future__ import annotations
@@ -71,11 +71,12 @@ def make_layout(path: Path, layers: int, size: int) -> str:
 
 def tar_of(name: str, noise: random.Random, size: int) -> bytes:
     """Return an archive with one file of noise."""
+    content = b"".join(noise.randbytes(min(MEGABYTE, size)) for _ in range(0, size, MEGABYTE))
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
         info = tarfile.TarInfo(name)
-        info.size = size
-        archive.addfile(info, io.BytesIO(b"".join(noise.randbytes(min(MEGABYTE, size)) for _ in range(0, size, MEGABYTE))))
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
     return file.getvalue()
 
 
@@ -127,7 +128,6 @@ class Bench:
 
     Args:
         work: What it has to work with.
-        name: What the image is called in the table, and in directories.
         layout: The image.
         addresses: The registry that has it and the one that has nothing.
         stores: What the latter keeps.

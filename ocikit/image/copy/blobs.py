@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
@@ -145,8 +146,7 @@ class _Blobs:
     def copy(self, wanted: tuple[Transfer, ...]) -> Mapping[Key, StoredBlob]:
         stored: dict[Key, StoredBlob] = {}
         missing: list[Transfer] = []
-        for transfer in wanted:
-            there = without_copying(transfer, self._destination, must_read=self._verifies)
+        for transfer, there in zip(wanted, self._there(wanted), strict=True):
             if there is None:
                 missing.append(transfer)
             else:
@@ -160,6 +160,19 @@ class _Blobs:
         else:
             stored |= self._copy_at_once(missing)
         return stored
+
+    def _there(self, wanted: tuple[Transfer, ...]) -> list[StoredBlob | None]:
+        """Say of each blob what becomes of it without copying. Several are asked for at a time: it may be far."""
+        look = partial(without_copying, destination=self._destination, must_read=self._verifies)
+        if self._workers == 1 or len(wanted) <= 1:
+            return [look(transfer) for transfer in wanted]
+        with ThreadPoolExecutor(min(self._workers, len(wanted)), "ocikit-look") as pool:
+            futures = [pool.submit(look, transfer) for transfer in wanted]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def _copy_at_once(self, missing: list[Transfer]) -> Mapping[Key, StoredBlob]:
         """Copy in several threads; events are told in this one, where raising and Ctrl-C end the copy."""

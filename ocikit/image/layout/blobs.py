@@ -42,8 +42,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BlobDirectory", "StoredFile", "blob_name", "open_regular", "read_document", "receive"]
 
-# Large enough that hashing and writing let other threads run for a while.
+# Large enough that handing it to another thread costs little beside it.
 _CHUNK: Final = 1 << 20
+# What is read, hashed and written by one thread is still in the caches of its processor each time.
+_SMALL_CHUNK: Final = 256 << 10
 # What is hashed by the thread that writes it: less than it takes to start another.
 _ALONE: Final = 8 << 20
 # How many pieces the hash may be behind: on a busy machine the two threads seldom run at the same time.
@@ -74,7 +76,7 @@ def receive(stream: ByteStream, info: BlobInfo, write: Callable[[bytes], object]
     hasher = info.digest.hasher() if info.digest is not None else Digest.from_bytes(b"", _ALGORITHM).hasher()
     size = 0
     with _Hashing(hasher.update) as hashing:
-        while data := stream.read(_CHUNK):
+        while data := stream.read(hashing.chunk):
             size += len(data)
             if 0 <= info.size < size:
                 raise SizeMismatchError(what, info.size, size)
@@ -89,7 +91,15 @@ def receive(stream: ByteStream, info: BlobInfo, write: Callable[[bytes], object]
 
 
 class _Hashing:
-    """A hash that is computed while what it is of is written, once that is more than a little."""
+    """A hash that is computed while what it is of is written, once that is more than a little.
+
+    Another thread does that as long as there are processors for it: where as many blobs arrive at a time as there are
+    processors, each is hashed by the thread that writes it.
+    """
+
+    _active = 0
+    _guard = threading.Lock()
+    _processors: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def __init__(self, update: Callable[[bytes], object]) -> None:
         self._update = update
@@ -97,9 +107,21 @@ class _Hashing:
         self._pool: ThreadPoolExecutor | None = None
         self._pending: deque[Future[object]] = deque()
 
+    @property
+    def chunk(self) -> int:
+        """How much to read at a time, in bytes."""
+        return _SMALL_CHUNK if self._is_crowded else _CHUNK
+
+    @property
+    def _is_crowded(self) -> bool:
+        # Looked at without the lock: a number of a moment ago does as well.
+        return _Hashing._active >= self._processors
+
     def update(self, data: bytes) -> None:
         self._left -= len(data)
-        if self._left > 0:
+        if self._left > 0 or self._is_crowded:
+            while self._pending:
+                self._pending.popleft().result()
             self._update(data)
             return
         if self._pool is None:
@@ -109,9 +131,13 @@ class _Hashing:
         self._pending.append(self._pool.submit(self._update, data))
 
     def __enter__(self) -> Self:
+        with _Hashing._guard:
+            _Hashing._active += 1
         return self
 
     def __exit__(self, *_: object) -> None:
+        with _Hashing._guard:
+            _Hashing._active -= 1
         if self._pool is not None:
             self._pool.shutdown()
 
