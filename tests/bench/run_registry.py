@@ -190,10 +190,11 @@ def lines(work: Work) -> list[Line]:
             Row(name="pull of a large image: curl and SHA-256", ours=ours, peer=pulls["curl"], target=1.5),
             Row(name="push of a large image: skopeo", ours=pushes["ocikit"], peer=pushes["skopeo"], target=0.8),
         ]
-        layout = make_layout(work.place("small"), SMALL_LAYERS, SMALL_BYTES)
+        layers = min(SMALL_LAYERS, max(work.image, 4))
+        layout = make_layout(work.place("small"), layers, SMALL_BYTES)
         small = Bench(work, layout, (full, empty), store)
         for verb, times in (("pull", small.pulls(floor=False)), ("push", small.pushes())):
-            name = f"{verb} of {SMALL_LAYERS} small layers: skopeo"
+            name = f"{verb} of {layers} small layers: skopeo"
             rows.append(Row(name=name, ours=times["ocikit"], peer=times["skopeo"], target=0.5))
     return rows
 

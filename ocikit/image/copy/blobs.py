@@ -24,6 +24,7 @@ from ocikit.image.copy.foreign import open_foreign
 from ocikit.image.copy.progress import ArtifactDone, ArtifactRead, ArtifactSkipped, NewArtifact
 from ocikit.image.copy.recompression import DiffIDCheck, Known, Made, Recompressed
 from ocikit.image.copy.results import BlobOutcome
+from ocikit.image.copy.telling import Telling
 from ocikit.image.copy.transfers import StoredBlob
 from ocikit.image.types import BlobInfo
 
@@ -123,10 +124,6 @@ def _made_before(transfer: Transfer, destination: ImageDestination) -> StoredBlo
     )
 
 
-def _nobody(_: ProgressEvent) -> None:
-    pass
-
-
 class _StoppedError(Exception):
     """Another blob failed, so this one is not wanted any more; never leaves this module."""
 
@@ -135,7 +132,7 @@ class _Blobs:
     def __init__(self, source: ImageSource, destination: ImageDestination, options: CopyOptions) -> None:
         self._source = source
         self._destination = destination
-        self._tell: _Tell = options.progress or _nobody
+        self._progress = options.progress
         self._interval = options.progress_interval
         self._links = options.link_blobs
         self._verifies = options.verify_diff_ids
@@ -146,19 +143,21 @@ class _Blobs:
     def copy(self, wanted: tuple[Transfer, ...]) -> Mapping[Key, StoredBlob]:
         stored: dict[Key, StoredBlob] = {}
         missing: list[Transfer] = []
-        for transfer, there in zip(wanted, self._there(wanted), strict=True):
-            if there is None:
-                missing.append(transfer)
+        with Telling(self._progress, wanted) as tell:
+            for transfer, there in zip(wanted, self._there(wanted), strict=True):
+                if there is None:
+                    missing.append(transfer)
+                else:
+                    stored[transfer.key] = there
+                    tell(ArtifactSkipped(artifact=transfer.info, number=tell.numbers[transfer.key]))
+            # A layer that is recompressed is read by a thread of its own, and events are told in this one.
+            is_alone = self._workers == 1 or len(missing) <= 1
+            if is_alone and not any(transfer.work for transfer in missing):
+                for transfer in missing:
+                    number = tell.numbers[transfer.key]
+                    stored[transfer.key] = self._copy_one(transfer, number, tell, threading.Event())
             else:
-                stored[transfer.key] = there
-                self._tell(ArtifactSkipped(artifact=transfer.info))
-        # A layer that is recompressed is read by a thread of its own, and events are told in this one.
-        is_alone = self._workers == 1 or len(missing) <= 1
-        if is_alone and not any(transfer.work for transfer in missing):
-            for transfer in missing:
-                stored[transfer.key] = self._copy_one(transfer, self._tell, threading.Event())
-        else:
-            stored |= self._copy_at_once(missing)
+                stored |= self._copy_at_once(missing, tell)
         return stored
 
     def _there(self, wanted: tuple[Transfer, ...]) -> list[StoredBlob | None]:
@@ -174,7 +173,7 @@ class _Blobs:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _copy_at_once(self, missing: list[Transfer]) -> Mapping[Key, StoredBlob]:
+    def _copy_at_once(self, missing: list[Transfer], tell: Telling) -> Mapping[Key, StoredBlob]:
         """Copy in several threads; events are told in this one, where raising and Ctrl-C end the copy."""
         happened: queue.SimpleQueue[ProgressEvent | Future[StoredBlob]] = queue.SimpleQueue()
         stop = threading.Event()
@@ -182,7 +181,8 @@ class _Blobs:
             futures: list[Future[StoredBlob]] = []
             try:
                 for transfer in missing:
-                    futures.append(pool.submit(self._copy_one, transfer, happened.put, stop))
+                    number = tell.numbers[transfer.key]
+                    futures.append(pool.submit(self._copy_one, transfer, number, happened.put, stop))
                     futures[-1].add_done_callback(happened.put)
                 pending = len(futures)
                 while pending:
@@ -191,7 +191,7 @@ class _Blobs:
                         event.result()
                         pending -= 1
                     else:
-                        self._tell(event)
+                        tell(event)
             except BaseException:
                 stop.set()
                 for future in futures:
@@ -199,22 +199,24 @@ class _Blobs:
                 raise
         return {transfer.key: future.result() for transfer, future in zip(missing, futures, strict=True)}
 
-    def _copy_one(self, transfer: Transfer, tell: _Tell, stop: threading.Event) -> StoredBlob:
+    def _copy_one(self, transfer: Transfer, number: int, tell: _Tell, stop: threading.Event) -> StoredBlob:
         with self._turn(stop):
-            tell(NewArtifact(artifact=transfer.info))
+            tell(NewArtifact(artifact=transfer.info, number=number))
             linked = self._link(transfer) if self._links else None
             if linked is not None:
-                tell(ArtifactDone(artifact=transfer.info, offset=linked.size, offset_update=linked.size))
+                size = linked.size
+                tell(ArtifactDone(artifact=transfer.info, number=number, offset=size, offset_update=size))
                 return linked
             with contextlib.ExitStack() as stack:
                 stream, size = self._open(transfer)
                 stack.enter_context(stream)
                 if transfer.info.size >= 0 and size not in {-1, transfer.info.size}:
                     raise SizeMismatchError(f"blob {transfer.digest}", transfer.info.size, size)
-                observed = _Observed(stream, transfer.info, tell, stop, self._interval)
+                observed = _Observed(stream, transfer.info, tell, stop, number=number, interval=self._interval)
                 stored = self._store(transfer, observed, stack)
             done = evolve(transfer.info, digest=stored.digest, size=stored.size)
-            tell(ArtifactDone(artifact=done, offset=observed.offset, offset_update=observed.untold))
+            offset, update = observed.offset, observed.untold
+            tell(ArtifactDone(artifact=done, number=number, offset=offset, offset_update=update))
             return stored
 
     @contextlib.contextmanager
@@ -296,9 +298,12 @@ class _Blobs:
 class _Observed:
     """A stream that tells how much of it was read, and ends when it has more than was announced."""
 
-    def __init__(self, stream: ByteStream, info: BlobInfo, tell: _Tell, stop: threading.Event, interval: float) -> None:
+    def __init__(
+        self, stream: ByteStream, info: BlobInfo, tell: _Tell, stop: threading.Event, *, number: int, interval: float
+    ) -> None:
         self._stream = stream
         self._info = info
+        self._number = number
         self._tell = tell
         self._stop = stop
         self._interval = interval
@@ -320,7 +325,9 @@ class _Observed:
             raise SizeMismatchError(f"blob {self._info.digest}", self._info.size, self.offset)
         now = time.monotonic()
         if chunk and now - self._told_at >= self._interval:
-            self._tell(ArtifactRead(artifact=self._info, offset=self.offset, offset_update=self.untold))
+            self._tell(
+                ArtifactRead(artifact=self._info, number=self._number, offset=self.offset, offset_update=self.untold)
+            )
             self._told_at, self.untold = now, 0
         return chunk
 
