@@ -42,10 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BlobDirectory", "StoredFile", "blob_name", "open_regular", "read_document", "receive"]
 
-# Large enough that handing it to another thread costs little beside it.
+# Large enough that hashing and writing let other threads run for a while.
 _CHUNK: Final = 1 << 20
-# What is read, hashed and written by one thread is still in the caches of its processor each time.
-_SMALL_CHUNK: Final = 256 << 10
 # What is hashed by the thread that writes it: less than it takes to start another.
 _ALONE: Final = 8 << 20
 # How many pieces the hash may be behind: on a busy machine the two threads seldom run at the same time.
@@ -76,7 +74,7 @@ def receive(stream: ByteStream, info: BlobInfo, write: Callable[[bytes], object]
     hasher = info.digest.hasher() if info.digest is not None else Digest.from_bytes(b"", _ALGORITHM).hasher()
     size = 0
     with _Hashing(hasher.update) as hashing:
-        while data := stream.read(hashing.chunk):
+        while data := stream.read(_CHUNK):
             size += len(data)
             if 0 <= info.size < size:
                 raise SizeMismatchError(what, info.size, size)
@@ -90,6 +88,12 @@ def receive(stream: ByteStream, info: BlobInfo, write: Callable[[bytes], object]
     return digest, size
 
 
+# The hashes that are being computed. Adding and discarding take no lock, which a forked child could find held for ever.
+_active: Final[set[int]] = set()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_active.clear)
+
+
 class _Hashing:
     """A hash that is computed while what it is of is written, once that is more than a little.
 
@@ -97,8 +101,6 @@ class _Hashing:
     processors, each is hashed by the thread that writes it.
     """
 
-    _active = 0
-    _guard = threading.Lock()
     _processors: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def __init__(self, update: Callable[[bytes], object]) -> None:
@@ -108,14 +110,8 @@ class _Hashing:
         self._pending: deque[Future[object]] = deque()
 
     @property
-    def chunk(self) -> int:
-        """How much to read at a time, in bytes."""
-        return _SMALL_CHUNK if self._is_crowded else _CHUNK
-
-    @property
     def _is_crowded(self) -> bool:
-        # Looked at without the lock: a number of a moment ago does as well.
-        return _Hashing._active >= self._processors
+        return len(_active) >= self._processors
 
     def update(self, data: bytes) -> None:
         self._left -= len(data)
@@ -131,13 +127,11 @@ class _Hashing:
         self._pending.append(self._pool.submit(self._update, data))
 
     def __enter__(self) -> Self:
-        with _Hashing._guard:
-            _Hashing._active += 1
+        _active.add(id(self))
         return self
 
     def __exit__(self, *_: object) -> None:
-        with _Hashing._guard:
-            _Hashing._active -= 1
+        _active.discard(id(self))
         if self._pool is not None:
             self._pool.shutdown()
 
