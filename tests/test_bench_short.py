@@ -50,6 +50,11 @@ gzip to zstd: skopeo
 memory, oci to oci: the same for 50 MB
 memory, oci to oci-archive: the same for 50 MB
 memory, gzip to zstd: the same for 50 MB
+pull of a large image: skopeo
+pull of a large image: curl and SHA-256
+push of a large image: skopeo
+pull of 4 small layers: skopeo
+push of 4 small layers: skopeo
 """.strip().splitlines()
 
 #: What a container can see of itself.
@@ -67,7 +72,7 @@ TOOLS = ("cut", "grep", "sed", "ls", "hostname")
 
 def test_every_row_is_measured(peer: Callable[[str], str]) -> None:
     """The short form of ``make bench`` measures everything, and every number is one."""
-    for name in ("crun", "runc", "skopeo", "gcc", "unshare"):
+    for name in ("crun", "runc", "skopeo", "gcc", "unshare", "docker-registry", "curl"):
         peer(name)
     command: list[str | Path] = [
         sys.executable,

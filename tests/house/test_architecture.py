@@ -44,6 +44,8 @@ FROM_OUTSIDE: dict[str, set[str]] = {
     "magic": set(),
     "urllib3": set(),
     "yaml": set(),
+    "rich": set(),
+    "tqdm": set(),
     "backports": set(),
     "compression": set(),  # the standard library's, from 3.14 on
 }

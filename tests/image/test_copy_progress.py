@@ -40,8 +40,15 @@ def test_events(tmp_path: Path, parallel: int) -> None:
 
     options = copy.CopyOptions(progress=tell, progress_interval=0, max_parallel=parallel)
     result = copy.image(ANY, dest=f"oci:{tmp_path}/out:x", src=f"oci:{layout}:x", options=options)
-    for blob in result.blobs:
-        mine = [event for event in events if event.artifact.digest == blob.digest]
+    planned = events.pop(0)
+    assert isinstance(planned, copy.ArtifactsPlanned)
+    assert [(one.digest, one.size) for one in planned.artifacts.values()] == [
+        (one.digest, one.size) for one in result.blobs
+    ]
+    assert planned.size == sum(one.size for one in result.blobs)
+    for number, blob in zip(planned.artifacts, result.blobs, strict=True):
+        mine = [e for e in events if not isinstance(e, copy.ArtifactsPlanned) and e.artifact.digest == blob.digest]
+        assert {event.number for event in mine} == {number}
         assert isinstance(mine[0], copy.NewArtifact)
         assert isinstance(mine[-1], copy.ArtifactDone)
         assert all(isinstance(event, copy.ArtifactRead) for event in mine[1:-1])
@@ -53,7 +60,7 @@ def test_events(tmp_path: Path, parallel: int) -> None:
     assert threads == {threading.current_thread()}
     events.clear()
     copy.image(ANY, dest=f"oci:{tmp_path}/out:y", src=f"oci:{layout}:x", options=options)
-    assert [type(event) for event in events] == [copy.ArtifactSkipped] * len(result.blobs)
+    assert [type(event) for event in events] == [copy.ArtifactsPlanned, *[copy.ArtifactSkipped] * len(result.blobs)]
 
 
 class Enough(BaseException):
@@ -61,7 +68,9 @@ class Enough(BaseException):
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
-@pytest.mark.parametrize("kind", [copy.NewArtifact, copy.ArtifactRead, copy.ArtifactDone, copy.ArtifactSkipped])
+@pytest.mark.parametrize(
+    "kind", [copy.ArtifactsPlanned, copy.NewArtifact, copy.ArtifactRead, copy.ArtifactDone, copy.ArtifactSkipped]
+)
 def test_raising_ends_the_copy(tmp_path: Path, kind: type, parallel: int) -> None:
     """What the callable raises reaches the caller as it is, no thread is left, and nothing is visible."""
     layout = big(tmp_path / "in")

@@ -8,6 +8,7 @@
 * :mod:`.rewriting`, :mod:`.writing`: the manifests as they are in the end
 * :mod:`.engine`: the whole of it; :mod:`.preview`: the same without copying
 * :mod:`.options`, :mod:`.results`, :mod:`.progress`: choices, results and events, only data
+* :mod:`.telling`, :mod:`.tally`, :mod:`.showing`: events told, counted and shown
 """
 
 from __future__ import annotations
@@ -15,14 +16,27 @@ from __future__ import annotations
 from ocikit.image.copy.engine import image
 from ocikit.image.copy.options import CompressionVariant, CopyOptions, ImageListSelection, SparseManifestListAction
 from ocikit.image.copy.preview import CopyPlan, PlannedBlob, PlannedManifest, plan
-from ocikit.image.copy.progress import ArtifactDone, ArtifactRead, ArtifactSkipped, NewArtifact, ProgressEvent
+from ocikit.image.copy.progress import (
+    ArtifactDone,
+    ArtifactFailed,
+    ArtifactRead,
+    ArtifactSkipped,
+    ArtifactsPlanned,
+    NewArtifact,
+    ProgressEvent,
+)
 from ocikit.image.copy.results import BlobOutcome, CopiedBlob, CopyResult
+from ocikit.image.copy.showing import ProgressBars, progress_lines, progress_rich, progress_tqdm
+from ocikit.image.copy.tally import BlobProgress, ProgressTally
 
 __all__ = [
     "ArtifactDone",
+    "ArtifactFailed",
     "ArtifactRead",
     "ArtifactSkipped",
+    "ArtifactsPlanned",
     "BlobOutcome",
+    "BlobProgress",
     "CompressionVariant",
     "CopiedBlob",
     "CopyOptions",
@@ -32,8 +46,13 @@ __all__ = [
     "NewArtifact",
     "PlannedBlob",
     "PlannedManifest",
+    "ProgressBars",
     "ProgressEvent",
+    "ProgressTally",
     "SparseManifestListAction",
     "image",
     "plan",
+    "progress_lines",
+    "progress_rich",
+    "progress_tqdm",
 ]

@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
@@ -24,6 +25,7 @@ from ocikit.image.copy.foreign import open_foreign
 from ocikit.image.copy.progress import ArtifactDone, ArtifactRead, ArtifactSkipped, NewArtifact
 from ocikit.image.copy.recompression import DiffIDCheck, Known, Made, Recompressed
 from ocikit.image.copy.results import BlobOutcome
+from ocikit.image.copy.telling import Telling
 from ocikit.image.copy.transfers import StoredBlob
 from ocikit.image.types import BlobInfo
 
@@ -124,10 +126,6 @@ def _made_before(transfer: Transfer, destination: ImageDestination) -> StoredBlo
     )
 
 
-def _nobody(_: ProgressEvent) -> None:
-    pass
-
-
 class _StoppedError(Exception):
     """Another blob failed, so this one is not wanted any more; never leaves this module."""
 
@@ -136,7 +134,7 @@ class _Blobs:
     def __init__(self, source: ImageSource, destination: ImageDestination, options: CopyOptions) -> None:
         self._source = source
         self._destination = destination
-        self._tell: _Tell = options.progress or _nobody
+        self._progress = options.progress
         self._interval = options.progress_interval
         self._links = options.link_blobs
         self._verifies = options.verify_diff_ids
@@ -147,23 +145,37 @@ class _Blobs:
     def copy(self, wanted: tuple[Transfer, ...]) -> Mapping[Key, StoredBlob]:
         stored: dict[Key, StoredBlob] = {}
         missing: list[Transfer] = []
-        for transfer in wanted:
-            there = without_copying(transfer, self._destination, must_read=self._verifies)
-            if there is None:
-                missing.append(transfer)
+        with Telling(self._progress, wanted) as tell:
+            for transfer, there in zip(wanted, self._there(wanted), strict=True):
+                if there is None:
+                    missing.append(transfer)
+                else:
+                    stored[transfer.key] = there
+                    tell(ArtifactSkipped(artifact=transfer.info, number=tell.numbers[transfer.key]))
+            # A layer that is recompressed is read by a thread of its own, and events are told in this one.
+            is_alone = self._workers == 1 or len(missing) <= 1
+            if is_alone and not any(transfer.work for transfer in missing):
+                for transfer in missing:
+                    number = tell.numbers[transfer.key]
+                    stored[transfer.key] = self._copy_one(transfer, number, tell, threading.Event())
             else:
-                stored[transfer.key] = there
-                self._tell(ArtifactSkipped(artifact=transfer.info))
-        # A layer that is recompressed is read by a thread of its own, and events are told in this one.
-        is_alone = self._workers == 1 or len(missing) <= 1
-        if is_alone and not any(transfer.work for transfer in missing):
-            for transfer in missing:
-                stored[transfer.key] = self._copy_one(transfer, self._tell, threading.Event())
-        else:
-            stored |= self._copy_at_once(missing)
+                stored |= self._copy_at_once(missing, tell)
         return stored
 
-    def _copy_at_once(self, missing: list[Transfer]) -> Mapping[Key, StoredBlob]:
+    def _there(self, wanted: tuple[Transfer, ...]) -> list[StoredBlob | None]:
+        """Say of each blob what becomes of it without copying. Several are asked for at a time: it may be far."""
+        look = partial(without_copying, destination=self._destination, must_read=self._verifies)
+        if self._workers == 1 or len(wanted) <= 1:
+            return [look(transfer) for transfer in wanted]
+        with ThreadPoolExecutor(min(self._workers, len(wanted)), "ocikit-look") as pool:
+            futures = [pool.submit(look, transfer) for transfer in wanted]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _copy_at_once(self, missing: list[Transfer], tell: Telling) -> Mapping[Key, StoredBlob]:
         """Copy in several threads; events are told in this one, where raising and Ctrl-C end the copy."""
         happened: queue.SimpleQueue[ProgressEvent | Future[StoredBlob]] = queue.SimpleQueue()
         stop = threading.Event()
@@ -171,7 +183,8 @@ class _Blobs:
             futures: list[Future[StoredBlob]] = []
             try:
                 for transfer in missing:
-                    futures.append(pool.submit(self._copy_one, transfer, happened.put, stop))
+                    number = tell.numbers[transfer.key]
+                    futures.append(pool.submit(self._copy_one, transfer, number, happened.put, stop))
                     futures[-1].add_done_callback(happened.put)
                 pending = len(futures)
                 while pending:
@@ -180,7 +193,7 @@ class _Blobs:
                         event.result()
                         pending -= 1
                     else:
-                        self._tell(event)
+                        tell(event)
             except BaseException:
                 stop.set()
                 for future in futures:
@@ -188,28 +201,30 @@ class _Blobs:
                 raise
         return {transfer.key: future.result() for transfer, future in zip(missing, futures, strict=True)}
 
-    def _copy_one(self, transfer: Transfer, tell: _Tell, stop: threading.Event) -> StoredBlob:
+    def _copy_one(self, transfer: Transfer, number: int, tell: _Tell, stop: threading.Event) -> StoredBlob:
         with self._turn(stop):
-            partial = self._begin(transfer, stop)
-            if isinstance(partial, BlobInfo):
-                tell(ArtifactSkipped(artifact=transfer.info))
-                return StoredBlob(digest=transfer.digest, size=partial.size, outcome=BlobOutcome.REUSED)
-            if partial is not None:
-                with partial:
-                    return self._complete(transfer, partial, tell, stop)
-            tell(NewArtifact(artifact=transfer.info))
+            begun = self._begin(transfer, stop)
+            if isinstance(begun, BlobInfo):
+                tell(ArtifactSkipped(artifact=transfer.info, number=number))
+                return StoredBlob(digest=transfer.digest, size=begun.size, outcome=BlobOutcome.REUSED)
+            if begun is not None:
+                with begun:
+                    return self._complete(transfer, number, begun, tell, stop)
+            tell(NewArtifact(artifact=transfer.info, number=number))
             linked = self._link(transfer) if self._links else None
             if linked is not None:
-                tell(ArtifactDone(artifact=transfer.info, offset=linked.size, offset_update=linked.size))
+                size = linked.size
+                tell(ArtifactDone(artifact=transfer.info, number=number, offset=size, offset_update=size))
                 return linked
             with contextlib.ExitStack() as stack:
                 stream, size = self._open(transfer)
                 stack.enter_context(stream)
                 _check_size(transfer, size)
-                observed = _Observed(stream, transfer.info, tell, stop, self._interval)
+                observed = _Observed(stream, transfer.info, tell, stop, number=number, interval=self._interval)
                 stored = self._store(transfer, observed, stack)
             done = evolve(transfer.info, digest=stored.digest, size=stored.size)
-            tell(ArtifactDone(artifact=done, offset=observed.offset, offset_update=observed.untold))
+            offset, update = observed.offset, observed.untold
+            tell(ArtifactDone(artifact=done, number=number, offset=offset, offset_update=update))
             return stored
 
     @contextlib.contextmanager
@@ -239,23 +254,26 @@ class _Blobs:
 
         return self._destination.begin_blob(transfer.info, go_on)
 
-    def _complete(self, transfer: Transfer, partial: PartialBlob, tell: _Tell, stop: threading.Event) -> StoredBlob:
+    def _complete(
+        self, transfer: Transfer, number: int, begun: PartialBlob, tell: _Tell, stop: threading.Event
+    ) -> StoredBlob:
         """Copy what is missing of a blob; all of it, once, when what was there turns out to be something else."""
         info = transfer.info
         while True:
-            began = partial.offset
-            tell(NewArtifact(artifact=info, offset=began))
+            began = begun.offset
+            tell(NewArtifact(artifact=info, number=number, offset=began))
             try:
                 with self._open_from(transfer, began) as stream:
-                    observed = _Observed(stream, info, tell, stop, self._interval)
-                    observed.offset, observed.start = began, partial.start
-                    put = partial.complete(observed)
+                    observed = _Observed(stream, info, tell, stop, number=number, interval=self._interval)
+                    observed.offset, observed.start = began, begun.start
+                    put = begun.complete(observed)
             except VerificationError as error:
-                if not began or partial.offset:
+                if not began or begun.offset:
                     raise
                 _log.warning("%s; %d bytes were there from an earlier copy, all of it is read anew", error, began)
                 continue
-            tell(ArtifactDone(artifact=info, offset=observed.offset, offset_update=observed.untold))
+            offset, update = observed.offset, observed.untold
+            tell(ArtifactDone(artifact=info, number=number, offset=offset, offset_update=update))
             return StoredBlob(
                 digest=transfer.digest,
                 size=put.size,
@@ -344,9 +362,12 @@ def _check_size(transfer: Transfer, size: int) -> None:
 class _Observed:
     """A stream that tells how much of it was read, and ends when it has more than was announced."""
 
-    def __init__(self, stream: ByteStream, info: BlobInfo, tell: _Tell, stop: threading.Event, interval: float) -> None:
+    def __init__(
+        self, stream: ByteStream, info: BlobInfo, tell: _Tell, stop: threading.Event, *, number: int, interval: float
+    ) -> None:
         self._stream = stream
         self._info = info
+        self._number = number
         self._tell = tell
         self._stop = stop
         self._interval = interval
@@ -368,7 +389,9 @@ class _Observed:
             raise SizeMismatchError(f"blob {self._info.digest}", self._info.size, self.offset)
         now = time.monotonic()
         if chunk and now - self._told_at >= self._interval:
-            self._tell(ArtifactRead(artifact=self._info, offset=self.offset, offset_update=self.untold))
+            self._tell(
+                ArtifactRead(artifact=self._info, number=self._number, offset=self.offset, offset_update=self.untold)
+            )
             self._told_at, self.untold = now, 0
         return chunk
 

@@ -207,7 +207,8 @@ class CopyOptions:
             :attr:`EncryptConfig.decrypt_config`.
         oci_decrypt_config: What decrypts the layers that are encrypted; None to copy them as they are. With
             ``oci_encrypt_config`` besides, the chosen layers are encrypted anew.
-        progress: Called with every event of the copy, in the thread that copies. What it raises ends the copy, with
+        progress: Called with every event of the copy, in the thread that copies (:func:`progress_lines` makes such a
+            callable, :func:`progress_tqdm` and :func:`progress_rich` do). What it raises ends the copy, with
             nothing visible at the destination, and reaches the caller unchanged.
         progress_interval: The least time between two events about the reading of one blob, in seconds; 0 for one with
             every chunk.

@@ -52,6 +52,7 @@ class DockerDestination(ImageDestination):
         self._described: dict[Digest, Descriptor] = {}
         self._referrers: list[bytes] = []
         self._required: Digest | None = None
+        self._neighbours: dict[str, RegistryClient] = {}
 
     @property
     def reference(self) -> ImageReference:
@@ -166,8 +167,15 @@ class DockerDestination(ImageDestination):
     def _mounted(self, digest: Digest) -> bool:
         endpoint = self._client.endpoint
         for repository in open_repositories(endpoint.host):
-            if repository != endpoint.reference.path:
-                client = RegistryClient(endpoint, "pull,push", more=(f"repository:{repository}:pull",))
-                if mount_blob(client, digest, repository):
-                    return True
+            is_other = repository != endpoint.reference.path
+            if is_other and mount_blob(self._reading_too(repository), digest, repository):
+                return True
         return False
+
+    def _reading_too(self, repository: str) -> RegistryClient:
+        """Return who may write here and read in another repository; one for all blobs, that asks once how to."""
+        if repository not in self._neighbours:
+            scope = f"repository:{repository}:pull"
+            made = RegistryClient(self._client.endpoint, "pull,push", more=(scope,))
+            return self._neighbours.setdefault(repository, made)
+        return self._neighbours[repository]

@@ -95,8 +95,20 @@ def _hasher(info: BlobInfo) -> _Hash:
     return info.digest.hasher() if info.digest is not None else Digest.from_bytes(b"", _ALGORITHM).hasher()
 
 
+# The hashes that are being computed. Adding and discarding take no lock, which a forked child could find held for ever.
+_active: Final[set[int]] = set()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_active.clear)
+
+
 class _Hashing:
-    """A hash that is computed while what it is of is written, once that is more than a little."""
+    """A hash that is computed while what it is of is written, once that is more than a little.
+
+    Another thread does that as long as there are processors for it: where as many blobs arrive at a time as there are
+    processors, each is hashed by the thread that writes it.
+    """
+
+    _processors: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def __init__(self, update: Callable[[bytes], object]) -> None:
         self._update = update
@@ -104,9 +116,15 @@ class _Hashing:
         self._pool: ThreadPoolExecutor | None = None
         self._pending: deque[Future[object]] = deque()
 
+    @property
+    def _is_crowded(self) -> bool:
+        return len(_active) >= self._processors
+
     def update(self, data: bytes) -> None:
         self._left -= len(data)
-        if self._left > 0:
+        if self._left > 0 or self._is_crowded:
+            while self._pending:
+                self._pending.popleft().result()
             self._update(data)
             return
         if self._pool is None:
@@ -116,9 +134,11 @@ class _Hashing:
         self._pending.append(self._pool.submit(self._update, data))
 
     def __enter__(self) -> Self:
+        _active.add(id(self))
         return self
 
     def __exit__(self, *_: object) -> None:
+        _active.discard(id(self))
         if self._pool is not None:
             self._pool.shutdown()
 
