@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ from docker_images import an_image, context, pull, push
 
 from ocikit.errors import RegistryAccessError
 from ocikit.image import docker
+from ocikit.image.docker.destination import DockerDestination
 from ocikit.testing import Answer, Fault, Registry, Reset
 
 if TYPE_CHECKING:
@@ -83,3 +85,19 @@ def test_who_may_not_is_told_at_once(registry: Registry, tmp_path: Path) -> None
     with pytest.raises(RegistryAccessError, match="403"):
         pushed(registry, tmp_path)
     assert [one for one in registry.requests if one.kind == "upload_patch"] == []
+
+
+def test_presence_is_asked_for_at_the_same_time(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for the answer about one blob before asking about the next: each question waits for another."""
+    gate = threading.Barrier(2)
+    ask = DockerDestination.try_reusing_blob
+
+    def together(*args: Any, **options: Any) -> Any:
+        gate.wait(10)
+        return ask(*args, **options)
+
+    monkeypatch.setattr(DockerDestination, "try_reusing_blob", together)
+    pushed(registry, tmp_path)
+    assert len([one for one in registry.requests if one.method == "HEAD" and one.kind == "blob"]) == BLOBS
