@@ -37,7 +37,8 @@
     │   ├── ShortNameError                   a short name stands for nothing, or for too much (LookupError)
     │   ├── CredentialsError                 credentials could not be read, stored or removed
     │   ├── RegistryError                    a registry refuses, or cannot be reached
-    │   │   └── RegistryAccessError          it refuses because of who asks (PermissionError)
+    │   │   ├── RegistryAccessError          it refuses because of who asks (PermissionError)
+    │   │   └── UploadLostError              it has lost what was sent of a blob; the blob may be put again
     │   └── PolicyError                      the signature policy
     │       ├── InvalidPolicyError           policy.json is malformed (ValueError)
     │       ├── PolicyNotFoundError          no policy was given and none was found (LookupError)
@@ -113,6 +114,7 @@ from ocikit.errors._images import (
     SizeMismatchError,
     TransportError,
     UnpackError,
+    UploadLostError,
     VerificationError,
 )
 from ocikit.errors._roots import (
@@ -183,6 +185,7 @@ __all__ = [
     "TransportError",
     "UnpackError",
     "UnsupportedFieldError",
+    "UploadLostError",
     "ValidationError",
     "VerificationError",
 ]

@@ -34,6 +34,7 @@ __all__ = [
     "SizeMismatchError",
     "TransportError",
     "UnpackError",
+    "UploadLostError",
     "VerificationError",
 ]
 
@@ -208,6 +209,10 @@ class RegistryError(ImageError):
 
 class RegistryAccessError(RegistryError, PermissionError):
     """A registry refuses because of who asks: nobody, somebody without the right, or with wrong credentials."""
+
+
+class UploadLostError(RegistryError):
+    """A registry has lost what was sent of a blob. Nothing is stored; the same content may be put once more."""
 
 
 class PolicyError(ImageError):

@@ -351,6 +351,8 @@ class ImageDestination(_Closing):
         Raises:
             DigestMismatchError: The content has another digest.
             SizeMismatchError: The content has another size.
+            UploadLostError: What was read of it is lost, and the blob may be put again, with another stream of the
+                same content. The destination says so as often as it wants to be tried again.
             OSError: The place cannot be written.
         """
 
@@ -476,6 +478,8 @@ class ImageDestination(_Closing):
 
         Raises:
             LayoutError: No manifest was put, or the place changed into something else meanwhile.
+            ManifestTypeRejectedError: The place turns out not to take the type of the manifest of the image itself;
+                it, and its signatures, may be put in another type before another commit.
             NotSupportedError: Only referrers or signatures were put, and nothing is added to what is there (archives).
             OSError: The place cannot be written; the image is not visible.
         """

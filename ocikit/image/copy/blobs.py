@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from ocikit.errors import SizeMismatchError, VerificationError
+from ocikit.errors import SizeMismatchError, UploadLostError, VerificationError
 from ocikit.image.checked import CheckedStream
 from ocikit.image.compression import DETECTION_BYTES, detect
 from ocikit.image.copy.foreign import open_foreign
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["compression_of", "copy_blobs", "without_copying"]
 
 _log = logging.getLogger(__name__)
+
 _known: Final = Known()
 # How often a blob that waits for its turn looks whether it is still wanted.
 _TURN_SECONDS: Final = 0.1
@@ -216,16 +217,25 @@ class _Blobs:
                 size = linked.size
                 tell(ArtifactDone(artifact=transfer.info, number=number, offset=size, offset_update=size))
                 return linked
-            with contextlib.ExitStack() as stack:
-                stream, size = self._open(transfer)
-                stack.enter_context(stream)
-                _check_size(transfer, size)
-                observed = _Observed(stream, transfer.info, tell, stop, number=number, interval=self._interval)
-                stored = self._store(transfer, observed, stack)
+            meter = _Meter(transfer.info, tell, stop, number=number, interval=self._interval)
+            while True:
+                try:
+                    stored = self._read_and_store(transfer, meter)
+                except UploadLostError as error:
+                    _log.warning("%s; it is read once more", error)
+                else:
+                    break
             done = evolve(transfer.info, digest=stored.digest, size=stored.size)
-            offset, update = observed.offset, observed.untold
+            offset, update = meter.told + meter.untold, meter.untold
             tell(ArtifactDone(artifact=done, number=number, offset=offset, offset_update=update))
             return stored
+
+    def _read_and_store(self, transfer: Transfer, meter: _Meter) -> StoredBlob:
+        with contextlib.ExitStack() as stack:
+            stream, size = self._open(transfer)
+            stack.enter_context(stream)
+            _check_size(transfer, size)
+            return self._store(transfer, _Observed(stream, meter), stack)
 
     @contextlib.contextmanager
     def _turn(self, stop: threading.Event) -> Iterator[None]:
@@ -359,40 +369,59 @@ def _check_size(transfer: Transfer, size: int) -> None:
         raise SizeMismatchError(f"blob {transfer.digest}", transfer.info.size, size)
 
 
-class _Observed:
-    """A stream that tells how much of it was read, and ends when it has more than was announced."""
+class _Meter:
+    """What is told of one blob: how far it has come, which never goes back, also when it is read once more."""
 
     def __init__(
-        self, stream: ByteStream, info: BlobInfo, tell: _Tell, stop: threading.Event, *, number: int, interval: float
+        self, info: BlobInfo, tell: _Tell, stop: threading.Event, *, number: int, interval: float
     ) -> None:
-        self._stream = stream
-        self._info = info
+        self.info = info
         self._number = number
         self._tell = tell
         self._stop = stop
         self._interval = interval
         self._told_at = time.monotonic()
-        self.offset = 0
-        self.untold = 0
+        self._furthest = 0
+        self.told = 0
+
+    @property
+    def untold(self) -> int:
+        return self._furthest - self.told
+
+    def check(self) -> None:
+        if self._stop.is_set():
+            raise _StoppedError
+
+    def reached(self, offset: int) -> None:
+        self._furthest = max(self._furthest, offset)
+        now = time.monotonic()
+        if self.untold and now - self._told_at >= self._interval:
+            self._tell(ArtifactRead(
+                    artifact=self.info, number=self._number, offset=self._furthest, offset_update=self.untold
+                ))
+            self._told_at, self.told = now, self._furthest
+
+
+class _Observed:
+    """A stream that tells how much of it was read, and ends when it has more than was announced."""
+
+    def __init__(self, stream: ByteStream, meter: _Meter) -> None:
+        self._stream = stream
+        self._meter = meter
+        self._offset = 0
         #: The first bytes, by which compression is recognised.
         self.start = b""
 
     def read(self, size: int = -1, /) -> bytes:
-        if self._stop.is_set():
-            raise _StoppedError
+        self._meter.check()
         chunk = self._stream.read(size)
         if len(self.start) < DETECTION_BYTES:
             self.start += chunk[: DETECTION_BYTES - len(self.start)]
-        self.offset += len(chunk)
-        self.untold += len(chunk)
-        if self.offset > self._info.size >= 0:
-            raise SizeMismatchError(f"blob {self._info.digest}", self._info.size, self.offset)
-        now = time.monotonic()
-        if chunk and now - self._told_at >= self._interval:
-            self._tell(
-                ArtifactRead(artifact=self._info, number=self._number, offset=self.offset, offset_update=self.untold)
-            )
-            self._told_at, self.untold = now, 0
+        self._offset += len(chunk)
+        info = self._meter.info
+        if self._offset > info.size >= 0:
+            raise SizeMismatchError(f"blob {info.digest}", info.size, self._offset)
+        self._meter.reached(self._offset)
         return chunk
 
     def close(self) -> None:

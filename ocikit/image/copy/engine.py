@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from ocikit.errors import ManifestTypeRejectedError
 from ocikit.image.copy.blobs import compression_of, copy_blobs
 from ocikit.image.copy.decisions import as_it_is, decide
 from ocikit.image.copy.options import CopyOptions
@@ -16,7 +17,7 @@ from ocikit.image.copy.referring import find_referrers, put_referrers
 from ocikit.image.copy.results import BlobOutcome, CopyResult
 from ocikit.image.copy.signing import kept_signatures, prepare_signing, put_signatures
 from ocikit.image.copy.transfers import StoredBlob, transfers
-from ocikit.image.copy.writing import WrittenManifest, copied_blobs, put_manifests, written
+from ocikit.image.copy.writing import WrittenManifest, copied_blobs, put_in_another_type, put_manifests, written
 from ocikit.image.policy import policy_context
 from ocikit.image.transports import as_reference
 
@@ -104,7 +105,12 @@ def image(
             new = put_manifests(new, destination, options)
             signatures = put_signatures(new, destination, signing)
             put_referrers(referrers, destination)
-            destination.commit()
+            try:
+                destination.commit()
+            except ManifestTypeRejectedError:
+                new = put_in_another_type(new, destination, options, is_referred_to=bool(referrers))
+                put_signatures(new[-1:], destination, signing)
+                destination.commit()
     _log.debug("%s copied to %s: %s, %d blobs", source_reference, destination_reference, new[-1].digest, len(stored))
     result = _result(destination_reference, new, copied_blobs(wanted, stored, new))
     return evolve(result, referrers=tuple(_referring(referrers)), signatures=signatures)

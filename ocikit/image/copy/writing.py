@@ -261,6 +261,36 @@ def put_manifests(
     return tuple(put)
 
 
+def put_in_another_type(
+    manifests: Sequence[WrittenManifest],
+    destination: ImageDestination,
+    options: CopyOptions,
+    *,
+    is_referred_to: bool = False,
+) -> tuple[WrittenManifest, ...]:
+    """Put the image itself in another type, after the destination rejected it only when it was to become visible.
+
+    Called where :class:`ManifestTypeRejectedError` is handled, which is raised again when there is no other type.
+
+    Args:
+        manifests: The manifests as they were stored, the one that the copy is about last.
+        destination: Where they go.
+        options: What was asked for.
+        is_referred_to: Whether something is copied that refers to it, by its digest.
+
+    Returns:
+        The manifests as they were stored.
+
+    Raises:
+        ManifestTypeRejectedError: The image can have no other type.
+    """
+    other = None if is_referred_to else _other_type(manifests[-1], destination, options)
+    if other is None:
+        raise  # noqa: PLE0704 - there is one, by contract
+    destination.put_manifest(other.data, other.instance)
+    return (*manifests[:-1], other)
+
+
 def _other_type(
     manifest: WrittenManifest, destination: ImageDestination, options: CopyOptions
 ) -> WrittenManifest | None:

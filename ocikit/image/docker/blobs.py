@@ -211,8 +211,20 @@ class BlobStream:
         else:
             stated = response.headers.get("Content-Length", "")
             whole = int(stated) if stated.isascii() and stated.isdigit() and len(stated) <= 18 else -1
+        if 0 <= self.size != whole >= 0:
+            self._check_size(response, whole)
         if self.size < 0:
             self.size = whole
+
+    def _check_size(self, response: BaseHTTPResponse, whole: int) -> None:
+        """Take no blob of another size from one of several places, and nothing at all that is a page for people."""
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if self._others or self._position or media_type == "text/html":
+            response.close()
+            found = "a page for people" if media_type == "text/html" else "something else"
+            raise RegistryError(
+                self._what, f"answered is {found}, of {whole:,} bytes; expected a blob of {self.size:,} bytes"
+            )
 
     def _skip(self, response: BaseHTTPResponse) -> None:
         """Pass over what was read before: the registry does not know parts of blobs."""

@@ -22,6 +22,7 @@ from ocikit.image.docker.challenges import parse_challenges
 from ocikit.image.docker.connection import Unreachable, connection_to, reason_of
 from ocikit.image.docker.refusals import MOST_BYTES, error_of
 from ocikit.image.docker.retrying import RETRIED, delay_before, seconds_of
+from ocikit.image.docker.streaming import Feed
 from ocikit.image.docker.tokens import Grant, TokenStore, basic
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ocikit.image.docker.challenges import Challenge
     from ocikit.image.docker.connection import Connection, Opened
     from ocikit.image.docker.endpoint import Endpoint
+    from ocikit.image.docker.streaming import Body
 
 __all__ = ["Answer", "RegistryClient"]
 
@@ -78,6 +80,8 @@ class RegistryClient:
         self._challenge: Challenge | None = None
         self._auth: DockerAuthConfig | None = None
         self._is_auth_known = False
+        #: Whether blobs are sent in pieces; some registries take them only whole.
+        self.takes_pieces = True
 
     @property
     def policy(self) -> RetryPolicy:
@@ -167,7 +171,7 @@ class RegistryClient:
         what: str,
         expect: Collection[int] = (200, 201, 202, 204),
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: Body = None,
     ) -> Answer:
         """Ask a single time, for whoever has to find out first what came of it.
 
@@ -210,7 +214,7 @@ class RegistryClient:
         _log.info("%s: %s; again in %.1f s", what, reason, delay)
         time.sleep(delay)
 
-    def _authorized(self, method: str, path: str, headers: dict[str, str], body: bytes | None, what: str) -> Opened:
+    def _authorized(self, method: str, path: str, headers: dict[str, str], body: Body, what: str) -> Opened:
         """Send a request with the credentials that the registry has asked for, and give it what it asks for next."""
         url = path if "://" in path else f"{self._base(what)}/v2/{path}"
         challenge, scopes = self._challenge, self._scopes
@@ -227,6 +231,9 @@ class RegistryClient:
             if found.scheme == "basic" and authorization:
                 return opened  # the credentials were shown, and are not good enough
             self._refusal(opened.response)
+            if isinstance(body, Feed):
+                self._challenge = found
+                raise Unreachable("the registry asks for other credentials in the middle of a stream")
             challenge = self._challenge = found
         raise AssertionError  # the last one returns
 

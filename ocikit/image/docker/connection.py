@@ -16,6 +16,7 @@ from attrs import frozen
 from ocikit import __version__
 from ocikit._tuples import NamedTuple
 from ocikit.errors import RegistryError
+from ocikit.image.docker.streaming import Feed
 from ocikit.image.registries import TLSMaterial, find_certificates, ssl_context
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from urllib3._base_connection import BaseHTTPConnection
 
     from ocikit.image.docker.endpoint import Endpoint
+    from ocikit.image.docker.streaming import Body
 
 __all__ = ["Connection", "Opened", "Unreachable", "close_connections", "connection_to", "reason_of"]
 
@@ -149,7 +151,7 @@ class Connection:
         return ("https", "http") if self._way.insecure else ("https",)
 
     def open(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, follow: bool = True
+        self, method: str, url: str, headers: Mapping[str, str], body: Body = None, *, follow: bool = True
     ) -> Opened:
         """Send a request and return the answer, its body unread; the caller reads or closes it.
 
@@ -159,7 +161,7 @@ class Connection:
             method: The method.
             url: The address, in full.
             headers: The headers.
-            body: The body.
+            body: The body; what can be read only once is sent to nobody else.
             follow: Whether redirects are followed.
 
         Raises:
@@ -169,7 +171,8 @@ class Connection:
         sent = dict(headers)
         for _ in range(_MOST_REDIRECTS + 1):
             answer = self._once(method, url, sent, body)
-            target = answer.headers.get("Location") if follow and answer.status in _REDIRECTS else None
+            follows = follow and answer.status in _REDIRECTS and not isinstance(body, Feed)
+            target = answer.headers.get("Location") if follows else None
             if target is None:
                 return Opened(answer, url)
             answer.drain_conn()
@@ -187,7 +190,7 @@ class Connection:
         if scheme == "http" and urlsplit(old).scheme == "https" and not self._way.insecure:
             raise RegistryError(_shown(old), f"is redirected to {_shown(url)}, which is not encrypted")
 
-    def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> BaseHTTPResponse:
+    def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> BaseHTTPResponse:
         from urllib3 import Timeout  # noqa: PLC0415 - loaded when first needed
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 

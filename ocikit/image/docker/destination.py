@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocikit.errors import ImageNotFoundError, LayoutError
+from ocikit.errors import (
+    ImageNotFoundError,
+    LayoutError,
+    ManifestTypeRejectedError,
+    RegistryError,
+    UploadLostError,
+)
 from ocikit.image.conversion.digests import manifest_digest, verify_manifest
 from ocikit.image.docker.attaching import put_referrer, write_signatures
 from ocikit.image.docker.blobs import blob_size
@@ -14,7 +22,7 @@ from ocikit.image.docker.client import RegistryClient
 from ocikit.image.docker.manifests import get_manifest, put_manifest
 from ocikit.image.docker.places import client_to_write
 from ocikit.image.docker.source import open_repositories
-from ocikit.image.docker.uploads import mount_blob, upload_blob
+from ocikit.image.docker.uploads import mount_blob, upload_blob, wait_for_another
 from ocikit.image.manifest import check_size, guess_media_type, normalise_media_type
 from ocikit.image.types import ImageDestination
 from ocikit.spec import Descriptor, Digest, mediatypes
@@ -31,6 +39,9 @@ _ACCEPTED = (
     mediatypes.DOCKER_MANIFEST,
     mediatypes.DOCKER_MANIFEST_LIST,
 )
+# How registries say that they do not take manifests of a type: old ones know schema 2 only, or take no indexes.
+_REJECTIONS = frozenset({"MANIFEST_INVALID", "TAG_INVALID", "UNSUPPORTED"})
+_UNSUPPORTED_MEDIA_TYPE = 415
 
 
 class DockerDestination(ImageDestination):
@@ -53,6 +64,8 @@ class DockerDestination(ImageDestination):
         self._referrers: list[bytes] = []
         self._required: Digest | None = None
         self._neighbours: dict[str, RegistryClient] = {}
+        self._guard = threading.Lock()
+        self._lost: Counter[Digest | None] = Counter()
 
     @property
     def reference(self) -> ImageReference:
@@ -82,7 +95,14 @@ class DockerDestination(ImageDestination):
     def put_blob(self, stream: ByteStream, info: BlobInfo, *, is_config: bool = False) -> BlobInfo:
         """See :class:`ImageDestination`."""
         del is_config
-        return upload_blob(self._client, stream, info)
+        try:
+            return upload_blob(self._client, stream, info)
+        except UploadLostError as error:
+            with self._guard:
+                self._lost[info.digest] += 1
+                times = self._lost[info.digest]
+            wait_for_another(self._client, times, error)
+            raise
 
     def try_reusing_blob(self, info: BlobInfo, *, can_substitute: bool = False) -> BlobInfo | None:
         """See :class:`ImageDestination`. What another repository of the registry has is taken over from there."""
@@ -101,11 +121,13 @@ class DockerDestination(ImageDestination):
         what = f"manifest for {self._reference}" + (f", instance {instance}" if instance is not None else "")
         check_size(manifest, what)
         if instance is None:
+            # One that was rejected in its type comes in another one, with signatures of its own.
             self._manifest = manifest
+            self._signatures = [one for one in self._signatures if one[0] is not None]
             return
         instance.verify(manifest, what=what)
         media_type = guess_media_type(manifest)
-        put_manifest(self._client, str(instance), manifest, media_type)
+        self._put(str(instance), manifest, media_type)
         self._described[instance] = Descriptor(media_type=media_type, digest=instance, size=len(manifest))
 
     def put_signatures(self, signatures: tuple[bytes, ...], instance: Digest | None = None) -> None:
@@ -131,6 +153,9 @@ class DockerDestination(ImageDestination):
         if self._manifest is None and not self._referrers and not self._signatures:
             raise LayoutError(f"{self._reference}: nothing to commit: no manifest was put")
         top = self._top() if self._manifest is not None else None
+        if top is not None and self._manifest is not None and self._is_referred_to:
+            # Whether it is taken at all is known before anything that speaks of it is there.
+            self._put(str(top.digest), self._manifest, top.media_type)
         for instance, signatures in self._signatures:
             subject = top if instance is None and top is not None else self._subject(instance)
             write_signatures(self._client, self._named, subject, signatures, self._sys)
@@ -138,10 +163,22 @@ class DockerDestination(ImageDestination):
             put_referrer(self._client, referrer)
         if top is not None and self._manifest is not None:
             name = self._named.tag or str(self._named.digest or top.digest)
-            put_manifest(self._client, name, self._manifest, top.media_type)
+            self._put(name, self._manifest, top.media_type)
 
     def close(self) -> None:
         """See :class:`ImageDestination`; connections stay for others."""
+
+    @property
+    def _is_referred_to(self) -> bool:
+        return bool(self._referrers) or any(instance is None for instance, _ in self._signatures)
+
+    def _put(self, reference: str, manifest: bytes, media_type: str) -> None:
+        try:
+            put_manifest(self._client, reference, manifest, media_type)
+        except RegistryError as error:
+            if error.code in _REJECTIONS or error.status == _UNSUPPORTED_MEDIA_TYPE:
+                raise ManifestTypeRejectedError(f"{media_type}: {error}") from error
+            raise
 
     def _top(self) -> Descriptor:
         data = self._manifest or b""

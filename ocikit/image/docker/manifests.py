@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from ocikit.errors import DigestMismatchError, ImageNotFoundError, InvalidDigestError, RegistryError
+from ocikit.image.conversion.digests import SCHEMA1
 from ocikit.image.manifest import LIMIT
 from ocikit.spec import Digest, mediatypes
 
@@ -27,8 +28,12 @@ _ACCEPTED: Final = (
     "application/vnd.docker.distribution.manifest.v1+json",
 )
 ACCEPT: Final = ", ".join(_ACCEPTED)
+_PAGES: Final = frozenset({"text/html", "application/xhtml+xml"})
 _DIGEST: Final = "Docker-Content-Digest"
 _NOT_FOUND: Final = 404
+# By what they say registries differ more than by the status (Harbor: NOT_FOUND, Red Hat: UNKNOWN); some have the code
+# and another status.
+_UNKNOWN: Final = frozenset({"MANIFEST_UNKNOWN", "NAME_UNKNOWN"})
 
 
 @frozen(kw_only=True)
@@ -55,13 +60,25 @@ def get_manifest(client: RegistryClient, reference: str) -> ServedManifest:
 
     Raises:
         ImageNotFoundError: There is none.
-        RegistryError: The registry refuses, or cannot be reached.
+        DigestMismatchError: It is another one than was asked for, or than the registry itself says.
+        RegistryError: The registry refuses, cannot be reached, or somebody else answers in its place.
         LimitExceededError: It is larger than 4 MiB.
     """
     what = _what(client, reference)
     path = f"{client.endpoint.reference.path}/manifests/{reference}"
     answer = _found(lambda: client.request("GET", path, what=what, headers={"Accept": ACCEPT}, most=LIMIT), what)
-    return ServedManifest(data=answer.body, media_type=_media_type(answer), digest=_digest(answer, what))
+    media_type, stated = _media_type(answer), _digest(answer, what)
+    if media_type in _PAGES:
+        raise RegistryError(
+            what,
+            f"answered is a page for people ({media_type}) and no manifest",
+            remedy="a portal or a proxy may stand before the registry; sign in there, or go round it",
+        )
+    # That of schema 1 is taken over something else than its bytes, and many registries get it wrong.
+    if media_type not in SCHEMA1:
+        for digest in filter(None, (stated, Digest.parse(reference) if ":" in reference else None)):
+            digest.verify(answer.body, what=what)
+    return ServedManifest(data=answer.body, media_type=media_type, digest=stated)
 
 
 def resolve(client: RegistryClient, reference: str) -> tuple[Digest, str]:
@@ -137,7 +154,7 @@ def _found(ask: Callable[[], Answer], what: str) -> Answer:
     try:
         return ask()
     except RegistryError as error:
-        if error.status == _NOT_FOUND:
+        if error.status == _NOT_FOUND or (error.code in _UNKNOWN and 400 <= error.status < 500):
             raise ImageNotFoundError(f"{what}: {error.answer}") from error
         raise
 

@@ -6,7 +6,13 @@ import logging
 import weakref
 from typing import TYPE_CHECKING, Final
 
-from ocikit.errors import BlobNotFoundError, ImageNotFoundError, MissingDependencyError, RegistryError
+from ocikit.errors import (
+    BlobNotFoundError,
+    DigestMismatchError,
+    ImageNotFoundError,
+    MissingDependencyError,
+    RegistryError,
+)
 from ocikit.image.conversion.digests import manifest_digest
 from ocikit.image.docker.attaching import read_signatures
 from ocikit.image.docker.blobs import open_blob
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["DockerSource", "open_repositories"]
 
 _log = logging.getLogger(__name__)
-_FAILURES: Final = (RegistryError, ImageNotFoundError)
+_FAILURES: Final = (RegistryError, ImageNotFoundError, DigestMismatchError)
 
 # The images that are being read: whoever writes to the same registry can take their blobs over without sending them.
 _open: weakref.WeakSet[DockerSource] = weakref.WeakSet()
@@ -54,6 +60,7 @@ class DockerSource(ImageSource):
 
     Raises:
         ImageNotFoundError: Nobody has it.
+        DigestMismatchError: Who has it has something else.
         RegistryError: Those who could have it refuse, or cannot be reached.
     """
 
