@@ -189,15 +189,23 @@ class RegistryError(ImageError):
         code: The code of the distribution specification (``MANIFEST_UNKNOWN``), where there is one.
         detail: What the registry adds to it.
         remedy: What to do about it, when that is known.
+        retry_after: For how many seconds the registry wants to be left alone, when it says so.
     """
 
-    _arguments = ("what", "reason", "status", "code", "detail", "remedy")
+    _arguments = ("what", "reason", "status", "code", "detail", "remedy", "retry_after")
 
     def __init__(  # noqa: PLR0917 - as they come back from another process
-        self, what: str, reason: str, status: int = 0, code: str = "", detail: str = "", remedy: str | None = None
+        self,
+        what: str,
+        reason: str,
+        status: int = 0,
+        code: str = "",
+        detail: str = "",
+        remedy: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         self.what, self.reason, self.status = what, reason, status
-        self.code, self.detail, self.remedy = code, detail, remedy
+        self.code, self.detail, self.remedy, self.retry_after = code, detail, remedy, retry_after
         super().__init__(f"{what}: {self.answer}" + (f"; {remedy}" if remedy else ""))
 
     @property

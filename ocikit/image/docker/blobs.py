@@ -122,8 +122,11 @@ class BlobStream:
             try:
                 data = self._piece(self._response, size)
             except Unreachable as error:
-                self._again(error)
-                continue
+                if 0 <= self.size <= self._position:
+                    data = b""  # more was announced than there is, and all of it is here
+                else:
+                    self._again(error)
+                    continue
             if data:
                 self._position += len(data)
                 self._attempt = 1

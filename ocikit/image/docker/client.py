@@ -156,11 +156,10 @@ class RegistryClient:
                 response = opened.response
                 if response.status in expect:
                     return opened
-                retry_after = seconds_of(response.headers.get("Retry-After"), dt.datetime.now(dt.UTC))
-                refusal = error_of(what, response.status, self._refusal(response))
+                refusal = self._error(what, response)
                 if response.status not in RETRIED:
                     raise refusal
-                self.wait(attempt, what, refusal.answer, refusal, retry_after)
+                self.wait(attempt, what, refusal.answer, refusal)
             attempt += 1
 
     def once(
@@ -189,23 +188,22 @@ class RegistryClient:
         """
         opened = self._authorized(method, path, dict(headers or {}), body, what)
         if opened.response.status not in expect:
-            raise error_of(what, opened.response.status, self._refusal(opened.response))
+            raise self._error(what, opened.response)
         return self._read(opened, what, MOST_BYTES)
 
-    def wait(self, attempt: int, what: str, reason: str, error: Exception, retry_after: float | None = None) -> None:
+    def wait(self, attempt: int, what: str, reason: str, error: Exception) -> None:
         """Wait before another try, or give up.
 
         Args:
             attempt: How many tries there were.
             what: What was tried.
             reason: Why it failed.
-            error: The failure.
-            retry_after: What the registry asks for, in seconds.
+            error: The failure; a refusal may say for how long the registry wants to be left alone.
 
         Raises:
             RegistryError: There is no other try.
         """
-        delay = delay_before(attempt, self.policy, retry_after)
+        delay = delay_before(attempt, self.policy, error.retry_after if isinstance(error, RegistryError) else None)
         if delay is None:
             if isinstance(error, RegistryError):
                 raise error
@@ -317,6 +315,10 @@ class RegistryClient:
 
     def _is_own(self, url: str) -> bool:
         return urlsplit(url).netloc == self._connection.host
+
+    def _error(self, what: str, response: BaseHTTPResponse) -> RegistryError:
+        retry_after = seconds_of(response.headers.get("Retry-After"), dt.datetime.now(dt.UTC))
+        return error_of(what, response.status, self._refusal(response), retry_after)
 
     def _refusal(self, response: BaseHTTPResponse) -> bytes:
         """Read what is said with a refusal, as far as it is of use, and give the connection back."""

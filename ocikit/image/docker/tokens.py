@@ -32,6 +32,7 @@ __all__ = ["Grant", "TokenStore", "basic"]
 _LEAST_LIFE: Final = 60
 # What is asked for anew before it expires on the way.
 _MARGIN: Final = 10
+_NOT_OF_THE_REGISTRY: Final = frozenset({400, 404, 405, 410})
 _CLIENT: Final = "ocikit"
 
 
@@ -123,7 +124,10 @@ def _asked(grant: Grant, ask: Ask) -> _Token:
         headers = {"Authorization": basic(auth)} if auth is not None and auth.username else {}
         status, body = ask("GET", f"{grant.realm}{joint}{urlencode(query)}", headers, None)
     if status != 200:
-        raise error_of(what, status, body)
+        error = error_of(what, status, body)
+        # What the token server does not have says nothing of what the registry has.
+        is_about_it = status in _NOT_OF_THE_REGISTRY
+        raise RegistryError(what, f"its token server says: {error.answer}") if is_about_it else error
     return _read(body, began, what)
 
 
