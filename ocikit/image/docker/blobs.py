@@ -104,7 +104,11 @@ class BlobStream:
         self._position = offset
         self._attempt = 1
         self.size = size
-        self._response: BaseHTTPResponse | None = self._by_anybody(self._opened)
+        self._response: BaseHTTPResponse | None = None
+        try:
+            self._response = self._by_anybody(self._opened)
+        except Unreachable as error:
+            self._again(error)
 
     @property
     def _what(self) -> str:
@@ -149,14 +153,18 @@ class BlobStream:
 
     def _again(self, error: Unreachable) -> None:
         self.close()
-        attempt = self._attempt
-        self._attempt += 1
 
         def after_a_while() -> BaseHTTPResponse:
             self._client.wait(attempt, self._what, str(error), error)
             return self._opened()
 
-        self._response = self._by_anybody(after_a_while)
+        while self._response is None:
+            attempt = self._attempt
+            self._attempt += 1
+            try:
+                self._response = self._by_anybody(after_a_while)
+            except Unreachable as broken:  # while what was there was passed over
+                error = broken
 
     def _by_anybody(self, opened: Callable[[], BaseHTTPResponse]) -> BaseHTTPResponse:
         """Ask one repository after the other: a mirror may be gone, or not have everything."""
@@ -185,7 +193,11 @@ class BlobStream:
             raise
         self._learn_size(response)
         if self._position and response.status == 200:
-            self._skip(response)
+            try:
+                self._skip(response)
+            except BaseException:
+                response.close()
+                raise
         return response
 
     def _asked(self, path: str, headers: dict[str, str]) -> BaseHTTPResponse:
