@@ -52,6 +52,7 @@ fuzz: .make/tools ## the helper against many more damaged plans (ROUNDS=…), im
 
 .PHONY: soak
 soak: .make/tools .make/busybox ## thousands of containers, hunted and owned (COUNT=… SECONDS=… SEED=…), a pull killed (KILLS=… MIB=…)
+	OCIKIT_FAULT_SCHEDULES=200 $(if $(SEED),OCIKIT_FAULT_SEED=$(SEED)) $(PYTEST) tests/image/test_docker_schedules.py
 	$(ROOT) $(BIN)/python tests/soak/soak.py --count $(or $(COUNT),2000) \
 	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 	$(BIN)/python tests/soak/soak_pulls.py --kills $(or $(KILLS),20) --mib $(or $(MIB),1024) $(if $(SEED),--seed $(SEED))

@@ -23,6 +23,7 @@ from ocikit.errors import (
 )
 from ocikit.image import DockerAuthConfig, docker, layout
 from ocikit.image.context import RetryPolicy
+from ocikit.image.docker import uploads
 from ocikit.image.layout import ProblemKind
 from ocikit.testing import Answer, BearerAuth, Hang, Redirect, Registry
 
@@ -97,8 +98,9 @@ def both() -> Iterator[Places]:
 
 
 @pytest.fixture
-def places(both: Places) -> Iterator[Places]:
-    """Let nothing go wrong any more after a test."""
+def places(both: Places, monkeypatch: pytest.MonkeyPatch) -> Iterator[Places]:
+    """Send what is small in pieces, too; let nothing go wrong any more after a test."""
+    monkeypatch.setattr(uploads, "_WHOLE", -1)
     yield both
     both.registry.clear_faults()
     both.registry.disconnect()

@@ -84,6 +84,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, peer: Callable[[str], str])
 
 def _run(way: str, program: str, directory: Path, stack: contextlib.ExitStack) -> Place:
     credentials = ("--creds=user:a password",)
+    known: dict[str, Any] = {}
     unverified = ("--tls-verify=false",)
     if way == "tls":
         made = MadeFiles(TLS())

@@ -222,7 +222,7 @@ class _Blobs:
                 try:
                     stored = self._read_and_store(transfer, meter)
                 except UploadLostError as error:
-                    _log.warning("%s; it is read once more", error)
+                    _log.warning("%s; it is read once more", str(error))
                 else:
                     break
             done = evolve(transfer.info, digest=stored.digest, size=stored.size)
@@ -274,15 +274,15 @@ class _Blobs:
             tell(NewArtifact(artifact=info, number=number, offset=began))
             try:
                 with self._open_from(transfer, began) as stream:
-                    observed = _Observed(stream, info, tell, stop, number=number, interval=self._interval)
-                    observed.offset, observed.start = began, begun.start
+                    meter = _Meter(info, tell, stop, number=number, interval=self._interval, begins=began)
+                    observed = _Observed(stream, meter, offset=began, start=begun.start)
                     put = begun.complete(observed)
             except VerificationError as error:
                 if not began or begun.offset:
                     raise
                 _log.warning("%s; %d bytes were there from an earlier copy, all of it is read anew", error, began)
                 continue
-            offset, update = observed.offset, observed.untold
+            offset, update = meter.told + meter.untold, meter.untold
             tell(ArtifactDone(artifact=info, number=number, offset=offset, offset_update=update))
             return StoredBlob(
                 digest=transfer.digest,
@@ -373,7 +373,7 @@ class _Meter:
     """What is told of one blob: how far it has come, which never goes back, also when it is read once more."""
 
     def __init__(
-        self, info: BlobInfo, tell: _Tell, stop: threading.Event, *, number: int, interval: float
+        self, info: BlobInfo, tell: _Tell, stop: threading.Event, *, number: int, interval: float, begins: int = 0
     ) -> None:
         self.info = info
         self._number = number
@@ -381,8 +381,7 @@ class _Meter:
         self._stop = stop
         self._interval = interval
         self._told_at = time.monotonic()
-        self._furthest = 0
-        self.told = 0
+        self._furthest = self.told = begins
 
     @property
     def untold(self) -> int:
@@ -405,12 +404,12 @@ class _Meter:
 class _Observed:
     """A stream that tells how much of it was read, and ends when it has more than was announced."""
 
-    def __init__(self, stream: ByteStream, meter: _Meter) -> None:
+    def __init__(self, stream: ByteStream, meter: _Meter, *, offset: int = 0, start: bytes = b"") -> None:
         self._stream = stream
         self._meter = meter
-        self._offset = 0
+        self._offset = offset
         #: The first bytes, by which compression is recognised.
-        self.start = b""
+        self.start = start
 
     def read(self, size: int = -1, /) -> bytes:
         self._meter.check()

@@ -109,7 +109,7 @@ def image(
                 destination.commit()
             except ManifestTypeRejectedError:
                 new = put_in_another_type(new, destination, options, is_referred_to=bool(referrers))
-                put_signatures(new[-1:], destination, signing)
+                signatures = put_signatures(new[-1:], destination, signing)
                 destination.commit()
     _log.debug("%s copied to %s: %s, %d blobs", source_reference, destination_reference, new[-1].digest, len(stored))
     result = _result(destination_reference, new, copied_blobs(wanted, stored, new))

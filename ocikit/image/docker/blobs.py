@@ -179,7 +179,7 @@ class BlobStream:
             except (RegistryError, BlobNotFoundError) as error:
                 if not self._others:
                     raise
-                _log.warning("%s; %s is asked", error, self._others[0].endpoint)
+                _log.warning("%s; %s is asked", str(error), self._others[0].endpoint)
                 self._client, self._attempt, opened = self._others.pop(0), 1, self._opened
 
     def _opened(self) -> BaseHTTPResponse:
@@ -232,9 +232,12 @@ class BlobStream:
             self.size = whole
 
     def _check_size(self, response: BaseHTTPResponse, whole: int) -> None:
-        """Take no blob of another size from one of several places, and nothing at all that is a page for people."""
+        """Take no blob of another size while there are others to ask, and never a page for people.
+
+        Who is the only one may be wrong about the length and right about the bytes, which are verified in any case.
+        """
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if self._others or self._position or media_type == "text/html":
+        if self._others or media_type == "text/html":
             response.close()
             found = "a page for people" if media_type == "text/html" else "something else"
             raise RegistryError(

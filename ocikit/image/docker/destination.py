@@ -24,7 +24,7 @@ from ocikit.image.docker.places import client_to_write
 from ocikit.image.docker.source import open_repositories
 from ocikit.image.docker.uploads import mount_blob, upload_blob, wait_for_another
 from ocikit.image.manifest import check_size, guess_media_type, normalise_media_type
-from ocikit.image.types import ImageDestination
+from ocikit.image.types import ImageDestination, LayerCompression
 from ocikit.spec import Descriptor, Digest, mediatypes
 
 if TYPE_CHECKING:
@@ -81,6 +81,12 @@ class DockerDestination(ImageDestination):
     def supports_signatures(self) -> bool:
         """Whether those of sigstore are taken is said by registries.d."""
         return True
+
+    @property
+    def desired_layer_compression(self) -> LayerCompression:
+        """As they are, unless a format is asked for."""
+        is_asked = self._sys is not None and self._sys.compression_format is not None
+        return LayerCompression.COMPRESS if is_asked else LayerCompression.PRESERVE
 
     @property
     def accepts_foreign_layer_urls(self) -> bool:

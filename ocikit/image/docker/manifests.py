@@ -31,6 +31,8 @@ ACCEPT: Final = ", ".join(_ACCEPTED)
 _PAGES: Final = frozenset({"text/html", "application/xhtml+xml"})
 _DIGEST: Final = "Docker-Content-Digest"
 _NOT_FOUND: Final = 404
+# A HEAD that is refused says not why; some registries know none.
+_SAY_MORE: Final = frozenset({400, 405})
 # By what they say registries differ more than by the status (Harbor: NOT_FOUND, Red Hat: UNKNOWN); some have the code
 # and another status.
 _UNKNOWN: Final = frozenset({"MANIFEST_UNKNOWN", "NAME_UNKNOWN"})
@@ -97,7 +99,7 @@ def resolve(client: RegistryClient, reference: str) -> tuple[Digest, str]:
     try:
         answer = _found(lambda: client.request("HEAD", path, what=what, headers={"Accept": ACCEPT}), what)
     except RegistryError as error:
-        if error.status != 405:
+        if error.status not in _SAY_MORE:
             raise
     else:
         digest = _digest(answer, what)

@@ -1,5 +1,6 @@
 """Blobs of a registry, written: in pieces, each of which is sent again when it was lost (distribution-spec 1.1, Push).
 
+A small blob goes with the request that states its digest; when that fails it is sent like the others.
 A piece is kept until the registry has it. After a failure the registry says how far it came, and the rest of the piece
 follows. Where the registry has lost what it had, everything is sent again, as long as everything is still here; a blob
 of several pieces has to be opened again by whoever has it (:class:`UploadLostError`). Nothing can be seen of a blob
@@ -14,7 +15,7 @@ from urllib.parse import urljoin
 
 from attrs import evolve
 
-from ocikit.errors import DigestMismatchError, RegistryError, SizeMismatchError, UploadLostError
+from ocikit.errors import DigestMismatchError, RegistryAccessError, RegistryError, SizeMismatchError, UploadLostError
 from ocikit.image.docker.blobs import blob_size
 from ocikit.image.docker.connection import Unreachable
 from ocikit.image.docker.retrying import RETRIED
@@ -34,6 +35,8 @@ __all__ = ["mount_blob", "upload_blob", "wait_for_another"]
 _PIECE: Final = 16 << 20
 # What a registry may ask for at the least in one piece; beyond that a blob goes in one stream.
 _MOST_KEPT: Final = 64 << 20
+# What is sent in one request, from the beginning again if need be: it takes less time than asking how much arrived.
+_WHOLE: Final = 1 << 20
 _RANGE: Final = re.compile(r"(?:bytes=)?0-([0-9]{1,18})")
 _BINARY: Final = "application/octet-stream"
 
@@ -130,11 +133,13 @@ class _Upload:
 
     def run(self) -> BlobInfo:
         """Send it, and say what was stored."""
+        self._fill()  # before anything is asked for: what cannot be read leaves nothing behind
+        is_small = self._is_read and len(self._kept) <= _WHOLE
         attempt = 1
         while True:
             self._begin()
             try:
-                stored = self._whole() if self._goes_whole else self._in_pieces()
+                stored = self._whole() if is_small or self._goes_whole else self._in_pieces()
             except UploadLostError as error:
                 _abandon(self._client, self._location)
                 if self._read > len(self._kept):
@@ -142,6 +147,12 @@ class _Upload:
                 # All of it is here, so nobody need be asked for it.
                 wait_for_another(self._client, attempt, error)
                 attempt += 1
+                is_small = False
+            except RegistryError as error:
+                _abandon(self._client, self._location)
+                if not is_small or isinstance(error, RegistryAccessError):
+                    raise
+                is_small = False  # some registries, and what stands before them, take blobs in pieces only
             except BaseException:
                 _abandon(self._client, self._location)
                 raise
@@ -263,10 +274,9 @@ class _Upload:
         body = self._kept if self._is_read else self._rest()
         length = len(self._kept) if self._is_read else self._info.size
         headers = {"Content-Type": _BINARY} | ({"Content-Length": str(length)} if length >= 0 else {})
-        if self._info.digest is not None and length >= 0:
-            if self._is_read:
-                self._verified()
-            return self._finish(self._info.digest, headers, body)
+        digest = self._verified() if self._is_read else self._info.digest
+        if digest is not None and length >= 0:
+            return self._finish(digest, headers, body)
         self._ask_whole("PATCH", self._location, headers, body)
         return self._finish(self._verified(), {"Content-Length": "0", "Content-Type": _BINARY}, None)
 
