@@ -213,7 +213,7 @@ def page() -> str:
         "|---|---|",
         *(f"| {word} | {meaning} |" for word, meaning in WORDS.items() if word != "-"),
         "",
-        "What is done in general is in [docker.md](docker.md). How often and after what time something is tried again is",
+        "What is done in general is in [docker.md](docker.md). How often, and when, something is tried again is",
         "said by `SystemContext(docker_retry=…)`.",
         "",
         f"| what goes wrong | {' | '.join(names)} |",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ocikit.image import SystemContext
 
-COUNT = int(os.environ.get("OCIKIT_FAULT_SCHEDULES", "25"))
+COUNT = int(os.environ.get("OCIKIT_FAULT_SCHEDULES", "15"))
 SEED = int(os.environ.get("OCIKIT_FAULT_SEED", "7"))
 USER = DockerAuthConfig(username="user", password="a password")  # noqa: S106 - of a registry that ends with the test
 #: More tries than there are faults.
