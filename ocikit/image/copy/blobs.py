@@ -395,9 +395,9 @@ class _Meter:
         self._furthest = max(self._furthest, offset)
         now = time.monotonic()
         if self.untold and now - self._told_at >= self._interval:
-            self._tell(ArtifactRead(
-                    artifact=self.info, number=self._number, offset=self._furthest, offset_update=self.untold
-                ))
+            self._tell(
+                ArtifactRead(artifact=self.info, number=self._number, offset=self._furthest, offset_update=self.untold)
+            )
             self._told_at, self.told = now, self._furthest
 
 
