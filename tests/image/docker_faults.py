@@ -90,7 +90,7 @@ fault              | resolve  | token   | manifest | blob     | rest     | uploa
 405                | whole    | refused | refused  | refused  | refused  | refused | whole   | refused | refused
 409                | refused  | refused | refused  | refused  | refused  | refused | refused | refused | refused
 413                | -        | -       | -        | -        | -        | -       | refused | refused | refused
-416                | -        | -       | -        | -        | refused  | -       | whole   | anew    | -
+416                | -        | -       | -        | -        | whole    | -       | whole   | anew    | -
 429                | again    | again   | again    | again    | again    | again   | rest    | again   | again
 429 until a date   | again    | again   | again    | again    | again    | again   | rest    | again   | again
 429 for an hour    | refused  | refused | refused  | refused  | refused  | refused | refused | refused | refused
