@@ -139,10 +139,13 @@ def test_blobs_without_a_size_and_without_a_plan() -> None:
         (copy.ArtifactRead(artifact=unknown, number=1, offset=4, offset_update=4), (34, 35)),
         (copy.ArtifactRead(artifact=unknown, number=1, offset=2, offset_update=0), (34, 35)),
         (copy.ArtifactFailed(artifact=unknown, number=1, error=ValueError()), (34, 35)),
+        (copy.NewArtifact(artifact=BlobInfo(digest=unknown.digest, size=9), number=2, offset=6), (40, 44)),
+        (copy.NewArtifact(artifact=BlobInfo(digest=unknown.digest, size=9), number=2, offset=0), (40, 44)),
+        (copy.ArtifactDone(artifact=unknown, number=2, offset=9, offset_update=9), (43, 44)),
     ):
         tally(event)
         assert (tally.offset, tally.size) == totals
-    assert [one.state for one in tally.blobs] == ["done", "failed"]
+    assert [one.state for one in tally.blobs] == ["done", "failed", "done"]
 
 
 def test_lines_of_json(registry: Registry, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ class ProgressTally:
     ) -> BlobProgress:
         before = self._blobs.get(event.number) or self._planned(event.number, event.artifact)
         size, offset = before.size, before.offset
-        if isinstance(event, ArtifactRead | ArtifactDone):
+        if isinstance(event, NewArtifact | ArtifactRead | ArtifactDone):
             offset = max(offset, event.offset)
         if isinstance(event, ArtifactSkipped):
             offset = max(offset, size)
