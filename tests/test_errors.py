@@ -34,6 +34,7 @@ ARGUMENTS = {
     "reasons": ("it is signed",),
     "reason": "expected a string, found 1",
     "remedy": "run as root",
+    "retry_after": 60,
     "signal": 9,
     "stderr": b"what it said on the side",
     "stdout": b"what it said",

@@ -212,7 +212,8 @@ class RegistryError(ImageError):
     def answer(self) -> str:
         """What the registry says, in one line; the reason where it says nothing."""
         said = ": ".join(part for part in (self.code, self.reason, self.detail) if part)
-        return f"the registry answers {self.status} ({said})" if self.status else said
+        later = f", to be asked again after {self.retry_after:g} s" if self.retry_after is not None else ""
+        return f"the registry answers {self.status} ({said}){later}" if self.status else f"{said}{later}"
 
 
 class RegistryAccessError(RegistryError, PermissionError):

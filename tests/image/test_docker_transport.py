@@ -10,14 +10,27 @@ import pytest
 from builders import Store
 from docker_images import ANYTHING, AT_ONCE, an_image, context, pull, push
 
+from ocikit import bundle
 from ocikit.errors import (
     BlobNotFoundError,
     DigestMismatchError,
     ImageNotFoundError,
+    PolicyRequirementError,
     RegistryAccessError,
     RegistryError,
 )
-from ocikit.image import DockerAuthConfig, copy, delete, docker, inspect, parse_image_name, sign, signature, verify
+from ocikit.image import (
+    DockerAuthConfig,
+    Policy,
+    copy,
+    delete,
+    docker,
+    inspect,
+    parse_image_name,
+    sign,
+    signature,
+    verify,
+)
 from ocikit.image.copy import CopyOptions
 from ocikit.testing import (
     Answer,
@@ -421,10 +434,20 @@ def test_images_are_signed_where_they_are(registry: Registry, tmp_path: Path) ->
     assert registry.tags("many")["1"] == str(done.digest)
 
 
-def _signed_by(key: signature.PrivateKey) -> Any:
-    from ocikit.image import Policy  # noqa: PLC0415 - the one place
-
+def _signed_by(key: signature.PrivateKey) -> Policy:
     return Policy(requirements=[signature.SigstoreSigned(key_data=key.public_key.pem)])
+
+
+def test_a_bundle_comes_straight_from_a_registry(registry: Registry, tmp_path: Path) -> None:
+    """An image in a registry is a root file system in one call, under the policy that is given."""
+    name, _, _ = there(registry, tmp_path)
+    sys = context(tmp_path / "conf", registry)
+    made = bundle.create(name, tmp_path / "bundle", policy=ANYTHING, sys=sys, args=["true"])
+    assert (tmp_path / "bundle/rootfs/f0").stat().st_size == 100_000
+    assert made.spec.process is not None
+    with pytest.raises(PolicyRequirementError):
+        bundle.create(name, tmp_path / "never", policy=Policy.reject(), sys=sys)
+    assert not (tmp_path / "never").exists()
 
 
 def test_a_slow_registry_has_its_time(registry: Registry, tmp_path: Path) -> None:
