@@ -10,7 +10,7 @@ import datetime as dt
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -26,7 +26,7 @@ from ocikit.image.docker.streaming import Feed
 from ocikit.image.docker.tokens import Grant, TokenStore, basic
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from urllib3 import BaseHTTPResponse
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "RegistryClient"]
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _tokens = TokenStore()
 # How often one request is answered with a challenge: first without a token, then with too little in it.
@@ -114,14 +116,12 @@ class RegistryClient:
             RegistryError: The registry refuses, or cannot be reached.
             LimitExceededError: The answer is too large.
         """
-        attempt = 1
-        while True:
-            try:
-                opened = self.open(method, path, what=what, expect=expect, headers=headers, body=body)
-                return self._read(opened, what, most)
-            except Unreachable as error:
-                self.wait(attempt, what, str(error), error)
-            attempt += 1
+        return self._tried(
+            lambda: self._authorized(method, path, dict(headers or {}), body, what),
+            what,
+            expect,
+            lambda opened: self._read(opened, what, most),
+        )
 
     def open(
         self,
@@ -146,18 +146,23 @@ class RegistryClient:
         Raises:
             RegistryError: The registry refuses, or cannot be reached.
         """
+        return self._tried(
+            lambda: self._authorized(method, path, dict(headers or {}), body, what), what, expect, lambda opened: opened
+        )
+
+    def _tried(self, ask: Callable[[], Opened], what: str, expect: Collection[int], use: Callable[[Opened], T]) -> T:
+        """Ask until there is an answer that can be used: one count of tries, whatever failed in each."""
         attempt = 1
         while True:
             try:
-                opened = self._authorized(method, path, dict(headers or {}), body, what)
+                opened = ask()
+                if opened.response.status in expect:
+                    return use(opened)
             except Unreachable as error:
                 self.wait(attempt, what, str(error), error)
             else:
-                response = opened.response
-                if response.status in expect:
-                    return opened
-                refusal = self._error(what, response)
-                if response.status not in RETRIED:
+                refusal = self._error(what, opened.response)
+                if opened.response.status not in RETRIED:
                     raise refusal
                 self.wait(attempt, what, refusal.answer, refusal)
             attempt += 1
