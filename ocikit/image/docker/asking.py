@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocikit.errors import ImageNotFoundError, InvalidReferenceError, RegistryError
+from ocikit.errors import InvalidReferenceError
 from ocikit.image.context import DockerAuthConfig, SystemContext
 from ocikit.image.credentials import remove_credentials, set_credentials
 from ocikit.image.docker.client import RegistryClient
@@ -14,7 +14,7 @@ from ocikit.image.docker.endpoint import Endpoint
 from ocikit.image.docker.lists import list_repositories as _repositories
 from ocikit.image.docker.lists import list_tags as _tags
 from ocikit.image.docker.manifests import resolve
-from ocikit.image.docker.places import clients_to_read
+from ocikit.image.docker.places import by_anybody, clients_to_read
 from ocikit.image.reference import Named, parse_normalized_named
 from ocikit.image.registries import find_registry
 
@@ -41,13 +41,8 @@ def resolve_digest(image: str | Named, sys: SystemContext | None = None) -> Dige
     """
     named = _named(image)
     reference = str(named.digest or named.tag or "latest")
-    failure: Exception | None = None
-    for client in clients_to_read(named, sys):
-        try:
-            return resolve(client, reference)[0]
-        except (ImageNotFoundError, RegistryError) as error:
-            failure = error
-    raise failure or ImageNotFoundError(f"{named}: nobody is configured to have it")
+    (digest, _), _ = by_anybody(clients_to_read(named, sys), lambda client: resolve(client, reference))
+    return digest
 
 
 def list_tags(repository: str | Named, sys: SystemContext | None = None) -> tuple[str, ...]:

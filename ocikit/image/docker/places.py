@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import evolve
 
+from ocikit.errors import DigestMismatchError, ImageNotFoundError, RegistryError
 from ocikit.image.context import SystemContext
 from ocikit.image.docker.client import RegistryClient
 from ocikit.image.docker.endpoint import Endpoint
 from ocikit.image.registries import pull_sources, push_endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from ocikit.image.reference import Named
 
-__all__ = ["client_to_write", "clients_to_read"]
+__all__ = ["by_anybody", "client_to_write", "clients_to_read"]
+
+T = TypeVar("T")
+
+# What sends one on to the next place.
+_FAILURES: Final = (RegistryError, ImageNotFoundError, DigestMismatchError)
 
 # How often somebody is asked after whom there are others.
 _TRIES_BEFORE_OTHERS: Final = 2
@@ -62,3 +70,32 @@ def client_to_write(named: Named, sys: SystemContext | None = None, actions: str
     """
     place = push_endpoint(named, sys)
     return RegistryClient(Endpoint(reference=place.reference, insecure=place.insecure, sys=sys), actions)
+
+
+def by_anybody(
+    clients: Sequence[RegistryClient], ask: Callable[[RegistryClient], T]
+) -> tuple[T, Sequence[RegistryClient]]:
+    """Ask one place after the other, until one answers.
+
+    Args:
+        clients: The places, at least one: :func:`clients_to_read`.
+        ask: Asks one of them.
+
+    Returns:
+        The answer, and who is left to be asked: the one that answered, and those after it.
+
+    Raises:
+        ImageNotFoundError: Nobody has it.
+        RegistryError: Those who could have it refuse, or cannot be reached.
+        DigestMismatchError: What they have is something else.
+    """
+    failures: list[Exception] = []
+    for number, client in enumerate(clients):
+        try:
+            return ask(client), clients[number:]
+        except _FAILURES as error:
+            failures.append(error)
+    last = failures[-1]  # what the registry itself says counts; what mirrors said stands beside it
+    for failure in failures[:-1]:
+        last.add_note(f"before: {failure}")
+    raise last

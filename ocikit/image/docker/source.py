@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import logging
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ocikit.errors import (
     BlobNotFoundError,
-    DigestMismatchError,
     ImageNotFoundError,
     MissingDependencyError,
-    RegistryError,
 )
 from ocikit.image.conversion.digests import manifest_digest
 from ocikit.image.docker.attaching import read_signatures
 from ocikit.image.docker.blobs import open_blob
 from ocikit.image.docker.lists import list_referrers
 from ocikit.image.docker.manifests import get_manifest
-from ocikit.image.docker.places import clients_to_read
+from ocikit.image.docker.places import by_anybody, clients_to_read
 from ocikit.image.manifest import normalise_media_type
 from ocikit.image.types import ImageSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ocikit.image.docker.client import RegistryClient
     from ocikit.image.docker.manifests import ServedManifest
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["DockerSource", "open_repositories"]
 
 _log = logging.getLogger(__name__)
-_FAILURES: Final = (RegistryError, ImageNotFoundError, DigestMismatchError)
 
 # The images that are being read: whoever writes to the same registry can take their blobs over without sending them.
 _open: weakref.WeakSet[DockerSource] = weakref.WeakSet()
@@ -68,7 +65,7 @@ class DockerSource(ImageSource):
         self._reference = reference
         self._named = named
         self._sys = sys
-        self._clients = clients_to_read(named, sys)
+        self._clients: Sequence[RegistryClient] = clients_to_read(named, sys)
         self._manifest = self._by_anybody(lambda client: get_manifest(client, str(named.digest or named.tag)))
         _open.add(self)
 
@@ -137,16 +134,5 @@ class DockerSource(ImageSource):
 
     def _by_anybody(self, ask: Callable[[RegistryClient], ServedManifest]) -> ServedManifest:
         """Ask one place after the other; who answers is asked first from then on."""
-        failures: list[Exception] = []
-        for number, client in enumerate(self._clients):
-            try:
-                found = ask(client)
-            except _FAILURES as error:
-                failures.append(error)
-                continue
-            self._clients = (*self._clients[number:],)
-            return found
-        last = failures[-1]  # what the registry itself says counts; what mirrors said stands beside it
-        for failure in failures[:-1]:
-            last.add_note(f"before: {failure}")
-        raise last
+        found, self._clients = by_anybody(self._clients, ask)
+        return found
