@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ocikit.image.docker.client import RegistryClient
     from ocikit.spec import Digest
 
-__all__ = ["BlobStream", "blob_size", "delete_blob", "open_blob"]
+__all__ = ["BlobStream", "blob_size", "open_blob"]
 
 _log = logging.getLogger(__name__)
 
@@ -68,24 +68,6 @@ def blob_size(client: RegistryClient, digest: Digest) -> int | None:
         return None
     stated = answer.headers.get("Content-Length", "")
     return int(stated) if stated.isascii() and stated.isdigit() and len(stated) <= 18 else -1
-
-
-def delete_blob(client: RegistryClient, digest: Digest) -> None:
-    """Delete a blob.
-
-    Args:
-        client: The repository.
-        digest: The blob.
-
-    Raises:
-        BlobNotFoundError: There is no such blob.
-        RegistryError: The registry refuses, or does not delete anything.
-    """
-    what = f"blob {digest} of {client.endpoint}"
-    path = f"{client.endpoint.reference.path}/blobs/{digest}"
-    answer = client.request("DELETE", path, what=f"deletion of {what}", expect={202, 200, 204, _NOT_FOUND})
-    if answer.status == _NOT_FOUND:
-        raise BlobNotFoundError(f"{what}: there is no such blob")
 
 
 class BlobStream:
