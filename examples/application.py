@@ -78,24 +78,43 @@ class Application:
             print(f"{outcome.id}: {outcome.result}{' (killed)' if outcome.killed else ''}")
 
 
-def _stop(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+class Stop:
+    """What a signal asks for: once, it ends the work; what is cleared away after that, no further one interrupts.
+
+    Python drops an exception that a handler raises within a finalizer, so the exception is only the quick way: what the
+    work looks at is ``number``.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.working = True
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._told)
+
+    def _told(self, number: int, _frame: FrameType | None) -> None:
+        first, self.number = not self.number, number
+        if first and self.working:
+            raise SystemExit(128 + number)
 
 
-def main(images: Path, work: Path) -> None:
-    """Live."""
+def main(images: Path, work: Path) -> int:
+    """Live; return the exit code."""
     logging.basicConfig(level=logging.WARNING)
-    signal.signal(signal.SIGTERM, _stop)
+    stop = Stop()
     application = Application(images, work)
     try:
         for name in application.bundles:
+            if stop.number:
+                break
             application.keep(name)
             with ThreadPoolExecutor(4) as pool:
                 outputs = list(pool.map(lambda number, name=name: application.use(name, number), range(8)))
             print(f"{name}: {len(outputs)} runs, the last in {outputs[-1].split(':')[-1].strip()}")
     finally:
+        stop.working = False
         application.close()
+    return 128 + stop.number if stop.number else 0
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
