@@ -22,16 +22,17 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from ocikit._fs import Descriptor, FlushBehind, located, no_fork
+from ocikit._fs import Descriptor, located, no_fork
 from ocikit._tuples import NamedTuple
 from ocikit.errors import InvalidDigestError, NotSupportedError, VerificationError
 from ocikit.image.blob import PartialBlob
+from ocikit.image.layout.appending import Appender
 from ocikit.image.layout.blobs import Begun, blob_name, receive
 from ocikit.image.layout.temporary import PARTIAL_PREFIX, find_stale, has_name, remove_stale
 from ocikit.spec import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ocikit.image.layout.blobs import BlobDirectory
     from ocikit.image.layout.temporary import StaleFile
@@ -289,7 +290,9 @@ class PartialFile(PartialBlob):
         try:
             with Descriptor(os.open(best, _READ, dir_fd=directory_fd)) as other:
                 if os.fstat(other.fd).st_uid == os.geteuid():
-                    self._take(other.fd, go_on, lambda data: self._append(data, self._size))
+                    with Appender(self._file.fd, expected=self._info.size) as appender, self._writing():
+                        self._take(other.fd, go_on, appender.write)
+                        appender.flush()
         except OSError:
             self._empty()  # it was not to be
         if self._size > self._info.size:
@@ -297,26 +300,21 @@ class PartialFile(PartialBlob):
 
     def complete(self, stream: ByteStream) -> BlobInfo:
         """See :class:`~ocikit.image.blob.PartialBlob`."""
-        fd, behind = self._file.fd, FlushBehind(self._file.fd, self._size)
-
-        def write(data: bytes) -> None:
-            self._append(data, self._size)
-            self._counted(data)
-            behind.reached(self._size)
-
         what, begun = blob_name(self._info, self._blobs.where), Begun(self._hasher, self._size)
         try:
-            receive(stream, self._info, write, what, begun)
+            # Of what came, everything is in the file in the end, whatever happens: whoever goes on is glad of it.
+            with Appender(self._file.fd, self._size, self._info.size) as appender:
+                receive(stream, self._info, lambda data: self._append(appender, data), what, begun)
+                with self._writing():
+                    appender.flush()
         except VerificationError:
             self._empty()
             raise
         except BaseException:
             self.close()  # whoever goes on has to read what there is
             raise
-        try:
-            os.fsync(fd)
-        except OSError as error:
-            raise self._said(error) from error
+        with self._writing():
+            os.fsync(self._file.fd)
         self._store()
         return self._info
 
@@ -336,19 +334,19 @@ class PartialFile(PartialBlob):
         self._name = None
         self.close()
 
-    def _append(self, data: bytes, position: int) -> None:
-        view = memoryview(data)
+    def _append(self, appender: Appender, data: bytes) -> None:
+        with self._writing():
+            appender.write(data)
+        self._counted(data)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            while view:
-                written = os.pwrite(self._file.fd, view, position)
-                view, position = view[written:], position + written
+            yield
         except OSError as error:
             # A disk that is full is not kept full.
             self._is_worthless = error.errno in _FULL
-            raise self._said(error) from error
-
-    def _said(self, error: OSError) -> OSError:
-        return located(error, self._blobs.temporary_fd, self._name or "")
+            raise located(error, self._blobs.temporary_fd, self._name or "") from error
 
     def _counted(self, data: bytes) -> None:
         if len(self._start) < _START:

@@ -13,8 +13,9 @@ import secrets
 import stat
 from typing import TYPE_CHECKING, Final
 
-from ocikit._fs import TEMPORARY_PREFIX, Descriptor, FlushBehind, fsync_directory, located
+from ocikit._fs import TEMPORARY_PREFIX, Descriptor, fsync_directory, located
 from ocikit._tuples import NamedTuple
+from ocikit.image.layout.appending import Appender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,8 +68,7 @@ class TemporaryFile:
         except BaseException:
             self.close()
             raise
-        self._size = 0
-        self._behind = FlushBehind(self.fileno())
+        self._appender = Appender(self.fileno())
 
     def _opened(self, name: str, mode: int) -> int:
         try:
@@ -82,15 +82,11 @@ class TemporaryFile:
         return self._file.fd if self._file is not None else -1
 
     def write(self, data: bytes) -> None:
-        """Append all of ``data``."""
-        fd, view = self.fileno(), memoryview(data)
+        """Append all of ``data``; it is in the file when that has its name."""
         try:
-            while view:
-                view = view[os.write(fd, view) :]
+            self._appender.write(data)
         except OSError as error:
             raise located(error, self._directory_fd) from error
-        self._size += len(data)
-        self._behind.reached(self._size)
 
     def rename(self, name: str, directory_fd: int) -> None:
         """Give the file its name, in place of what has it; the content is on disk before the name is.
@@ -104,6 +100,7 @@ class TemporaryFile:
         if self._name is None:
             raise FileNotFoundError(errno.ENOENT, "the temporary file has its name already", name)
         try:
+            self._appender.flush()
             os.fsync(self.fileno())
         except OSError as error:
             raise located(error, self._directory_fd, name) from error
