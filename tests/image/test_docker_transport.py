@@ -15,6 +15,7 @@ from ocikit.errors import (
     BlobNotFoundError,
     DigestMismatchError,
     ImageNotFoundError,
+    NotSupportedError,
     PolicyRequirementError,
     RegistryAccessError,
     RegistryError,
@@ -22,11 +23,13 @@ from ocikit.errors import (
 from ocikit.image import (
     DockerAuthConfig,
     Policy,
+    artifact,
     copy,
     delete,
     docker,
     inspect,
     parse_image_name,
+    referrers,
     sign,
     signature,
     verify,
@@ -384,23 +387,55 @@ def _goes_on(request: Any) -> bool:
 
 
 def test_deleting(registry: Registry, tmp_path: Path) -> None:
-    """The manifest goes, and all its tags; a registry that deletes nothing says so."""
-    name, _, _ = there(registry, tmp_path)
+    """A tag goes alone; a manifest goes with all its tags; a registry that deletes nothing says so."""
+    name, _, digest = there(registry, tmp_path)
     sys = context(tmp_path / "conf", registry)
+    registry.add_manifest("team/app", "other", registry.manifest("team/app", digest) or b"")
     delete(name, sys)
-    assert registry.tags("team/app") == {}
+    assert registry.tags("team/app") == {"other": digest}
     with pytest.raises(ImageNotFoundError):
         delete(name, sys)
-    with Registry(features=Features(delete_manifests=False)) as other:
+    delete(f"docker://{registry.address}/team/app@{digest}", sys)
+    assert registry.tags("team/app") == {}
+    with Registry(features=Features(delete_manifests=False, delete_tags=False)) as other:
         fixed, _, _ = there(other, tmp_path / "other")
         with pytest.raises(RegistryError, match="answers 405"):
             delete(fixed, context(tmp_path / "conf", other))
 
 
-@pytest.mark.parametrize("referrers", [True, False], ids=["api", "tag"])
-def test_referrers_and_signatures(tmp_path: Path, referrers: bool) -> None:  # noqa: FBT001 - a case
+def test_deleting_where_no_tags_are_deleted(tmp_path: Path) -> None:
+    """The manifest goes when it has no other tag, and stays when it has."""
+    with Registry(features=Features(delete_tags=False)) as registry:
+        name, _, digest = there(registry, tmp_path)
+        sys = context(tmp_path / "conf", registry)
+        registry.add_manifest("team/app", "other", registry.manifest("team/app", digest) or b"")
+        with pytest.raises(NotSupportedError, match=f"no tags; .* go other, .*delete .*/team/app@{digest}"):
+            delete(name, sys)
+        assert set(registry.tags("team/app")) == {"other", name.rpartition(":")[2]}
+        delete(f"docker://{registry.address}/team/app@{digest}", sys)
+        assert registry.tags("team/app") == {}
+        assert there(registry, tmp_path / "again")[2] == digest
+        delete(name, sys)
+        assert registry.tags("team/app") == {}
+
+
+def test_what_is_deleted_leaves_the_list_that_clients_keep(tmp_path: Path) -> None:
+    """Where the registry has no API for referrers, nothing else would take it off."""
+    with Registry(features=Features(referrers=False)) as registry:
+        name, _, _ = there(registry, tmp_path)
+        sys = context(tmp_path / "conf", registry)
+        first, second = (
+            artifact.attach(name, [artifact.ArtifactFile(content=text, title="a")], artifact_type="text/x", sys=sys)
+            for text in (b"1", b"2")
+        )
+        delete(f"docker://{registry.address}/team/app@{first.digest}", sys)
+        assert [one.digest for one in referrers(name, sys=sys)] == [second.digest]
+
+
+@pytest.mark.parametrize("api", [True, False], ids=["api", "tag"])
+def test_referrers_and_signatures(tmp_path: Path, api: bool) -> None:  # noqa: FBT001 - a case
     """What refers to an image goes with it, and signatures are where cosign looks for them."""
-    with Registry(features=Features(referrers=referrers)) as registry:
+    with Registry(features=Features(referrers=api)) as registry:
         sys = context(tmp_path / "conf", registry)
         (tmp_path / "conf/empty/a.yaml").write_text("default-docker: {use-sigstore-attachments: true}\n")
         source = an_image(tmp_path / "images")

@@ -15,10 +15,13 @@ from ocikit.image.attachment_manifest import (
     attached_signatures,
     attachment_layers,
     attachment_tag,
+    layer_identity,
     make_attachment,
+    signed_layer,
 )
 from ocikit.image.bundle_manifest import PREDICATE_TYPE_KEY, bundle_manifest, bundle_of, may_attach_bundle
 from ocikit.image.docker.blobs import blob_size, open_blob
+from ocikit.image.docker.kept_lists import change_list
 from ocikit.image.docker.lists import fallback_tag, list_referrers
 from ocikit.image.docker.manifests import get_manifest, put_manifest
 from ocikit.image.docker.uploads import upload_blob
@@ -37,7 +40,7 @@ from ocikit.image.types import BlobInfo
 from ocikit.spec import Digest, Index, Manifest, mediatypes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ocikit.image.docker.client import RegistryClient
     from ocikit.image.reference import Named
@@ -128,11 +131,16 @@ def put_referrer(client: RegistryClient, manifest: bytes) -> None:
 
 def _list_it(client: RegistryClient, subject: Digest, described: Descriptor) -> None:
     """Add a referrer to the list in a tag (distribution-spec 1.1, "Unavailable Referrers API")."""
-    there = list_referrers(client, subject)
-    if any(one.digest == described.digest for one in there):
-        return
-    index = Index(media_type=mediatypes.IMAGE_INDEX, manifests=(*there, described))
-    put_manifest(client, fallback_tag(subject), index.to_json(), mediatypes.IMAGE_INDEX)
+    tag = fallback_tag(subject)
+
+    def is_there() -> bool:
+        return any(one.digest == described.digest for one in list_referrers(client, subject))
+
+    def add() -> None:
+        index = Index(media_type=mediatypes.IMAGE_INDEX, manifests=(*list_referrers(client, subject), described))
+        put_manifest(client, tag, index.to_json(), mediatypes.IMAGE_INDEX)
+
+    change_list(f"{tag} of {client.endpoint}", is_there, add)
 
 
 def _attached(client: RegistryClient, digest: Digest) -> Iterator[bytes]:
@@ -179,15 +187,25 @@ def _signing_bundle(client: RegistryClient, manifest: bytes) -> bytes | None:
         return None  # something else that refers to the image
 
 
-def _attach(client: RegistryClient, digest: Digest, signatures: Iterable[SigstoreSignature]) -> None:
+def _attach(client: RegistryClient, digest: Digest, signatures: Sequence[SigstoreSignature]) -> None:
     tag = attachment_tag(digest)
-    try:
-        existing = attachment_layers(get_manifest(client, tag).data)
-    except ImageNotFoundError:
-        existing = ()
-    made = make_attachment(signatures, existing)
-    _put_blobs(client, made.blobs)
-    put_manifest(client, tag, made.manifest, mediatypes.IMAGE_MANIFEST)
+    wanted = {layer_identity(signed_layer(signature)) for signature in signatures}
+
+    def existing() -> tuple[Descriptor, ...]:
+        try:
+            return attachment_layers(get_manifest(client, tag).data)
+        except ImageNotFoundError:
+            return ()
+
+    def is_there() -> bool:
+        return wanted <= {layer_identity(layer) for layer in existing()}
+
+    def add() -> None:
+        made = make_attachment(signatures, existing())
+        _put_blobs(client, made.blobs)
+        put_manifest(client, tag, made.manifest, mediatypes.IMAGE_MANIFEST)
+
+    change_list(f"{tag} of {client.endpoint}", is_there, add)
 
 
 def _blob(client: RegistryClient, layer: Descriptor) -> bytes:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ocikit.image.docker.client import Answer, RegistryClient
     from ocikit.spec import Descriptor, Digest
 
-__all__ = ["fallback_tag", "list_referrers", "list_repositories", "list_tags"]
+__all__ = ["fallback_tag", "list_kept_by_clients", "list_referrers", "list_repositories", "list_tags"]
 
 _PAGE: Final = 1000
 #: How many names are listed at most.
@@ -85,7 +85,7 @@ def list_referrers(client: RegistryClient, subject: Digest, artifact_type: str |
     else:
         if found:
             return _of_type(found, artifact_type)
-    return _of_type(_kept_by_clients(client, subject, what), artifact_type)
+    return _of_type(list_kept_by_clients(client, subject), artifact_type)
 
 
 def fallback_tag(subject: Digest) -> str:
@@ -97,7 +97,17 @@ def fallback_tag(subject: Digest) -> str:
     return f"{subject.algorithm[:32]}-{subject.hex[:64]}"
 
 
-def _kept_by_clients(client: RegistryClient, subject: Digest, what: str) -> tuple[Descriptor, ...]:
+def list_kept_by_clients(client: RegistryClient, subject: Digest) -> tuple[Descriptor, ...]:
+    """Return the list that clients keep in a tag; empty where there is none.
+
+    Args:
+        client: The repository.
+        subject: The digest of the manifest that they refer to.
+
+    Raises:
+        RegistryError: The registry refuses, cannot be reached, or answers with something else.
+    """
+    what = f"referrers of {subject} in {client.endpoint}"
     path = f"{client.endpoint.reference.path}/manifests/{fallback_tag(subject)}"
     headers = {"Accept": mediatypes.IMAGE_INDEX}
     answer = client.request("GET", path, what=what, expect={200, _NOT_FOUND}, headers=headers, most=LIMIT)

@@ -151,19 +151,19 @@ def _stored(client: RegistryClient, reference: str, data: bytes) -> Answer | Non
     return answer if digest is not None and Digest.from_bytes(data, digest.algorithm) == digest else None
 
 
-def delete_manifest(client: RegistryClient, digest: Digest) -> None:
-    """Delete a manifest, and with it all its tags.
+def delete_manifest(client: RegistryClient, reference: str) -> None:
+    """Delete a tag, or a manifest and with it all its tags.
 
     Args:
         client: The repository.
-        digest: Its digest.
+        reference: The tag, or the digest of the manifest.
 
     Raises:
         ImageNotFoundError: There is none.
-        RegistryError: The registry refuses, or does not delete anything.
+        RegistryError: The registry refuses, or does not delete such a thing.
     """
-    what = _what(client, str(digest))
-    path = f"{client.endpoint.reference.path}/manifests/{digest}"
+    what = _what(client, reference)
+    path = f"{client.endpoint.reference.path}/manifests/{reference}"
     _found(lambda: client.request("DELETE", path, what=f"deletion of {what}", expect={202, 200, 204}), what)
 
 
