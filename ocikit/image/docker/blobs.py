@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import BlobNotFoundError, RegistryError
-from ocikit.image.docker.connection import Unreachable, reason_of
+from ocikit.image.docker.bounded import waiting
+from ocikit.image.docker.unreachable import Unreachable, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,9 +127,10 @@ class BlobStream:
 
         try:
             # What came before the connection broke counts: nothing waits for the whole of a piece.
-            data: bytes = response.read1(size)
+            with waiting(self._client.call, self._client.timeout):
+                data: bytes = response.read1(size)
         except (HTTPError, OSError) as error:
-            raise Unreachable(reason_of(error)) from error
+            raise unreachable(error) from error
         if not data and size and 0 <= self._position < self.size:
             raise Unreachable(f"ends after {self._position:,} of {self.size:,} bytes")
         return data

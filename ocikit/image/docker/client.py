@@ -9,21 +9,22 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import threading
-import time
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from ocikit.errors import LimitExceededError, RegistryAccessError, RegistryError
+from ocikit.errors import CredentialsError, LimitExceededError, RegistryAccessError, RegistryError
 from ocikit.image.context import DockerAuthConfig, RetryPolicy
 from ocikit.image.credentials import get_credentials
+from ocikit.image.docker.addresses import origin_of, resolve_address
+from ocikit.image.docker.bounded import Call, waiting
 from ocikit.image.docker.challenges import parse_challenges
-from ocikit.image.docker.connection import Unreachable, connection_to, reason_of
+from ocikit.image.docker.connection import connection_to
 from ocikit.image.docker.refusals import MOST_BYTES, error_of
 from ocikit.image.docker.retrying import RETRIED, delay_before, seconds_of
 from ocikit.image.docker.streaming import Feed
 from ocikit.image.docker.tokens import Grant, TokenStore, basic
+from ocikit.image.docker.unreachable import Unreachable, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -44,6 +45,10 @@ T = TypeVar("T")
 _tokens = TokenStore()
 # How often one request is answered with a challenge: first without a token, then with too little in it.
 _MOST_CHALLENGES: Final = 2
+_UNAUTHORIZED: Final = 401
+# How long what is said with a refusal is waited for, in seconds.
+_PATIENCE_SECONDS: Final = 10.0
+_PIECE: Final = 256 * 1024
 
 
 @frozen(kw_only=True)
@@ -74,6 +79,8 @@ class RegistryClient:
 
     def __init__(self, endpoint: Endpoint, actions: str = "pull", *, more: tuple[str, ...] = ()) -> None:
         self.endpoint = endpoint
+        #: Whatever is asked here; cancelled, it ends.
+        self.call = Call()
         self._connection: Connection = connection_to(endpoint)
         own = (f"repository:{endpoint.reference.path}:{actions}",) if actions else ()
         self._scopes = (*own, *more)
@@ -89,6 +96,11 @@ class RegistryClient:
     def policy(self) -> RetryPolicy:
         """How often something is tried."""
         return self.endpoint.sys.docker_retry if self.endpoint.sys is not None else RetryPolicy()
+
+    @property
+    def timeout(self) -> float:
+        """How long the registry may be silent, in seconds."""
+        return self._connection.timeout
 
     def request(
         self,
@@ -208,24 +220,33 @@ class RegistryClient:
         Raises:
             RegistryError: There is no other try.
         """
+        if self.call.is_cancelled:
+            raise RegistryError(what, "it is not wanted any more") from error
         delay = delay_before(attempt, self.policy, error.retry_after if isinstance(error, RegistryError) else None)
+        if isinstance(error, Unreachable) and error.tries is not None and attempt >= error.tries:
+            delay = None
         if delay is None:
             if isinstance(error, RegistryError):
                 raise error
             tries = f" ({attempt} tries)" if attempt > 1 else ""
-            raise RegistryError(what, f"{self._connection.host} cannot be reached: {reason}{tries}") from error
+            remedy = error.remedy if isinstance(error, Unreachable) else ""
+            message = f"{self._connection.host} cannot be reached: {reason}{tries}"
+            raise RegistryError(what, message, remedy=remedy or None) from error
         _log.info("%s: %s; again in %.1f s", what, reason, delay)
-        time.sleep(delay)
+        self.call.sleep(delay)
 
     def _authorized(self, method: str, path: str, headers: dict[str, str], body: Body, what: str) -> Opened:
         """Send a request with the credentials that the registry has asked for, and give it what it asks for next."""
-        url = path if "://" in path else f"{self._base(what)}/v2/{path}"
+        base = f"{self._base(what)}/v2/"
+        url = resolve_address(base, path, what, encrypted=not self._is_insecure) if "://" in path else base + path
         challenge, scopes = self._challenge, self._scopes
         for last in (False,) * _MOST_CHALLENGES + (True,):
             authorization, grant = self._authorization(challenge, scopes, what)
             sent = headers | ({"Authorization": authorization} if authorization and self._is_own(url) else {})
-            opened = self._connection.open(method, url, sent, body)
-            found = self._chosen(opened.response) if opened.response.status == 401 and not last else None
+            opened = self._connection.open(method, url, sent, body, call=self.call)
+            # Whoever else says 401 is not the one whose questions are answered.
+            is_asked = opened.response.status == _UNAUTHORIZED and not last and self._is_own(opened.url)
+            found = self._chosen(opened.response) if is_asked else None
             if found is None:
                 return opened
             if grant is not None and authorization:
@@ -245,7 +266,7 @@ class RegistryClient:
     ) -> tuple[str | None, Grant | None]:
         sys = self.endpoint.sys
         if sys is not None and sys.docker_bearer_registry_token:
-            return f"Bearer {sys.docker_bearer_registry_token}", None
+            return f"Bearer {_as_header(sys.docker_bearer_registry_token)}", None
         if challenge is None:
             return None, None
         auth = self._credentials()
@@ -257,7 +278,10 @@ class RegistryClient:
         return f"Bearer {_tokens.token(grant, self._ask)}", grant
 
     def _check_realm(self, realm: str, what: str) -> None:
-        scheme = urlsplit(realm).scheme
+        try:
+            scheme = origin_of(realm).scheme
+        except ValueError:
+            scheme = ""
         if scheme not in self._connection.schemes:
             raise RegistryAccessError(
                 what, f"the registry names the token server {realm[:200]!r}; expected an address with https"
@@ -267,7 +291,9 @@ class RegistryClient:
         attempt = 1
         while True:
             try:
-                answer = self._read(self._connection.open(method, url, headers, body), "token", MOST_BYTES)
+                # A redirect takes the header with credentials off; those in a body would go along to another server.
+                opened = self._connection.open(method, url, headers, body, call=self.call, elsewhere=body is None)
+                answer = self._read(opened, "token", MOST_BYTES)
             except Unreachable as error:
                 self.wait(attempt, f"token server of {self._connection.host}", str(error), error)
             else:
@@ -275,7 +301,7 @@ class RegistryClient:
                 delay = delay_before(attempt, self.policy, retry_after) if answer.status in RETRIED else None
                 if delay is None:
                     return answer.status, answer.body
-                time.sleep(delay)
+                self.call.sleep(delay)
             attempt += 1
 
     def _credentials(self) -> DockerAuthConfig | None:
@@ -296,22 +322,24 @@ class RegistryClient:
     def _found_scheme(self, what: str) -> str:
         attempt = 1
         while True:
-            failures = []
+            failures: list[Unreachable] = []
             for scheme in self._connection.schemes:
+                url = f"{scheme}://{self._connection.host}/v2/"
                 try:
-                    response = self._connection.open("GET", f"{scheme}://{self._connection.host}/v2/", {}).response
+                    opened = self._connection.open("GET", url, {}, call=self.call)
                 except Unreachable as error:
-                    failures.append(f"{scheme}: {error}")
+                    failures.append(_said_of(scheme, error))
                     continue
-                if response.status in RETRIED:
-                    failures.append(f"{scheme}: the registry answers {response.status}")
-                    self._refusal(response)
-                    continue
-                if response.status == 401:
+                response = opened.response
+                if response.status == _UNAUTHORIZED and origin_of(opened.url) == origin_of(url):
                     self._challenge = self._chosen(response)
                 self._refusal(response)
-                return scheme
-            self.wait(attempt, what, "; ".join(failures), Unreachable("; ".join(failures)))
+                if response.status not in RETRIED:
+                    return scheme
+                # It is there, and busy: nobody who can be talked to in secret is talked to in the open.
+                failures = [Unreachable(f"{scheme}: the registry answers {response.status}")]
+                break
+            self.wait(attempt, what, "; ".join(map(str, failures)), _worst(failures))
             attempt += 1
 
     def _chosen(self, response: BaseHTTPResponse) -> Challenge | None:
@@ -319,7 +347,11 @@ class RegistryClient:
         return next((one for wanted in ("bearer", "basic") for one in found if one.scheme == wanted), None)
 
     def _is_own(self, url: str) -> bool:
-        return urlsplit(url).netloc == self._connection.host
+        return origin_of(url) == origin_of(f"{self._scheme}://{self._connection.host}")
+
+    @property
+    def _is_insecure(self) -> bool:
+        return len(self._connection.schemes) > 1
 
     def _error(self, what: str, response: BaseHTTPResponse) -> RegistryError:
         retry_after = seconds_of(response.headers.get("Retry-After"), dt.datetime.now(dt.UTC))
@@ -328,21 +360,57 @@ class RegistryClient:
     def _refusal(self, response: BaseHTTPResponse) -> bytes:
         """Read what is said with a refusal, as far as it is of use, and give the connection back."""
         try:
-            with response:
-                return response.read(MOST_BYTES)
+            with waiting(self.call, min(self._connection.timeout, _PATIENCE_SECONDS)), response:
+                return _content(response, MOST_BYTES)
         except Exception:  # noqa: BLE001 - the refusal counts, not how it is worded
             return b""
 
     def _read(self, opened: Opened, what: str, most: int) -> Answer:
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - loaded when first needed
 
-        response, body = opened.response, b""
+        response = opened.response
         try:
-            with response:
-                while len(body) <= most and (data := response.read(most + 1 - len(body))):
-                    body += data
+            # As long for the answer as for its beginning: whoever sends a byte now and then is not waited for.
+            with waiting(self.call, self._connection.timeout), response:
+                body = _content(response, most)
         except (HTTPError, OSError) as error:
-            raise Unreachable(f"the answer breaks off: {reason_of(error)}") from error
+            failure = unreachable(error)
+            raise Unreachable(
+                f"the answer breaks off: {failure}", tries=failure.tries, remedy=failure.remedy
+            ) from error
         if len(body) > most:
             raise LimitExceededError(f"{what}: bytes of an answer", most)
         return Answer(status=response.status, headers=response.headers, body=body, url=opened.url)
+
+
+def _content(response: BaseHTTPResponse, most: int) -> bytes:
+    """Read an answer, and a little more than most of it when there is more.
+
+    Piece by piece as they come: what is said of the size of a piece is believed by nobody.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    while size <= most and (data := response.read1(min(_PIECE, most + 1 - size))):
+        pieces.append(data)
+        size += len(data)
+    return b"".join(pieces)
+
+
+def _as_header(token: str) -> str:
+    if not token.isascii() or not token.isprintable():
+        raise CredentialsError(
+            "SystemContext.docker_bearer_registry_token: expected printable ASCII, found something else, such as the "
+            "end of a line"
+        )
+    return token
+
+
+def _said_of(scheme: str, error: Unreachable) -> Unreachable:
+    return Unreachable(f"{scheme}: {error}", tries=error.tries, remedy=error.remedy)
+
+
+def _worst(failures: list[Unreachable]) -> Unreachable:
+    """Return one failure for those of every way of talking: as many tries as any of them deserves."""
+    tries = [failure.tries for failure in failures]
+    most = None if None in tries else max(filter(None, tries))
+    return Unreachable("; ".join(map(str, failures)), tries=most, remedy=failures[0].remedy)

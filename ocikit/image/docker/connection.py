@@ -9,27 +9,31 @@ from __future__ import annotations
 import os
 import threading
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urljoin, urlsplit
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ocikit import __version__
 from ocikit._tuples import NamedTuple
 from ocikit.errors import RegistryError
+from ocikit.image.docker.addresses import origin_of, resolve_address, shown
+from ocikit.image.docker.bounded import waiting
+from ocikit.image.docker.pools import pool_classes
 from ocikit.image.docker.streaming import Feed
+from ocikit.image.docker.unreachable import unreachable
 from ocikit.image.registries import TLSMaterial, find_certificates, ssl_context
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-    from urllib3 import BaseHTTPResponse, HTTPSConnectionPool, PoolManager
-    from urllib3._base_connection import BaseHTTPConnection
+    from urllib3 import BaseHTTPResponse, PoolManager
 
+    from ocikit.image.docker.addresses import Origin
+    from ocikit.image.docker.bounded import Call
     from ocikit.image.docker.endpoint import Endpoint
     from ocikit.image.docker.streaming import Body
 
-__all__ = ["Connection", "Opened", "Unreachable", "close_connections", "connection_to", "reason_of"]
+__all__ = ["Connection", "Opened", "close_connections", "connection_to"]
 
 # How many hosts, and ways of talking to them, are remembered.
 _MOST_HOSTS: Final = 64
@@ -38,7 +42,9 @@ _POOLED: Final = 16
 _CONNECT_SECONDS: Final = 15.0
 _MOST_REDIRECTS: Final = 10
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_PORTS: Final = {"http": 80, "https": 443}
+# What is said with a redirect: read when it is less than a hundred kilobytes and comes at once.
+_FEW_DIGITS: Final = 5
+_PASSED_OVER_SECONDS: Final = 2.0
 # What is for the registry alone and never for whom it sends us to (CVE-2020-15157).
 _PRIVATE: Final = frozenset({"authorization", "cookie"})
 
@@ -55,10 +61,6 @@ class Opened(NamedTuple):
     url: str
 
 
-class Unreachable(Exception):  # noqa: N818 - never leaves this room: it is another try, or a RegistryError
-    """The other side could not be reached, fell silent, or broke off."""
-
-
 @frozen(kw_only=True)
 class _Way:
     """How a host is talked to; one pool serves everybody for whom all of this is the same."""
@@ -66,9 +68,11 @@ class _Way:
     host: str
     insecure: bool
     material: TLSMaterial
-    proxy: str | None
+    proxy: str | None = field(repr=False)  # it may have a password in it
     timeout: float
     agent: str
+    #: What the files of :attr:`material` were: one that is another today makes another way.
+    files: tuple[tuple[int, int, int], ...] = ()
 
 
 _connections: dict[_Way, Connection] = {}
@@ -89,10 +93,12 @@ def connection_to(endpoint: Endpoint) -> Connection:
     insecure = endpoint.insecure
     if sys is not None and sys.docker_insecure_skip_tls_verify is not None:
         insecure = sys.docker_insecure_skip_tls_verify
+    material = find_certificates(endpoint.host, sys)
     way = _Way(
         host=endpoint.host,
         insecure=insecure,
-        material=find_certificates(endpoint.host, sys),
+        material=material,
+        files=tuple(_state_of(path) for path in material.files),
         proxy=sys.docker_proxy_url if sys is not None else None,
         timeout=sys.docker_timeout if sys is not None else 60.0,
         agent=(sys.docker_registry_user_agent if sys is not None else None) or f"ocikit/{__version__}",
@@ -105,6 +111,14 @@ def connection_to(endpoint: Endpoint) -> Connection:
         return found
 
 
+def _state_of(path: str) -> tuple[int, int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return -1, -1, -1  # whoever reads it says what is wrong with it
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def close_connections() -> None:
     """Close the connections to registries that nobody uses at the moment; what is needed again is opened again."""
     with _lock:
@@ -113,7 +127,10 @@ def close_connections() -> None:
 
 
 def _forget() -> None:
-    # A forked child shares the sockets of its parent: two processes in one conversation.
+    # A forked child shares the sockets of its parent: two processes in one conversation. And a thread of the parent may
+    # have held the lock.
+    global _lock  # noqa: PLW0603 - the one of this process
+    _lock = threading.Lock()
     _connections.clear()
 
 
@@ -129,6 +146,10 @@ class Connection:
 
     def __init__(self, way: _Way) -> None:
         self._way = way
+        self._renew()
+
+    def _renew(self) -> None:
+        self._process = os.getpid()
         self._pools: dict[tuple[str, bool], PoolManager] = {}
         self._contexts: dict[bool, ssl.SSLContext] = {}
         self._guard = threading.Lock()
@@ -136,7 +157,7 @@ class Connection:
     def close(self) -> None:
         """Close the connections that nobody uses at the moment."""
         with self._guard:
-            pools, self._pools = [*self._pools.values()], {}
+            pools, self._pools, self._contexts = [*self._pools.values()], {}, {}
         for pool in pools:
             pool.clear()
 
@@ -150,81 +171,110 @@ class Connection:
         """What is tried, in order: plain HTTP only where somebody has said that it will do."""
         return ("https", "http") if self._way.insecure else ("https",)
 
+    @property
+    def timeout(self) -> float:
+        """How long the other side may be silent, in seconds."""
+        return self._way.timeout
+
     def open(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body = None, *, follow: bool = True
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body = None,
+        *,
+        call: Call,
+        elsewhere: bool = True,
     ) -> Opened:
         """Send a request and return the answer, its body unread; the caller reads or closes it.
 
-        Redirects are followed. Another host gets neither credentials nor certificates of ours.
+        Redirects are followed. Another server gets neither credentials nor certificates of ours.
 
         Args:
             method: The method.
             url: The address, in full.
             headers: The headers.
             body: The body; what can be read only once is sent to nobody else.
-            follow: Whether redirects are followed.
+            call: For whom it is.
+            elsewhere: Whether redirects to another server are followed.
 
         Raises:
             Unreachable: There was no answer.
             RegistryError: A redirect leads somewhere where nobody should go, or there are too many.
         """
         sent = dict(headers)
+        what = f"{method} {shown(url)}"
         for _ in range(_MOST_REDIRECTS + 1):
-            answer = self._once(method, url, sent, body)
-            follows = follow and answer.status in _REDIRECTS and not isinstance(body, Feed)
+            answer = self._once(method, url, sent, body, call)
+            follows = answer.status in _REDIRECTS and not isinstance(body, Feed)
             target = answer.headers.get("Location") if follows else None
             if target is None:
                 return Opened(answer, url)
-            answer.drain_conn()
-            answer.release_conn()
-            old, url = url, urljoin(url, target)
-            self._check(old, url)
-            if _origin(old) != _origin(url):
+            self._pass_over(answer, call)
+            old, url = url, resolve_address(url, target, what, encrypted=not self._way.insecure)
+            if origin_of(old) != origin_of(url):
+                if not elsewhere:
+                    raise RegistryError(
+                        what, f"is redirected to {shown(url)}, another server, which is not told what this one is"
+                    )
                 sent = {name: value for name, value in sent.items() if name.lower() not in _PRIVATE}
-        raise RegistryError(f"{method} {_shown(url)}", f"more than {_MOST_REDIRECTS} redirects")
+        raise RegistryError(what, f"more than {_MOST_REDIRECTS} redirects")
 
-    def _check(self, old: str, url: str) -> None:
-        scheme = urlsplit(url).scheme
-        if scheme not in _PORTS:
-            raise RegistryError(_shown(old), f"is redirected to {_shown(url)}; expected HTTP")
-        if scheme == "http" and urlsplit(old).scheme == "https" and not self._way.insecure:
-            raise RegistryError(_shown(old), f"is redirected to {_shown(url)}, which is not encrypted")
+    def _pass_over(self, answer: BaseHTTPResponse, call: Call) -> None:
+        """Leave what is said with a redirect; where that is little, the connection can be used again."""
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - loaded when first needed
 
-    def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> BaseHTTPResponse:
+        length = answer.headers.get("Content-Length", "")
+        try:
+            if length.isascii() and length.isdigit() and len(length) <= _FEW_DIGITS:
+                with waiting(call, _PASSED_OVER_SECONDS):
+                    answer.drain_conn()
+            else:
+                answer.close()
+        except (HTTPError, OSError):
+            answer.close()
+        answer.release_conn()
+
+    def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body, call: Call) -> BaseHTTPResponse:
         from urllib3 import Timeout  # noqa: PLC0415 - loaded when first needed
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
-        is_own = urlsplit(url).netloc.rpartition("@")[2] == self._way.host
         try:
-            return self._pool(url, is_own=is_own).request(
-                method,
-                url,
-                headers={"User-Agent": self._way.agent, "Accept-Encoding": "identity", **headers},
-                body=body,
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                decode_content=False,
-                timeout=Timeout(connect=min(_CONNECT_SECONDS, self._way.timeout), read=self._way.timeout),
-            )
+            with waiting(call):
+                return self._pool(url).request(
+                    method,
+                    url,
+                    headers={"User-Agent": self._way.agent, "Accept-Encoding": "identity", **headers},
+                    body=body,
+                    redirect=False,
+                    retries=False,
+                    preload_content=False,
+                    decode_content=False,
+                    timeout=Timeout(connect=min(_CONNECT_SECONDS, self._way.timeout), read=self._way.timeout),
+                )
         except (HTTPError, OSError) as error:
-            raise Unreachable(reason_of(error)) from error
+            raise unreachable(error) from error
 
-    def _pool(self, url: str, *, is_own: bool) -> PoolManager:
+    def _is_own(self, origin: Origin) -> bool:
+        return origin == origin_of(f"{origin.scheme}://{self._way.host}")
+
+    def _pool(self, url: str) -> PoolManager:
         from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - loaded when first needed
 
-        parts = urlsplit(url)
-        host = parts.hostname or ""
+        if self._process != os.getpid():
+            self._renew()  # what this process was forked with are the conversations of another one
+        origin = origin_of(url)
+        is_own = self._is_own(origin)
         proxy = self._way.proxy
-        if proxy is None and not proxy_bypass(host):
-            proxy = getproxies().get(parts.scheme)
+        if proxy is None and not proxy_bypass(origin.host):
+            proxy = getproxies().get(origin.scheme)
         key = (proxy or "", is_own)
         with self._guard:
             if key not in self._pools:
-                self._pools[key] = self._made_pool(proxy, is_own=is_own)
+                self._pools[key] = self._made_pool(_Proxy.parse(proxy) if proxy else None, is_own=is_own)
             return self._pools[key]
 
-    def _made_pool(self, proxy: str | None, *, is_own: bool) -> PoolManager:
+    def _made_pool(self, proxy: _Proxy | None, *, is_own: bool) -> PoolManager:
         from urllib3 import PoolManager, ProxyManager  # noqa: PLC0415 - loaded when first needed
 
         if is_own not in self._contexts:
@@ -233,42 +283,27 @@ class Connection:
             material = known if is_own else TLSMaterial(authorities=known.authorities)
             self._contexts[is_own] = ssl_context(material, insecure=self._way.insecure)
         options: dict[str, Any] = {"num_pools": 8, "maxsize": _POOLED, "ssl_context": self._contexts[is_own]}
-        made = ProxyManager(proxy, **options) if proxy else PoolManager(**options)
-        if self._way.insecure:
-            made.pool_classes_by_scheme = {**made.pool_classes_by_scheme, "https": _without_warning()}
+        made = ProxyManager(proxy.address, proxy_headers=proxy.headers, **options) if proxy else PoolManager(**options)
+        made.pool_classes_by_scheme = dict(pool_classes(insecure=self._way.insecure))
         return made
 
 
-def _without_warning() -> type[HTTPSConnectionPool]:
-    """Return a pool that does not warn of certificates that are taken unseen: that was asked for."""
-    from urllib3 import HTTPSConnectionPool  # noqa: PLC0415 - loaded when first needed
+class _Proxy(NamedTuple):
+    """Somebody who stands between."""
 
-    class Unseen(HTTPSConnectionPool):
-        def _validate_conn(self, conn: BaseHTTPConnection) -> None:
-            if conn.is_closed:
-                conn.connect()
+    #: Where.
+    address: str
+    #: What shows who we are.
+    headers: dict[str, str] | None
 
-    return Unseen
+    @classmethod
+    def parse(cls, text: str) -> _Proxy:
+        """Take an address and the user in it apart; a password may have anything in it."""
+        from urllib.parse import unquote  # noqa: PLC0415 - loaded when first needed
 
+        from urllib3.util import make_headers  # noqa: PLC0415
 
-def reason_of(error: BaseException) -> str:
-    """Say what went wrong on the way, without what urllib3 tells about its own objects."""
-    reason = getattr(error, "reason", None)
-    if isinstance(reason, BaseException):
-        return reason_of(reason)
-    cause = error.__cause__ or error.__context__
-    text = str(error)
-    if " object at 0x" in text and isinstance(cause, OSError) and cause is not error:
-        return cause.strerror or str(cause)
-    return text.rpartition(" object at 0x")[2].partition(": ")[2] if " object at 0x" in text else text
-
-
-def _origin(url: str) -> tuple[str, str, int]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
-
-
-def _shown(url: str) -> str:
-    """Show an address without its query, which has signatures of stores in it, and without a password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:300]
+        scheme, _, rest = text.partition("://") if "://" in text else ("http", "", text)
+        user, _, host = rest.rpartition("@")
+        headers = dict(make_headers(proxy_basic_auth=unquote(user))) if user else None
+        return cls(f"{scheme}://{host}", headers)

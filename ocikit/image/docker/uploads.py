@@ -17,9 +17,9 @@ from attrs import evolve
 
 from ocikit.errors import DigestMismatchError, RegistryAccessError, RegistryError, SizeMismatchError, UploadLostError
 from ocikit.image.docker.blobs import blob_size
-from ocikit.image.docker.connection import Unreachable
 from ocikit.image.docker.retrying import RETRIED
 from ocikit.image.docker.streaming import Feed
+from ocikit.image.docker.unreachable import Unreachable
 from ocikit.spec import Digest
 
 if TYPE_CHECKING:

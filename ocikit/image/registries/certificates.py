@@ -64,6 +64,12 @@ class TLSMaterial:
     authorities: tuple[str, ...] = ()
     client_certificates: tuple[ClientCertificate, ...] = ()
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that is read for it."""
+        pairs = ((one.certificate, one.key) for one in self.client_certificates)
+        return (*self.authorities, *(path for pair in pairs for path in pair))
+
 
 def find_certificates(host: str, sys: SystemContext | None = None) -> TLSMaterial:
     """Return what there is for a registry.
