@@ -162,6 +162,12 @@ class _Closing(ABC):
     def close(self) -> None:
         """Release what is held; closing twice is nothing."""
 
+    def interrupt(self) -> None:  # noqa: B027 - most places have nothing to do for it
+        """Have what other threads wait for in here end soon, with an error: nothing of it is wanted any more.
+
+        Only :meth:`close` follows. Whoever waits for nothing but a disk has nothing to do for it.
+        """
+
     def __enter__(self) -> Self:
         return self
 

@@ -174,6 +174,7 @@ class _Blobs:
                 return [future.result() for future in futures]
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
+                self._interrupt()
                 raise
 
     def _copy_at_once(self, missing: list[Transfer], tell: Telling) -> Mapping[Key, StoredBlob]:
@@ -199,8 +200,14 @@ class _Blobs:
                 stop.set()
                 for future in futures:
                     future.cancel()
+                self._interrupt()
                 raise
         return {transfer.key: future.result() for transfer, future in zip(missing, futures, strict=True)}
+
+    def _interrupt(self) -> None:
+        """End what threads wait for: a registry may be silent for a minute, and nobody wants to hear it any more."""
+        self._source.interrupt()
+        self._destination.interrupt()
 
     def _copy_one(self, transfer: Transfer, number: int, tell: _Tell, stop: threading.Event) -> StoredBlob:
         with self._turn(stop):

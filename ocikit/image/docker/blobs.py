@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import BlobNotFoundError, RegistryError
 from ocikit.image.docker.bounded import waiting
+from ocikit.image.docker.places import FAILURES
 from ocikit.image.docker.unreachable import Unreachable, unreachable
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class BlobStream:
                     attempt, self._attempt = self._attempt, self._attempt + 1
                     self._client.wait(attempt, self._what, str(error), error)
                     opened = self._opened
-            except (RegistryError, BlobNotFoundError) as error:
+            except FAILURES as error:
                 if not self._others:
                     raise
                 _log.warning("%s; %s is asked", str(error), self._others[0].endpoint)

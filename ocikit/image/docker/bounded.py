@@ -12,13 +12,10 @@ import io
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from _typeshed import ReadableBuffer as Buffer
-    from _typeshed import WriteableBuffer
 
 __all__ = ["BoundedSocket", "Call", "waiting", "waiting_on"]
 
@@ -47,7 +44,7 @@ class Call:
         return self._cancelled.is_set()
 
     def cancel(self) -> None:
-        """End what is waited for now; what is asked from now on is not begun."""
+        """End what is waited for at the moment; what is asked from now on is not begun."""
         self._cancelled.set()
         for one in self._sockets.copy():
             one.hang_up()
@@ -88,23 +85,23 @@ def waiting(call: Call, seconds: float | None = None) -> Iterator[None]:
         call: For whom it is.
         seconds: How long all of it may take; None for as long as something comes.
     """
-    before = _now.call, _now.until
-    _now.call, _now.until = call, None if seconds is None else time.monotonic() + seconds
+    before, _now.call = _now.call, call
     try:
-        yield
+        with waiting_on(seconds):
+            yield
     finally:
-        _now.call, _now.until = before
+        _now.call = before
 
 
 @contextlib.contextmanager
-def waiting_on(seconds: object) -> Iterator[None]:
+def waiting_on(seconds: float | None) -> Iterator[None]:
     """Bound what this thread goes on reading for whom it reads already, unless that is bounded by less.
 
     Args:
-        seconds: How long all of it may take; what is no number bounds nothing.
+        seconds: How long all of it may take; None for as long as something comes.
     """
     before = _now.until
-    if isinstance(seconds, int | float):
+    if seconds is not None:
         until = time.monotonic() + seconds
         _now.until = until if before is None else min(before, until)
     try:
@@ -131,7 +128,7 @@ class BoundedSocket:
         del mode, buffering
         return io.BufferedReader(_Reader(self, self._plain.makefile("rb", buffering=0)), 64 * 1024)
 
-    def sendall(self, data: Buffer) -> None:
+    def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of something: what http.client asks for."""
         with self.bounded():
             self._plain.sendall(data)
@@ -173,7 +170,7 @@ class _Reader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+    def readinto(self, buffer: Any, /) -> int | None:  # noqa: ANN401 - any buffer
         with self._bounded.bounded():
             return self._raw.readinto(buffer)
 

@@ -81,7 +81,7 @@ class RegistryClient:
         self.endpoint = endpoint
         #: Whatever is asked here; cancelled, it ends.
         self.call = Call()
-        self._connection: Connection = connection_to(endpoint)
+        self._found: Connection | None = None
         own = (f"repository:{endpoint.reference.path}:{actions}",) if actions else ()
         self._scopes = (*own, *more)
         self._guard = threading.Lock()
@@ -91,6 +91,13 @@ class RegistryClient:
         self._is_auth_known = False
         #: Whether blobs are sent in pieces; some registries take them only whole.
         self.takes_pieces = True
+
+    @property
+    def _connection(self) -> Connection:
+        # Not before it is asked: what is wrong with the configuration of a mirror is no reason not to ask the others.
+        if self._found is None:
+            self._found = connection_to(self.endpoint)
+        return self._found
 
     @property
     def policy(self) -> RetryPolicy:
@@ -127,6 +134,8 @@ class RegistryClient:
         Raises:
             RegistryError: The registry refuses, or cannot be reached.
             LimitExceededError: The answer is too large.
+            CredentialsError: The credentials for it cannot be read, or not be shown.
+            InvalidConfigurationError: A certificate that is configured for it cannot be used.
         """
         return self._tried(
             lambda: self._authorized(method, path, dict(headers or {}), body, what),
@@ -188,6 +197,7 @@ class RegistryClient:
         expect: Collection[int] = (200, 201, 202, 204),
         headers: Mapping[str, str] | None = None,
         body: Body = None,
+        seconds: float | None = None,
     ) -> Answer:
         """Ask a single time, for whoever has to find out first what came of it.
 
@@ -198,15 +208,17 @@ class RegistryClient:
             expect: Likewise.
             headers: Likewise.
             body: Likewise.
+            seconds: How long all of it may take; None for as long as the registry is not silent for too long.
 
         Raises:
             Unreachable: There was no answer.
             RegistryError: The registry refuses.
         """
-        opened = self._authorized(method, path, dict(headers or {}), body, what)
-        if opened.response.status not in expect:
-            raise self._error(what, opened.response)
-        return self._read(opened, what, MOST_BYTES)
+        with waiting(self.call, seconds):
+            opened = self._authorized(method, path, dict(headers or {}), body, what)
+            if opened.response.status not in expect:
+                raise self._error(what, opened.response)
+            return self._read(opened, what, MOST_BYTES)
 
     def wait(self, attempt: int, what: str, reason: str, error: Exception) -> None:
         """Wait before another try, or give up.

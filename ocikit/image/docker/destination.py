@@ -171,6 +171,11 @@ class DockerDestination(ImageDestination):
             name = self._named.tag or str(self._named.digest or top.digest)
             self._put(name, self._manifest, top.media_type)
 
+    def interrupt(self) -> None:
+        """See :class:`ImageDestination`."""
+        for client in (self._client, *self._neighbours.values()):
+            client.call.cancel()
+
     def close(self) -> None:
         """See :class:`ImageDestination`; connections stay for others."""
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import evolve
 
-from ocikit.errors import DigestMismatchError, ImageNotFoundError, RegistryError
+from ocikit.errors import (
+    BlobNotFoundError,
+    CredentialsError,
+    DigestMismatchError,
+    ImageNotFoundError,
+    InvalidConfigurationError,
+    LimitExceededError,
+    NotSupportedError,
+    RegistryError,
+)
 from ocikit.image.context import SystemContext
 from ocikit.image.docker.client import RegistryClient
 from ocikit.image.docker.endpoint import Endpoint
@@ -17,12 +26,21 @@ if TYPE_CHECKING:
 
     from ocikit.image.reference import Named
 
-__all__ = ["by_anybody", "client_to_write", "clients_to_read"]
+__all__ = ["FAILURES", "by_anybody", "client_to_write", "clients_to_read"]
 
 T = TypeVar("T")
 
-# What sends one on to the next place.
-_FAILURES: Final = (RegistryError, ImageNotFoundError, DigestMismatchError)
+#: What sends one on to the next place: whatever is wrong with this one, here or there.
+FAILURES: Final = (
+    RegistryError,
+    ImageNotFoundError,
+    BlobNotFoundError,
+    DigestMismatchError,
+    LimitExceededError,
+    NotSupportedError,
+    CredentialsError,
+    InvalidConfigurationError,
+)
 
 # How often somebody is asked after whom there are others.
 _TRIES_BEFORE_OTHERS: Final = 2
@@ -88,12 +106,13 @@ def by_anybody(
         ImageNotFoundError: Nobody has it.
         RegistryError: Those who could have it refuse, or cannot be reached.
         DigestMismatchError: What they have is something else.
+        OCIKitError: What else is wrong with the last one, or what is configured for it.
     """
     failures: list[Exception] = []
     for number, client in enumerate(clients):
         try:
             return ask(client), clients[number:]
-        except _FAILURES as error:
+        except FAILURES as error:
             failures.append(error)
     last = failures[-1]  # what the registry itself says counts; what mirrors said stands beside it
     for failure in failures[:-1]:

@@ -34,7 +34,7 @@ def pool_classes(*, insecure: bool) -> Mapping[str, type[HTTPConnectionPool]]:
             self.sock = cast("socket.socket", BoundedSocket(self.sock))
 
         def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-            with waiting_on(self.timeout):
+            with waiting_on(_seconds(self.timeout)):
                 return super().getresponse()
 
     class Encrypted(HTTPSConnection):
@@ -43,7 +43,7 @@ def pool_classes(*, insecure: bool) -> Mapping[str, type[HTTPConnectionPool]]:
             self.sock = cast("socket.socket", BoundedSocket(self.sock))
 
         def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-            with waiting_on(self.timeout):
+            with waiting_on(_seconds(self.timeout)):
                 return super().getresponse()
 
     class PlainPool(HTTPConnectionPool):
@@ -58,3 +58,7 @@ def pool_classes(*, insecure: bool) -> Mapping[str, type[HTTPConnectionPool]]:
                 conn.connect()
 
     return {"http": PlainPool, "https": UnseenPool if insecure else EncryptedPool}
+
+
+def _seconds(timeout: object) -> float | None:
+    return timeout if isinstance(timeout, int | float) else None

@@ -65,7 +65,8 @@ class DockerSource(ImageSource):
         self._reference = reference
         self._named = named
         self._sys = sys
-        self._clients: Sequence[RegistryClient] = clients_to_read(named, sys)
+        self._all = clients_to_read(named, sys)
+        self._clients: Sequence[RegistryClient] = self._all
         self._manifest = self._by_anybody(lambda client: get_manifest(client, str(named.digest or named.tag)))
         _open.add(self)
 
@@ -121,6 +122,11 @@ class DockerSource(ImageSource):
     def get_referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
         """See :class:`ImageSource`."""
         return list_referrers(self.client, subject)
+
+    def interrupt(self) -> None:
+        """See :class:`ImageSource`."""
+        for client in self._all:
+            client.call.cancel()
 
     def close(self) -> None:
         """See :class:`ImageSource`; connections stay for others."""
