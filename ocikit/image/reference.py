@@ -15,18 +15,19 @@ from attrs import frozen
 from ocikit.errors import InvalidDigestError, InvalidReferenceError
 from ocikit.spec import Digest
 
-__all__ = ["DOMAIN", "NAME", "Named", "parse_normalized_named"]
+__all__ = ["DOMAIN", "NAME", "PATH", "Named", "parse_normalized_named"]
 
 _DOMAIN_COMPONENT: Final = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _PATH_COMPONENT: Final = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_PATH: Final = rf"{_PATH_COMPONENT}(?:/{_PATH_COMPONENT})*"
 
+#: A repository within its registry. A regular expression.
+PATH: Final = rf"{_PATH_COMPONENT}(?:/{_PATH_COMPONENT})*"
 #: A registry: a host name, an IPv4 address or an IPv6 address in brackets, and perhaps a port. A regular expression.
 DOMAIN: Final = rf"(?:{_DOMAIN_COMPONENT}(?:\.{_DOMAIN_COMPONENT})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 #: A repository, with its registry or without. A regular expression.
-NAME: Final = rf"(?:{DOMAIN}/)?{_PATH}"
+NAME: Final = rf"(?:{DOMAIN}/)?{PATH}"
 
-_FULL_PATH: Final = re.compile(_PATH)
+_FULL_PATH: Final = re.compile(PATH)
 _FULL_DOMAIN: Final = re.compile(DOMAIN)
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _IMAGE_ID: Final = re.compile(r"[a-f0-9]{64}")
@@ -93,7 +94,8 @@ def parse_normalized_named(text: str) -> Named:
         raise InvalidReferenceError(
             f"{text!r}: {tag!r} is not a tag (up to 128 of A-Z a-z 0-9 _ . -, not first . or -)"
         )
-    named = Named(domain=domain, path=path, tag=tag if colon else None, digest=digest)
+    # Names of hosts have no case. Whoever compares them, to block or to trust, compares them as they stand here.
+    named = Named(domain=domain.lower(), path=path, tag=tag if colon else None, digest=digest)
     if len(named.name) > _NAME_LIMIT:
         raise InvalidReferenceError(
             f"{path[:40]!r}…: the name has {len(named.name)} characters, the limit is {_NAME_LIMIT}"

@@ -77,11 +77,7 @@ def run_registry(
         "version": "0.1",
         "log": {"level": "error"},
         "http": http,
-        # In memory as with Debian's own configuration: whoever asks for a blob does not wait for where it is.
-        "storage": {
-            "cache": {"blobdescriptor": "inmemory"},
-            "filesystem": {"rootdirectory": str(storage or place / "registry")},
-        },
+        "storage": {"filesystem": {"rootdirectory": str(storage or place / "registry")}},
         **({"auth": dict(auth)} if auth else {}),
     }
     file = place / "registry.yml"

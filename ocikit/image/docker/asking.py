@@ -17,6 +17,7 @@ from ocikit.image.docker.manifests import resolve
 from ocikit.image.docker.places import by_anybody, clients_to_read
 from ocikit.image.reference import Named, parse_normalized_named
 from ocikit.image.registries import find_registry
+from ocikit.image.registries.configuration import blocked_error
 
 if TYPE_CHECKING:
     from ocikit.spec import Digest
@@ -71,6 +72,7 @@ def list_repositories(registry: str, sys: SystemContext | None = None) -> tuple[
         sys: The circumstances.
 
     Raises:
+        BlockedRegistryError: registries.conf blocks it; nothing is sent.
         InvalidReferenceError: That is no registry.
         RegistryError: The registry refuses, or cannot be reached.
     """
@@ -86,6 +88,7 @@ def verify_login(registry: str, auth: DockerAuthConfig | None = None, sys: Syste
         sys: The circumstances.
 
     Raises:
+        BlockedRegistryError: registries.conf blocks it; nothing is sent.
         InvalidReferenceError: That is no registry.
         RegistryAccessError: The credentials are wrong.
         RegistryError: The registry cannot be reached.
@@ -106,6 +109,7 @@ def login(registry: str, auth: DockerAuthConfig, sys: SystemContext | None = Non
         The file, or the helper, that has them now.
 
     Raises:
+        BlockedRegistryError: registries.conf blocks it; nothing is sent.
         InvalidReferenceError: That is no registry.
         RegistryAccessError: The credentials are wrong; nothing is stored.
         RegistryError: The registry cannot be reached; nothing is stored.
@@ -141,4 +145,6 @@ def _registry(text: str, sys: SystemContext | None) -> Endpoint:
     host, slash, path = text.partition("/")
     named = Named(domain=host, path=path if slash else "")
     entry = find_registry(text, sys)
+    if entry is not None and entry.blocked:
+        raise blocked_error(text, entry)
     return Endpoint(reference=named, insecure=entry is not None and entry.insecure, sys=sys)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -43,6 +44,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _tokens = TokenStore()
+os.register_at_fork(after_in_child=_tokens.renew_locks)
 # How often one request is answered with a challenge: first without a token, then with too little in it.
 _MOST_CHALLENGES: Final = 2
 _UNAUTHORIZED: Final = 401
@@ -281,7 +283,7 @@ class RegistryClient:
             return f"Bearer {_as_header(sys.docker_bearer_registry_token)}", None
         if challenge is None:
             return None, None
-        auth = self._credentials()
+        auth = self.credentials
         if challenge.scheme == "basic":
             return (basic(auth), None) if auth is not None and auth.username else (None, None)
         realm = challenge.parameters.get("realm", "")
@@ -316,7 +318,13 @@ class RegistryClient:
                 self.call.sleep(delay)
             attempt += 1
 
-    def _credentials(self) -> DockerAuthConfig | None:
+    @property
+    def credentials(self) -> DockerAuthConfig | None:
+        """What the registry is shown when it asks; None for nothing.
+
+        Raises:
+            CredentialsError: They cannot be read.
+        """
         with self._guard:
             if not self._is_auth_known:
                 found = get_credentials(self.endpoint.reference, self.endpoint.sys)

@@ -214,7 +214,7 @@ class DockerDestination(ImageDestination):
 
     def _mounted(self, digest: Digest) -> bool:
         endpoint = self._client.endpoint
-        for repository in open_repositories(endpoint.host):
+        for repository in open_repositories(self._client):
             is_other = repository != endpoint.reference.path
             if is_other and mount_blob(self._reading_too(repository), digest, repository):
                 return True

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode
 
 from ocikit.errors import ImageNotFoundError, LimitExceededError, ParseError, RegistryError
+from ocikit.image.docker.addresses import origin_of, resolve_address, shown
 from ocikit.image.manifest import LIMIT
+from ocikit.image.reference import PATH
+from ocikit.image.subject import MAX_REFERRERS
 from ocikit.spec import Index, mediatypes
 from ocikit.spec._json import loads
 
@@ -17,13 +20,20 @@ if TYPE_CHECKING:
     from ocikit.image.docker.client import Answer, RegistryClient
     from ocikit.spec import Descriptor, Digest
 
-__all__ = ["fallback_tag", "list_kept_by_clients", "list_referrers", "list_repositories", "list_tags"]
+__all__ = ["fallback_tag", "list_kept_by_clients", "list_referrers", "list_repositories", "list_tags", "next_page"]
 
 _PAGE: Final = 1000
 #: How many names are listed at most.
 MOST_NAMES: Final = 1_000_000
 _MOST_PAGES: Final = 10_000
-_NEXT: Final = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
+#: How much all pages of one list have together, in bytes.
+MOST_BYTES: Final = 64 * 1024 * 1024
+# RFC 8288, as far as it is of use: an address, and what it is. No part of it can be matched in two ways.
+_LINK: Final = re.compile(r"<([^<>]*)>([^<>]*)")
+_RELATION: Final = re.compile(r';\s*rel\s*=\s*"?([A-Za-z ]*)', re.IGNORECASE)
+_LONGEST_LINK: Final = 8 * 1024
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_REPOSITORY: Final = re.compile(rf"(?=.{{1,255}}\Z){PATH}")
 _NOT_FOUND: Final = 404
 
 
@@ -40,7 +50,7 @@ def list_tags(client: RegistryClient) -> tuple[str, ...]:
     """
     what = f"tags of {client.endpoint}"
     try:
-        return _names(client, f"{client.endpoint.reference.path}/tags/list?n={_PAGE}", "tags", what)
+        return _names(client, f"{client.endpoint.reference.path}/tags/list?n={_PAGE}", "tags", _TAG, what)
     except RegistryError as error:
         if error.status == _NOT_FOUND:
             raise ImageNotFoundError(f"{what}: {error.answer}") from error
@@ -58,7 +68,7 @@ def list_repositories(client: RegistryClient) -> tuple[str, ...]:
         LimitExceededError: There are more than a million.
     """
     what = f"repositories of {client.endpoint.reference.domain}"
-    return _names(client, f"_catalog?n={_PAGE}", "repositories", what)
+    return _names(client, f"_catalog?n={_PAGE}", "repositories", _REPOSITORY, what)
 
 
 def list_referrers(client: RegistryClient, subject: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
@@ -82,6 +92,8 @@ def list_referrers(client: RegistryClient, subject: Digest, artifact_type: str |
         if not _is_index(answer):
             break  # a page of a proxy, or a registry that knows no referrers and says it with 200
         found += _index(answer.body, what).manifests
+        if len(found) > MAX_REFERRERS:
+            raise LimitExceededError(what, MAX_REFERRERS)
     else:
         if found:
             return _of_type(found, artifact_type)
@@ -130,16 +142,22 @@ def _index(data: bytes, what: str) -> Index:
         raise RegistryError(what, f"the registry answers with something else than an index: {error}") from error
 
 
-def _names(client: RegistryClient, path: str, key: str, what: str) -> tuple[str, ...]:
+def _names(client: RegistryClient, path: str, key: str, name: re.Pattern[str], what: str) -> tuple[str, ...]:
+    """Return what is listed and is a name.
+
+    What is none can be asked for nowhere: digests in lists of tags, nothing at all, and what
+    somebody would like to be a path or the language of a terminal.
+    """
     found: dict[str, None] = {}
     for answer in _pages(client, path, what, {"Accept": "application/json"}):
-        found |= dict.fromkeys(_strings(answer.body, key, what))
+        listed = _listed(answer.body, key, what)
+        found |= dict.fromkeys(one for one in listed if isinstance(one, str) and name.fullmatch(one))
         if len(found) > MOST_NAMES:
             raise LimitExceededError(what, MOST_NAMES)
     return tuple(found)
 
 
-def _strings(body: bytes, key: str, what: str) -> list[str]:
+def _listed(body: bytes, key: str, what: str) -> list[object]:
     try:
         document: Any = loads(body, max_bytes=LIMIT)
     except (ParseError, ValueError) as error:
@@ -147,8 +165,8 @@ def _strings(body: bytes, key: str, what: str) -> list[str]:
     names = document.get(key) if isinstance(document, dict) else None
     if names is None and isinstance(document, dict):
         return []  # what some registries say of a repository without tags
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise RegistryError(what, f"the registry answers without a list of strings in {key!r}")
+    if not isinstance(names, list):
+        raise RegistryError(what, f"the registry answers without a list in {key!r}")
     return names
 
 
@@ -157,17 +175,36 @@ def _pages(
 ) -> Iterator[Answer]:
     """Yield an answer and those that it says are next; none twice, and never by another host."""
     expect = {200, _NOT_FOUND} if missing_is_none else {200}
-    seen = set()
+    seen: set[str] = set()
+    size = 0
     for _ in range(_MOST_PAGES):
         answer = client.request("GET", path, what=what, expect=expect, headers=headers, most=LIMIT)
         if answer.status != 200:
             return
+        size += len(answer.body)
+        if size > MOST_BYTES:
+            raise LimitExceededError(f"bytes of {what}", MOST_BYTES)
         yield answer
-        following = _NEXT.search(answer.headers.get("Link", ""))
+        following = next_page(answer.headers.get("Link", ""))
         if following is None:
             return
-        path = urljoin(answer.url, following[1])
-        if urlsplit(path).netloc != urlsplit(answer.url).netloc or path in seen:
-            raise RegistryError(what, f"the registry names {following[1][:200]!r} as its next page")
+        path = resolve_address(answer.url, following, what)
+        if origin_of(path) != origin_of(answer.url) or path in seen:
+            raise RegistryError(what, f"the registry names {shown(following)!r} as its next page")
         seen.add(path)
     raise LimitExceededError(f"{what}: pages", _MOST_PAGES)
+
+
+def next_page(header: str) -> str | None:
+    """Return the address of the next page (RFC 8288; distribution-spec 1.1, "Listing Tags"); None for none.
+
+    Args:
+        header: The header ``Link``. A link that does not say what it is, is the next page.
+    """
+    if len(header) > _LONGEST_LINK:
+        return None
+    for address, parameters in _LINK.findall(header):
+        relation = _RELATION.search(parameters)
+        if relation is None or "next" in relation[1].lower().split():
+            return str(address)
+    return None

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from ocikit.errors import DigestMismatchError, ImageNotFoundError, InvalidDigestError, RegistryError
-from ocikit.image.conversion.digests import SCHEMA1
+from ocikit.errors import DigestMismatchError, ImageNotFoundError, InvalidDigestError, NotSupportedError, RegistryError
+from ocikit.image.conversion.digests import SCHEMA1, manifest_digest, verify_manifest
 from ocikit.image.manifest import LIMIT
 from ocikit.spec import Digest, mediatypes
 
@@ -92,10 +92,12 @@ def resolve(client: RegistryClient, reference: str) -> tuple[Digest, str]:
 
     Raises:
         ImageNotFoundError: There is none.
+        DigestMismatchError: It is another one than was asked for.
         RegistryError: The registry refuses, or cannot be reached.
     """
     what = _what(client, reference)
     path = f"{client.endpoint.reference.path}/manifests/{reference}"
+    wanted = Digest.parse(reference) if ":" in reference else None
     try:
         answer = _found(lambda: client.request("HEAD", path, what=what, headers={"Accept": ACCEPT}), what)
     except RegistryError as error:
@@ -104,9 +106,13 @@ def resolve(client: RegistryClient, reference: str) -> tuple[Digest, str]:
     else:
         digest = _digest(answer, what)
         if digest is not None:
-            return digest, _media_type(answer)
+            if wanted is not None and digest.algorithm == wanted.algorithm and digest != wanted:
+                raise DigestMismatchError(what, wanted, digest)
+            return wanted or digest, _media_type(answer)
     served = get_manifest(client, reference)
-    return served.digest or Digest.from_bytes(served.data), served.media_type
+    if wanted is not None:
+        verify_manifest(wanted, served.data, served.media_type, what=what)
+    return wanted or manifest_digest(served.data, served.media_type), served.media_type
 
 
 def put_manifest(client: RegistryClient, reference: str, data: bytes, media_type: str) -> Answer:
@@ -185,10 +191,15 @@ def _media_type(answer: Answer) -> str:
 
 
 def _digest(answer: Answer, what: str) -> Digest | None:
+    """Return what the registry says the digest is; None where it says nothing that can be held against anything."""
     stated = answer.headers.get(_DIGEST)
     if not stated:
         return None
     try:
-        return Digest.parse(stated)
+        digest = Digest.parse(stated)
+        digest.hasher()
     except InvalidDigestError as error:
         raise RegistryError(what, f"the registry states the digest {stated[:100]!r}, which is none") from error
+    except NotSupportedError:
+        return None
+    return digest

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 import weakref
 from typing import TYPE_CHECKING
 
@@ -35,16 +37,29 @@ _log = logging.getLogger(__name__)
 
 # The images that are being read: whoever writes to the same registry can take their blobs over without sending them.
 _open: weakref.WeakSet[DockerSource] = weakref.WeakSet()
+_guard = threading.Lock()
 
 
-def open_repositories(host: str) -> tuple[str, ...]:
-    """Return the repositories of a registry that images are being read from in this process.
+def open_repositories(client: RegistryClient) -> tuple[str, ...]:
+    """Return the repositories that images are being read from in this process, where they are of use to somebody.
 
     Args:
-        host: The registry, as it is connected to.
+        client: Who would like to take blobs over: from the same registry, with the same credentials. What others read
+            is nothing that a registry should hear of from this one.
     """
-    found = (one.client.endpoint for one in tuple(_open))
-    return tuple(dict.fromkeys(endpoint.reference.path for endpoint in found if endpoint.host == host))
+    with _guard:
+        sources = tuple(_open)
+    clients = [one.client for one in sources if one.client.endpoint.host == client.endpoint.host]
+    found = [one.endpoint.reference.path for one in clients if one.credentials == client.credentials]
+    return tuple(dict.fromkeys(found))
+
+
+def _after_fork_in_child() -> None:
+    global _guard  # noqa: PLW0603 - a thread of the parent may have held the old one
+    _guard = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class DockerSource(ImageSource):
@@ -68,7 +83,8 @@ class DockerSource(ImageSource):
         self._all = clients_to_read(named, sys)
         self._clients: Sequence[RegistryClient] = self._all
         self._manifest = self._by_anybody(lambda client: get_manifest(client, str(named.digest or named.tag)))
-        _open.add(self)
+        with _guard:
+            _open.add(self)
 
     @property
     def client(self) -> RegistryClient:
@@ -130,7 +146,8 @@ class DockerSource(ImageSource):
 
     def close(self) -> None:
         """See :class:`ImageSource`; connections stay for others."""
-        _open.discard(self)
+        with _guard:
+            _open.discard(self)
 
     def _digest(self, instance: Digest | None) -> Digest:
         if instance is not None:

@@ -32,6 +32,11 @@ __all__ = ["Grant", "TokenStore", "basic"]
 _LEAST_LIFE: Final = 60
 # What is asked for anew before it expires on the way.
 _MARGIN: Final = 10
+# Of whoever claims more, or less than nothing, nothing is believed.
+_LONGEST_LIFE: Final = 10 * 365 * 86400
+# How many are asked for at the same time, and how many are kept.
+_MOST_AT_ONCE: Final = 64
+_MOST_KEPT: Final = 4096
 _NOT_OF_THE_REGISTRY: Final = frozenset({400, 404, 405, 410})
 _CLIENT: Final = "ocikit"
 
@@ -63,9 +68,14 @@ class TokenStore:
     """The tokens of this process."""
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
         self._tokens: dict[Grant, _Token] = {}
-        self._asking: dict[Grant, threading.Lock] = {}
+        self.renew_locks()
+
+    def renew_locks(self) -> None:
+        """Begin with new locks, in a forked child: a thread of the parent may have held the old ones."""
+        self._guard = threading.Lock()
+        # A registry makes up as many scopes as it likes: a lock stands for several.
+        self._asking = [threading.Lock() for _ in range(_MOST_AT_ONCE)]
 
     def token(self, grant: Grant, ask: Ask) -> str:
         """Return a token, one that is there already or a new one; of several threads one asks.
@@ -77,13 +87,21 @@ class TokenStore:
         Raises:
             RegistryError: The token server refuses, or answers with nonsense.
         """
-        with self._guard:
-            asking = self._asking.setdefault(grant, threading.Lock())
-        with asking:
+        with self._asking[hash(grant) % _MOST_AT_ONCE]:
             found = self._tokens.get(grant)
             if found is None or found.until <= time.monotonic():
-                found = self._tokens[grant] = _asked(grant, ask)
+                found = _asked(grant, ask)
+                self._keep(grant, found)
             return found.value
+
+    def _keep(self, grant: Grant, token: _Token) -> None:
+        with self._guard:
+            if len(self._tokens) >= _MOST_KEPT:
+                now = time.monotonic()
+                left = [(one, kept) for one, kept in self._tokens.items() if kept.until > now]
+                # Where none has expired, the oldest ones go.
+                self._tokens = dict(left[-_MOST_KEPT // 2 :])
+            self._tokens[grant] = token
 
     def forget(self, grant: Grant, value: str) -> None:
         """Forget a token that the registry has refused.
@@ -141,7 +159,9 @@ def _read(body: bytes, began: float, what: str) -> _Token:
     if not isinstance(value, str) or not value.isascii() or not value.isprintable():
         raise RegistryAccessError(what, "the token server answers without a token")
     life = members.get("expires_in")
-    seconds = life if isinstance(life, int | float) and not isinstance(life, bool) and life == life else 0  # noqa: PLR0124
+    seconds = 0.0
+    if isinstance(life, int | float) and not isinstance(life, bool) and 0 <= life <= _LONGEST_LIFE:
+        seconds = float(life)
     issued = _issued(members.get("issued_at"))
     left = max(seconds, _LEAST_LIFE) - issued
     return _Token(value=value, until=began + max(left - _MARGIN, 0))

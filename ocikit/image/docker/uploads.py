@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin
 
 from attrs import evolve
 
 from ocikit.errors import DigestMismatchError, RegistryAccessError, RegistryError, SizeMismatchError, UploadLostError
+from ocikit.image.docker.addresses import resolve_address
 from ocikit.image.docker.blobs import blob_size
 from ocikit.image.docker.retrying import RETRIED
 from ocikit.image.docker.streaming import Feed
@@ -49,6 +49,8 @@ _RANGE_NOT_SATISFIABLE: Final = 416
 _NO_PIECES: Final = frozenset({400, 405, 411, 415, 501})
 # Mounting is a favour: whoever does not grant it, for whatever reason, is sent the blob.
 _NOT_NOW: Final = 429
+# How long a registry may take to hear that an upload is over; it finds out by itself.
+_FAREWELL_SECONDS: Final = 2.0
 
 
 def mount_blob(client: RegistryClient, digest: Digest, repository: str) -> bool:
@@ -174,7 +176,7 @@ class _Upload:
     # In pieces.
 
     def _in_pieces(self) -> BlobInfo:
-        attempt = 1
+        attempt, most = 1, 0
         while self._fill():
             rest = self._kept[self._has - self._base :]
             headers = {"Content-Type": _BINARY, "Content-Range": f"{self._has}-{self._has + len(rest) - 1}"}
@@ -189,11 +191,13 @@ class _Upload:
                 self._recover(error)
                 if self._has == had and _status(error) == _RANGE_NOT_SATISFIABLE:
                     raise self._lost("the registry and we do not agree on what it has", error) from error
-                attempt = 1 if self._has > had else attempt + 1
+                # It gets on where it has more than ever: one that loses what it had does not.
+                attempt = 1 if self._has > most else attempt + 1
+                most = max(most, self._has)
             else:
                 self._location = _location(answer, self._what, self._location)
                 self._has += len(rest)
-                attempt = 1
+                attempt, most = 1, max(most, self._has)
         digest = self._verified()
         return self._finish(digest, {"Content-Length": "0", "Content-Type": _BINARY}, None)
 
@@ -347,12 +351,13 @@ def _location(answer: Answer, what: str, otherwise: str | None = None) -> str:
         if otherwise is None:
             raise RegistryError(what, "the registry does not say where to send the blob")
         return otherwise
-    return urljoin(answer.url, found)
+    # What is not encrypted is for the client to allow, which knows what was.
+    return resolve_address(answer.url, found, what, encrypted=False)
 
 
 def _abandon(client: RegistryClient, location: str) -> None:
     """Tell the registry that nothing more comes; it would find out by itself."""
     try:
-        client.once("DELETE", location, what="end of an upload")
+        client.once("DELETE", location, what="end of an upload", seconds=_FAREWELL_SECONDS)
     except (Unreachable, RegistryError):
         return

@@ -45,6 +45,14 @@ _kept: dict[ConfigurationPaths, tuple[object, RegistriesConfiguration]] = {}
 _kept_lock = threading.Lock()
 
 
+def _after_fork_in_child() -> None:
+    global _kept_lock  # noqa: PLW0603 - a thread of the parent may have held the old one
+    _kept_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 @frozen(kw_only=True)
 class RegistriesConfiguration:
     """What is configured about registries.
@@ -168,7 +176,7 @@ class RegistriesConfiguration:
         kept = tuple(one for one in sources if not _is_blocked(blocked[one.reference]))
         if kept:
             return kept
-        raise _blocked(named, blocked[sources[-1].reference])
+        raise blocked_error(named, blocked[sources[-1].reference])
 
     def push_endpoint(self, named: Named) -> PushEndpoint:
         """Return where an image is pushed to: the registry that its name says, and no mirror or other location.
@@ -185,7 +193,7 @@ class RegistriesConfiguration:
     def _unblocked(self, named: Named) -> Registry | None:
         registry = self.find_registry(named)
         if _is_blocked(registry):
-            raise _blocked(named, registry)
+            raise blocked_error(named, registry)
         return registry
 
 
@@ -193,9 +201,15 @@ def _is_blocked(registry: Registry | None) -> bool:
     return registry is not None and registry.blocked
 
 
-def _blocked(named: Named, registry: Registry | None) -> BlockedRegistryError:
+def blocked_error(what: object, registry: Registry | None) -> BlockedRegistryError:
+    """Return the error for something that is asked of a registry that is blocked.
+
+    Args:
+        what: A registry, a repository or an image.
+        registry: The entry that blocks it.
+    """
     entry = f"the entry for {registry.prefix!r} in {registry.source}" if registry is not None else "the configuration"
-    return BlockedRegistryError(f"{named}: blocked by {entry}; nothing is pulled from there or pushed there")
+    return BlockedRegistryError(f"{what}: blocked by {entry}; nothing is pulled from there or pushed there")
 
 
 def _read(files: tuple[str, ...], *, is_given: bool) -> Iterator[Document]:

@@ -2,7 +2,7 @@
 
 A prefix fits where a name goes on with ``/``, ``:`` or ``@`` after it, or ends. So ``example.com`` fits
 ``example.com:5000``, too: containers/image does it, and configurations rely on it. ``*.example.com`` fits every host
-below ``example.com``, with any port.
+below ``example.com``, with any port. Hosts have no case.
 """
 
 from __future__ import annotations
@@ -27,10 +27,16 @@ def matched_length(name: str, prefix: str) -> int | None:
         name: A registry, a repository or an image, which begins with the host.
         prefix: The ``prefix`` of an entry.
     """
+    name, prefix = _with_lower_host(name), _with_lower_host(prefix)
     if not prefix.startswith(WILDCARD):
         return len(prefix) if name.startswith(prefix) and _ends(name, len(prefix)) else None
     host = name.partition("/")[0].partition("@")[0].partition(":")[0]
     return len(host) if host.endswith(prefix[1:]) and len(host) >= len(prefix) else None
+
+
+def _with_lower_host(name: str) -> str:
+    host, slash, path = name.partition("/")
+    return f"{host.lower()}{slash}{path}"
 
 
 def _ends(name: str, length: int) -> bool:

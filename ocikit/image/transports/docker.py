@@ -49,8 +49,11 @@ class _Transport(ImageTransport):
         return DockerReference(named=named)
 
     def validate_policy_configuration_scope(self, scope: str) -> None:
-        # Scopes are compared as text; what never matches is no mistake that other programs would not make as well.
-        del scope
+        # Scopes are compared as text, with names whose hosts are in lower case (decision 16): one that never matches
+        # protects nothing. What else never matches is no mistake that other programs would not make as well.
+        host = scope.partition("/")[0]
+        if host != host.lower():
+            raise InvalidReferenceError(f"{scope!r}: hosts are compared in lower case; write {host.lower()!r}")
 
 
 #: The transport.
