@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from ocikit.errors import ImageNotFoundError, LimitExceededError, NotSupportedError, OCIKitError
 from ocikit.image import lookaside, registries_d
 from ocikit.image.attachment_manifest import (
@@ -22,7 +24,7 @@ from ocikit.image.attachment_manifest import (
 from ocikit.image.bundle_manifest import PREDICATE_TYPE_KEY, bundle_manifest, bundle_of, may_attach_bundle
 from ocikit.image.docker.blobs import blob_size, open_blob
 from ocikit.image.docker.kept_lists import change_list
-from ocikit.image.docker.lists import fallback_tag, list_referrers
+from ocikit.image.docker.lists import fallback_tag, index_kept_by_clients, list_referrers
 from ocikit.image.docker.manifests import get_manifest, put_manifest
 from ocikit.image.docker.uploads import upload_blob
 from ocikit.image.layout.blobs import read_document
@@ -137,7 +139,8 @@ def _list_it(client: RegistryClient, subject: Digest, described: Descriptor) -> 
         return any(one.digest == described.digest for one in list_referrers(client, subject))
 
     def add() -> None:
-        index = Index(media_type=mediatypes.IMAGE_INDEX, manifests=(*list_referrers(client, subject), described))
+        kept = index_kept_by_clients(client, subject) or Index(media_type=mediatypes.IMAGE_INDEX, manifests=())
+        index = evolve(kept, manifests=(*kept.manifests, described))
         put_manifest(client, tag, index.to_json(), mediatypes.IMAGE_INDEX)
 
     change_list(f"{tag} of {client.endpoint}", is_there, add)

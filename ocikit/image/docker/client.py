@@ -26,6 +26,7 @@ from ocikit.image.docker.retrying import RETRIED, delay_before, seconds_of
 from ocikit.image.docker.streaming import Feed
 from ocikit.image.docker.tokens import Grant, TokenStore, basic
 from ocikit.image.docker.unreachable import Unreachable, unreachable
+from ocikit.image.docker.warnings import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -258,6 +259,7 @@ class RegistryClient:
             authorization, grant = self._authorization(challenge, scopes, what)
             sent = headers | ({"Authorization": authorization} if authorization and self._is_own(url) else {})
             opened = self._connection.open(method, url, sent, body, call=self.call)
+            report(self._connection.host, opened.response.headers.getlist("Warning"))
             # Whoever else says 401 is not the one whose questions are answered.
             is_asked = opened.response.status == _UNAUTHORIZED and not last and self._is_own(opened.url)
             found = self._chosen(opened.response) if is_asked else None

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from ocikit.errors import ImageNotFoundError, NotSupportedError, RegistryError
 from ocikit.image.docker.kept_lists import change_list
-from ocikit.image.docker.lists import fallback_tag, list_kept_by_clients, list_tags
+from ocikit.image.docker.lists import fallback_tag, index_kept_by_clients, list_kept_by_clients, list_tags
 from ocikit.image.docker.manifests import delete_manifest, get_manifest, put_manifest, resolve
 from ocikit.image.docker.places import client_to_write
 from ocikit.image.subject import describe_referrer
-from ocikit.spec import Index, mediatypes
+from ocikit.spec import mediatypes
 
 if TYPE_CHECKING:
     from ocikit.image.docker.client import RegistryClient
     from ocikit.image.reference import Named
     from ocikit.image.types import SystemContext
-    from ocikit.spec import Descriptor, Digest
+    from ocikit.spec import Digest
 
 __all__ = ["delete_image"]
 
@@ -82,15 +84,15 @@ def _delete_manifest(client: RegistryClient, digest: Digest) -> None:
 
 
 def _leave_list(client: RegistryClient, subject: Digest, digest: Digest) -> None:
-    def kept() -> tuple[Descriptor, ...]:
-        return list_kept_by_clients(client, subject)
+    tag = fallback_tag(subject)
 
     def is_gone() -> bool:
-        return all(one.digest != digest for one in kept())
+        return all(one.digest != digest for one in list_kept_by_clients(client, subject))
 
     def leave() -> None:
-        others = tuple(one for one in kept() if one.digest != digest)
-        index = Index(media_type=mediatypes.IMAGE_INDEX, manifests=others)
-        put_manifest(client, fallback_tag(subject), index.to_json(), mediatypes.IMAGE_INDEX)
+        kept = index_kept_by_clients(client, subject)
+        if kept is not None:
+            others = tuple(one for one in kept.manifests if one.digest != digest)
+            put_manifest(client, tag, evolve(kept, manifests=others).to_json(), mediatypes.IMAGE_INDEX)
 
-    change_list(f"{fallback_tag(subject)} of {client.endpoint}", is_gone, leave)
+    change_list(f"{tag} of {client.endpoint}", is_gone, leave)

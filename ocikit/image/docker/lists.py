@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -20,7 +21,17 @@ if TYPE_CHECKING:
     from ocikit.image.docker.client import Answer, RegistryClient
     from ocikit.spec import Descriptor, Digest
 
-__all__ = ["fallback_tag", "list_kept_by_clients", "list_referrers", "list_repositories", "list_tags", "next_page"]
+__all__ = [
+    "fallback_tag",
+    "index_kept_by_clients",
+    "list_kept_by_clients",
+    "list_referrers",
+    "list_repositories",
+    "list_tags",
+    "next_page",
+]
+
+_log = logging.getLogger(__name__)
 
 _PAGE: Final = 1000
 #: How many names are listed at most.
@@ -109,21 +120,50 @@ def fallback_tag(subject: Digest) -> str:
     return f"{subject.algorithm[:32]}-{subject.hex[:64]}"
 
 
-def list_kept_by_clients(client: RegistryClient, subject: Digest) -> tuple[Descriptor, ...]:
-    """Return the list that clients keep in a tag; empty where there is none.
+def index_kept_by_clients(client: RegistryClient, subject: Digest) -> Index | None:
+    """Return the list that clients keep in a tag; None where there is none.
 
     Args:
         client: The repository.
         subject: The digest of the manifest that they refer to.
 
     Raises:
-        RegistryError: The registry refuses, cannot be reached, or answers with something else.
+        RegistryError: The registry refuses, cannot be reached, or has something else under that tag.
     """
+    what, answer = _kept(client, subject)
+    if answer.status == _NOT_FOUND:
+        return None
+    if not _is_index(answer):
+        found = answer.headers.get("Content-Type", "")[:100]
+        raise RegistryError(
+            what, f"expected a list of referrers under the tag {fallback_tag(subject)}, found {found!r}"
+        )
+    return _index(answer.body, what)
+
+
+def list_kept_by_clients(client: RegistryClient, subject: Digest) -> tuple[Descriptor, ...]:
+    """Return what the list has that clients keep in a tag; nothing where there is none, or something else.
+
+    Args:
+        client: The repository.
+        subject: The digest of the manifest that they refer to.
+
+    Raises:
+        RegistryError: The registry refuses, or cannot be reached.
+    """
+    what, answer = _kept(client, subject)
+    try:
+        return _index(answer.body, what).manifests if answer.status == 200 and _is_index(answer) else ()
+    except RegistryError as error:
+        _log.warning("%s; nothing is taken from it", error)
+        return ()
+
+
+def _kept(client: RegistryClient, subject: Digest) -> tuple[str, Answer]:
     what = f"referrers of {subject} in {client.endpoint}"
     path = f"{client.endpoint.reference.path}/manifests/{fallback_tag(subject)}"
-    headers = {"Accept": mediatypes.IMAGE_INDEX}
-    answer = client.request("GET", path, what=what, expect={200, _NOT_FOUND}, headers=headers, most=LIMIT)
-    return _index(answer.body, what).manifests if answer.status == 200 and _is_index(answer) else ()
+    headers = {"Accept": f"{mediatypes.IMAGE_INDEX}, {mediatypes.IMAGE_MANIFEST}, */*"}
+    return what, client.request("GET", path, what=what, expect={200, _NOT_FOUND}, headers=headers, most=LIMIT)
 
 
 def _of_type(found: list[Descriptor] | tuple[Descriptor, ...], wanted: str | None) -> tuple[Descriptor, ...]:

@@ -134,8 +134,9 @@ def put_manifest(client: RegistryClient, reference: str, data: bytes, media_type
     try:
         answer = client.request("PUT", path, what=what, expect={201}, headers=headers, body=data)
     except RegistryError as error:
-        # Where answers are lost, or are those of a proxy that had no patience, the manifest may be there.
-        found = _stored(client, reference, data) if not 0 < error.status < 500 else None
+        # Where answers are lost, or are those of a proxy that had no patience, the manifest may be there; and where
+        # another success is said than the specification has (200, 202, 204).
+        found = _stored(client, reference, data) if not 300 <= error.status < 500 else None
         if found is None:
             raise
         answer = found
