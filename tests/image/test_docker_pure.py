@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from ocikit.errors import InvalidReferenceError, RegistryAccessError, RegistryError
 from ocikit.image import parse_image_name
 from ocikit.image.context import RetryPolicy
+from ocikit.image.docker.addresses import origin_of
 from ocikit.image.docker.challenges import Challenge, parse_challenges
+from ocikit.image.docker.proxies import proxy_for
 from ocikit.image.docker.refusals import error_of, first_fault
 from ocikit.image.docker.retrying import delay_before, seconds_of
 
@@ -155,3 +157,42 @@ def test_scopes_of_policies() -> None:
         "*.example.com",
         "*.com",
     )
+
+
+PROXIES = [
+    # NO_PROXY, where, whether a proxy is asked
+    ("", "https://registry.example", True),
+    ("", "https://127.0.0.1:5000", False),
+    ("", "https://localhost:5000", False),
+    ("", "https://[::1]:5000", False),
+    ("*", "https://registry.example", False),
+    ("registry.example", "https://registry.example:5000", False),
+    ("example", "https://registry.example", False),
+    ("example", "https://registry-example", True),
+    (".example", "https://registry.example", False),
+    (".registry.example", "https://registry.example", True),
+    ("*.example", "https://registry.example", False),
+    ("registry.example:5000", "https://registry.example:5000", False),
+    ("registry.example:5000", "https://registry.example", True),
+    ("registry.example:443", "https://registry.example", False),
+    ("192.0.2.0/24", "https://192.0.2.3", False),
+    ("192.0.2.0/24", "https://192.0.3.3", True),
+    ("192.0.2.3:5000", "https://192.0.2.3:5000", False),
+    ("[2001:db8::1]", "https://[2001:db8::1]:5000", False),
+    ("2001:db8::/32", "https://[2001:db8::1]:5000", False),
+    ("other, Registry.Example ,", "https://registry.example", False),
+    ("192.0.2.0/99", "https://192.0.2.3", True),
+]
+
+
+@pytest.mark.parametrize(("no_proxy", "url", "is_asked"), PROXIES)
+def test_proxies(no_proxy: str, url: str, is_asked: bool) -> None:  # noqa: FBT001 - a case
+    """As programs in Go do it: what is on this machine never goes through one."""
+    environment = {"HTTPS_PROXY": "http://proxy", "no_proxy": no_proxy}
+    assert proxy_for(origin_of(url), environment) == ("http://proxy" if is_asked else None)
+
+
+def test_a_request_is_no_environment() -> None:
+    """The header Proxy of a request to a CGI program names no proxy of ours."""
+    environment = {"HTTP_PROXY": "http://evil", "REQUEST_METHOD": "GET"}
+    assert proxy_for(origin_of("http://registry.example"), environment) is None

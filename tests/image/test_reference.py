@@ -23,7 +23,7 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
         ("localhost:5000/app:1", "localhost:5000/app:1"),
         ("registry:5000/a/b/c", "registry:5000/a/b/c"),
         ("quay.io/a/b:1_2.3-4", "quay.io/a/b:1_2.3-4"),
-        ("QUAY.io/a", "QUAY.io/a"),
+        ("QUAY.io/a", "quay.io/a"),
         ("[::1]:5000/a", "[::1]:5000/a"),
         ("127.0.0.1/a", "127.0.0.1/a"),
         ("a__b/c---d/e.f", "docker.io/a__b/c---d/e.f"),

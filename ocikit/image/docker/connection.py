@@ -18,6 +18,7 @@ from ocikit.errors import RegistryError
 from ocikit.image.docker.addresses import origin_of, resolve_address, shown
 from ocikit.image.docker.bounded import waiting
 from ocikit.image.docker.pools import pool_classes
+from ocikit.image.docker.proxies import proxy_for
 from ocikit.image.docker.streaming import Feed
 from ocikit.image.docker.unreachable import unreachable
 from ocikit.image.registries import TLSMaterial, find_certificates, ssl_context
@@ -259,15 +260,11 @@ class Connection:
         return origin == origin_of(f"{origin.scheme}://{self._way.host}")
 
     def _pool(self, url: str) -> PoolManager:
-        from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - loaded when first needed
-
         if self._process != os.getpid():
             self._renew()  # what this process was forked with are the conversations of another one
         origin = origin_of(url)
         is_own = self._is_own(origin)
-        proxy = self._way.proxy
-        if proxy is None and not proxy_bypass(origin.host):
-            proxy = getproxies().get(origin.scheme)
+        proxy = self._way.proxy if self._way.proxy is not None else proxy_for(origin, os.environ)
         key = (proxy or "", is_own)
         with self._guard:
             if key not in self._pools:
