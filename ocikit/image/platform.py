@@ -6,7 +6,10 @@ import platform as _host
 import sys as _sys
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from ocikit.errors import AmbiguousImageError, ImageNotFoundError
+from ocikit.image.context import SystemContext
 from ocikit.image.conversion.variants import is_zstd
 from ocikit.spec import Platform
 
@@ -14,10 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ocikit.image.manifest import AnyIndex
-    from ocikit.image.types import SystemContext
     from ocikit.spec import Descriptor
 
-__all__ = ["choose_instance", "is_for_machines", "platform_name", "wanted_platforms"]
+__all__ = [
+    "choose_instance",
+    "context_for",
+    "is_for_machines",
+    "parse_platform",
+    "platform_name",
+    "wanted_platforms",
+]
 
 # What uname calls an architecture, and what Go and the image specification call it, with its variant.
 _ARCHITECTURES: Final = {
@@ -47,6 +56,47 @@ _COMPATIBLE: Final = {"arm": ("v8", "v7", "v6", "v5"), "arm64": ("v8",), "amd64"
 _BASE: Final = {"arm64": "v8", "amd64": "v1"}
 
 _UNKNOWN: Final = "unknown"
+
+
+def parse_platform(text: str) -> Platform:
+    """Return the platform that people write as ``linux/arm64`` or ``linux/arm/v7``.
+
+    Args:
+        text: Operating system, architecture, and perhaps a variant, as Go calls them.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    os, _, rest = text.partition("/")
+    architecture, slash, variant = rest.partition("/")
+    if not (os and architecture) or bool(slash) != bool(variant) or "/" in variant:
+        raise ValueError(
+            f"{text!r}: expected a platform os/architecture[/variant], such as linux/arm64 or linux/arm/v7"
+        )
+    return Platform(os=os, architecture=architecture, variant=variant)
+
+
+def context_for(platform: Platform | str, sys: SystemContext | None = None) -> SystemContext:
+    """Return circumstances that choose a platform, and are the same else.
+
+    Args:
+        platform: The platform, or what :func:`parse_platform` takes. What it says of versions and features of the
+            operating system is not looked at.
+        sys: The circumstances.
+
+    Raises:
+        TypeError: It is neither.
+        ValueError: It is text, and no platform.
+    """
+    wanted = parse_platform(platform) if isinstance(platform, str) else platform
+    if not isinstance(wanted, Platform):
+        raise TypeError(f"expected a Platform or text such as 'linux/arm64', found {type(platform).__name__}")
+    return evolve(
+        sys or SystemContext(),
+        os_choice=wanted.os,
+        architecture_choice=wanted.architecture,
+        variant_choice=wanted.variant or None,
+    )
 
 
 def wanted_platforms(sys: SystemContext | None = None) -> tuple[Platform, ...]:

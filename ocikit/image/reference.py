@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ocikit.errors import InvalidDigestError, InvalidReferenceError
 from ocikit.spec import Digest
@@ -59,6 +59,11 @@ class Named:
     def is_name_only(self) -> bool:
         """Whether there is neither a tag nor a digest."""
         return self.tag is None and self.digest is None
+
+    @property
+    def asked_for(self) -> Named:
+        """What this leads to: of a tag and a digest the digest decides, and the tag is a note for people."""
+        return evolve(self, tag=None) if self.digest is not None else self
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag is not None else ""

@@ -49,6 +49,12 @@ def checked(key: Named | str) -> str:
     if isinstance(key, Named):
         return key.name
     host, slash, path = key.partition("/")
+    scheme, is_url, rest = key.partition("://")
+    if is_url:
+        found = rest.rpartition("@")[2]  # before that may be a password
+        raise InvalidReferenceError(
+            f"expected host[:port][/path], found {scheme[:80]}://; leave it out: {found[:80]!r}"
+        )
     if len(key) > _LONGEST or "@" in key or ":" in path or not _DOMAIN_AND_PATH.fullmatch(f"{host}/{path or 'x'}"):
         raise InvalidReferenceError(f"expected host[:port][/path], found {key[:80]!r}")
     if slash and not path:

@@ -2,7 +2,8 @@
 
 Names are short for Docker Hub as everywhere; what has neither tag nor digest is ``latest``. Where an image really is,
 mirrors and all, is configured by registries.conf. ``…@@unknown-digest@@`` is a place to write to: a manifest without
-a tag, found by the digest that it turns out to have.
+a tag, found by the digest that it turns out to have. ``…:tag@digest`` is only read: the image of that digest, and the
+tag is a note, for policies and signatures, too.
 """
 
 from __future__ import annotations
@@ -42,11 +43,9 @@ class _Transport(ImageTransport):
         named = parse_normalized_named(text.removesuffix(_UNKNOWN))
         if is_unknown and not named.is_name_only:
             raise InvalidReferenceError(f"{reference!r}: with {_UNKNOWN} there is neither a tag nor a digest")
-        if named.tag is not None and named.digest is not None:
-            raise InvalidReferenceError(f"{reference!r}: expected a tag or a digest, found both")
         if named.is_name_only and not is_unknown:
             named = evolve(named, tag="latest")
-        return DockerReference(named=named)
+        return DockerReference(named=named.asked_for, noted_tag=named.tag if named.digest is not None else None)
 
     def validate_policy_configuration_scope(self, scope: str) -> None:
         # Scopes are compared as text, with names whose hosts are in lower case (decision 16): one that never matches
@@ -66,9 +65,12 @@ class DockerReference(ImageReference):
 
     Attributes:
         named: Its name, with a tag or a digest; with neither, a place for a manifest without a tag.
+        noted_tag: The tag that stands beside the digest, and decides nothing: what it leads to is not asked, and to
+            policies and signatures the image is what it is by its digest.
     """
 
     named: Named
+    noted_tag: str | None = None
 
     @property
     def transport(self) -> ImageTransport:
@@ -78,7 +80,8 @@ class DockerReference(ImageReference):
     @property
     def string_within_transport(self) -> str:
         """``//host/repository:tag``, in full."""
-        return f"{_SLASHES}{self.named}{_UNKNOWN if self.named.is_name_only else ''}"
+        shown = evolve(self.named, tag=self.noted_tag) if self.noted_tag is not None else self.named
+        return f"{_SLASHES}{shown}{_UNKNOWN if self.named.is_name_only else ''}"
 
     @property
     def docker_reference(self) -> Named:
@@ -102,9 +105,27 @@ class DockerReference(ImageReference):
         return DockerSource(self, self.named, sys)
 
     def new_image_destination(self, sys: SystemContext | None = None) -> DockerDestination:
-        """See :class:`ImageReference`."""
+        """See :class:`ImageReference`.
+
+        Raises:
+            InvalidReferenceError: There are a tag and a digest: both would have to be written.
+        """
+        self._check_one_name("write")
         return DockerDestination(self, self.named, sys)
 
     def delete_image(self, sys: SystemContext | None = None) -> None:
-        """Delete the manifest, and with it every tag that leads to it; what it refers to the registry has to find."""
+        """Delete the manifest, and with it every tag that leads to it; what it refers to the registry has to find.
+
+        Raises:
+            InvalidReferenceError: There are a tag and a digest, which may be of two images.
+        """
+        self._check_one_name("delete")
         delete_image(self.named, sys)
+
+    def _check_one_name(self, purpose: str) -> None:
+        if self.noted_tag is not None:
+            raise InvalidReferenceError(
+                f"{self}: to {purpose}, expected a tag or a digest, found both; drop one of them: "
+                f"{evolve(self, named=evolve(self.named, tag=self.noted_tag, digest=None), noted_tag=None)} or "
+                f"{evolve(self, noted_tag=None)}"
+            )

@@ -50,7 +50,7 @@ class _Transport(ImageTransport):
                 f"{reference!r}: expected a tag, such as {reference}:latest, or the id of an image"
             )
         if named.tag is not None and named.digest is not None:
-            raise InvalidReferenceError(f"{reference!r}: expected a tag or a digest, found both")
+            raise InvalidReferenceError(f"{reference!r}: expected a tag or a digest, found both; drop one of them")
         return DaemonReference(named=named)
 
     def validate_policy_configuration_scope(self, scope: str) -> None:
