@@ -98,6 +98,9 @@ def told_by(cancellation: Cancellation) -> Iterator[None]:
 
 _is_ending = sys.is_finalizing
 
+# After what time who waits looks whether there was an interrupt.
+_LOOK_SECONDS = 0.5
+
 # How often work is told to stop by whoever is interrupted while telling it.
 _TELLINGS = 5
 
@@ -122,7 +125,8 @@ class _End:
     def wait(self) -> None:
         """Wait for it; who was interrupted may wait again."""
         while not self._over:
-            self._gate.acquire()
+            # An interrupt that comes after Python has looked for one, and before the thread sleeps, wakes nobody.
+            self._gate.acquire(timeout=_LOOK_SECONDS)
 
 
 class _Job(Generic[T]):
