@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, Self
 from ocikit import _sys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
 __all__ = [
     "DIRECTORY",
     "TEMPORARY_PREFIX",
     "Descriptor",
     "FlushBehind",
+    "ProcessLocks",
     "above_standard_streams",
     "atomic_write",
     "fsync_directory",
@@ -91,6 +92,32 @@ def above_standard_streams(fd: int) -> int:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LAST_STANDARD_STREAM + 1)
     finally:
         os.close(fd)
+
+
+class ProcessLocks:
+    """Locks for the threads of one process: new ones in a forked child, where nobody is left to give up the old ones.
+
+    For what lives as long as the process does: they are renewed as long as it forks.
+
+    Args:
+        count: How many there are. Several things may share one.
+    """
+
+    def __init__(self, count: int = 1) -> None:
+        self._count = count
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._locks = [threading.Lock() for _ in range(self._count)]
+
+    def of(self, key: Hashable = None) -> threading.Lock:
+        """Return the lock of something, to be held in a ``with`` statement.
+
+        Args:
+            key: What it is.
+        """
+        return self._locks[hash(key) % self._count]
 
 
 class Descriptor:

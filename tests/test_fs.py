@@ -17,6 +17,7 @@ import pytest
 from ocikit._fs import (
     TEMPORARY_PREFIX,
     Descriptor,
+    ProcessLocks,
     atomic_write,
     fsync_directory,
     open_in_root,
@@ -292,3 +293,15 @@ def test_what_cannot_be_synced_is_left_alone(directory: tuple[Path, int]) -> Non
         fsync_directory(procfs.fd)
     with Descriptor(os.open("/", os.O_PATH)) as place, pytest.raises(OSError, match="Bad file descriptor"):
         fsync_directory(place.fd)
+
+
+def test_locks_are_new_in_a_forked_child() -> None:
+    """Nobody is left there who could give up the old ones."""
+    locks = ProcessLocks(3)
+    with locks.of(0), locks.of(1):
+        assert locks.of(3) is locks.of(0)
+        assert not locks.of(4).acquire(blocking=False)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if all(locks.of(number).acquire(blocking=False) for number in range(3)) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

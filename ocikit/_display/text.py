@@ -64,6 +64,17 @@ def printable(text: str, limit: int = LONGEST_CELL) -> str:
     return shown if len(text) <= limit else f"{shown}…"
 
 
+def blanked(text: str) -> str:
+    """Return text with blanks for everything in it that cannot be seen, or moves what can be seen.
+
+    It is for a line of a message, where escapes would be taken for what was said.
+
+    Args:
+        text: The text.
+    """
+    return "".join(one if one.isprintable() else " " for one in text)
+
+
 def _escape(character: str) -> str:
     number = ord(character)
     if 0xDC80 <= number <= 0xDCFF:  # a byte that was not UTF-8

@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from ocikit.errors import InvalidDigestError, InvalidReferenceError
 from ocikit.spec import Digest
 
-__all__ = ["DOMAIN", "NAME", "PATH", "Named", "parse_normalized_named"]
+__all__ = ["DOMAIN", "NAME", "NAME_LIMIT", "PATH", "TAG", "Named", "parse_normalized_named"]
 
 _DOMAIN_COMPONENT: Final = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _PATH_COMPONENT: Final = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
@@ -24,14 +24,17 @@ _PATH_COMPONENT: Final = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 PATH: Final = rf"{_PATH_COMPONENT}(?:/{_PATH_COMPONENT})*"
 #: A registry: a host name, an IPv4 address or an IPv6 address in brackets, and perhaps a port. A regular expression.
 DOMAIN: Final = rf"(?:{_DOMAIN_COMPONENT}(?:\.{_DOMAIN_COMPONENT})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+#: A tag. A regular expression.
+TAG: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 #: A repository, with its registry or without. A regular expression.
 NAME: Final = rf"(?:{DOMAIN}/)?{PATH}"
 
 _FULL_PATH: Final = re.compile(PATH)
 _FULL_DOMAIN: Final = re.compile(DOMAIN)
-_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_FULL_TAG: Final = re.compile(TAG)
 _IMAGE_ID: Final = re.compile(r"[a-f0-9]{64}")
-_NAME_LIMIT: Final = 255
+#: How many characters a name has at most.
+NAME_LIMIT: Final = 255
 
 
 @frozen(kw_only=True)
@@ -95,15 +98,15 @@ def parse_normalized_named(text: str) -> Named:
         raise InvalidReferenceError(
             f"{text!r}: {path!r} is not a repository (components of a-z 0-9, within them single . _ __ or dashes)"
         )
-    if colon and not _TAG.fullmatch(tag):
+    if colon and not _FULL_TAG.fullmatch(tag):
         raise InvalidReferenceError(
             f"{text!r}: {tag!r} is not a tag (up to 128 of A-Z a-z 0-9 _ . -, not first . or -)"
         )
     # Names of hosts have no case. Whoever compares them, to block or to trust, compares them as they stand here.
     named = Named(domain=domain.lower(), path=path, tag=tag if colon else None, digest=digest)
-    if len(named.name) > _NAME_LIMIT:
+    if len(named.name) > NAME_LIMIT:
         raise InvalidReferenceError(
-            f"{path[:40]!r}…: the name has {len(named.name)} characters, the limit is {_NAME_LIMIT}"
+            f"{path[:40]!r}…: the name has {len(named.name)} characters, the limit is {NAME_LIMIT}"
         )
     return named
 

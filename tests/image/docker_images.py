@@ -9,11 +9,14 @@ from builders import Store
 from ocikit.image import Policy, SystemContext, copy
 from ocikit.image.context import RetryPolicy
 from ocikit.image.copy import CopyOptions, ImageListSelection
+from ocikit.image.docker.places import clients_to_read
+from ocikit.image.reference import parse_normalized_named
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ocikit.image.copy import CopyResult
+    from ocikit.image.docker.client import RegistryClient
     from ocikit.testing import Registry
 
 ANYTHING = Policy.insecure_accept_anything()
@@ -61,3 +64,8 @@ def pull(source: str, dest: str, sys: SystemContext, **options: Any) -> CopyResu
     """Copy everything from a registry."""
     every = CopyOptions(image_list_selection=ImageListSelection.ALL, source_ctx=sys, **options)
     return copy.image(ANYTHING, src=source, dest=dest, options=every)
+
+
+def client_of(host: str, sys: SystemContext) -> RegistryClient:
+    """Return who talks to a repository."""
+    return clients_to_read(parse_normalized_named(f"{host}/app"), sys)[-1]

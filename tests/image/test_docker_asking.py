@@ -30,24 +30,9 @@ from ocikit.spec import Platform
 from ocikit.testing import BasicAuth, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 USER = DockerAuthConfig(username="user", password="a password")  # noqa: S106 - of a registry that ends with the test
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_connections() -> Iterator[None]:
-    """Leave no connection open."""
-    yield
-    docker.close_connections()
-
-
-@pytest.fixture
-def registry() -> Iterator[Registry]:
-    """A registry that lets everybody in."""
-    with Registry() as found:
-        yield found
 
 
 def test_the_digest_of_a_platform(registry: Registry, tmp_path: Path) -> None:

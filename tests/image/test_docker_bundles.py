@@ -10,7 +10,7 @@ from attrs import evolve
 from docker_images import an_image, context, push
 
 from ocikit.errors import PolicyRequirementError
-from ocikit.image import Policy, docker, parse_image_name, sign, signature, verify
+from ocikit.image import Policy, parse_image_name, sign, signature, verify
 from ocikit.image.bundle_manifest import PREDICATE_TYPE_KEY, bundle_manifest
 from ocikit.image.stored_signature import BUNDLE, SIGSTORE_PAYLOAD, SigstoreSignature
 from ocikit.spec import Descriptor, Digest, Index, Manifest
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 TEAM = "team/app"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_connections() -> Iterator[None]:
-    """Leave no connection open."""
-    yield
-    docker.close_connections()
 
 
 class Signed:

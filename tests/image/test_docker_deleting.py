@@ -8,19 +8,11 @@ import pytest
 from docker_images import an_image, context, push
 
 from ocikit.errors import ImageNotFoundError, NotSupportedError, RegistryError
-from ocikit.image import artifact, delete, docker, referrers
+from ocikit.image import artifact, delete, referrers
 from ocikit.testing import Features, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_connections() -> Iterator[None]:
-    """Leave no connection open."""
-    yield
-    docker.close_connections()
 
 
 def there(registry: Registry, tmp_path: Path) -> tuple[str, str]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from docker_images import an_image, context, pull, push
+from docker_images import an_image, client_of, context, pull, push
 from raw_servers import Asked, RawServer, answer
 
 from ocikit.errors import DigestMismatchError, RegistryError
 from ocikit.image import artifact, docker, inspect, parse_image_name, referrers
-from ocikit.image.docker.lists import fallback_tag
+from ocikit.image.docker.lists import fallback_tag, list_referrers
 from ocikit.image.docker.warnings import warnings_in
 from ocikit.spec import Digest
 from ocikit.testing import Fault, Features, Registry, Reset
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parents[2] / "docs/docker-duties.md"
 INDEX = "application/vnd.oci.image.index.v1+json"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_connections() -> Iterator[None]:
-    """Leave no connection open."""
-    yield
-    docker.close_connections()
 
 
 @pytest.fixture
@@ -198,14 +191,9 @@ def test_a_list_that_is_malformed_is_none(tmp_path: Path, caplog: pytest.LogCapt
             return answer(200, b'{"schemaVersion": 2, "manifests": 7}', Content_Type=INDEX)
         return answer(200, b"{}")
 
-    from ocikit.image.docker.lists import list_referrers  # noqa: PLC0415 - only here
-    from ocikit.image.docker.places import clients_to_read  # noqa: PLC0415
-    from ocikit.image.reference import parse_normalized_named  # noqa: PLC0415
-
     with RawServer(says) as registry, caplog.at_level(logging.WARNING, "ocikit"):
         sys = context(tmp_path / "conf", registry.host)
-        client = clients_to_read(parse_normalized_named(f"{registry.host}/app"), sys)[-1]
-        assert list_referrers(client, Digest("sha256:" + "0" * 64)) == ()
+        assert list_referrers(client_of(registry.host, sys), Digest("sha256:" + "0" * 64)) == ()
     assert "nothing is taken from it" in caplog.text
 
 

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from docker_images import ANYTHING, an_image, context, push
+from docker_images import an_image, client_of, context, push
 from raw_servers import Asked, RawServer, answer
 
 from ocikit.errors import (
@@ -19,7 +19,7 @@ from ocikit.errors import (
     PolicyRequirementError,
     RegistryError,
 )
-from ocikit.image import BlobInfo, DockerAuthConfig, Policy, docker, inspect, parse_image_name, referrers
+from ocikit.image import BlobInfo, DockerAuthConfig, Policy, docker, inspect, parse_image_name, referrers, verify
 from ocikit.image.docker import lists
 from ocikit.image.docker.lists import next_page
 from ocikit.image.docker.source import open_repositories
@@ -27,20 +27,11 @@ from ocikit.spec import Digest
 from ocikit.testing import BasicAuth, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
-
-    from ocikit.image.docker.client import RegistryClient
 
 REJECT = [{"type": "reject"}]
 USER = DockerAuthConfig(username="alice", password="pw")  # noqa: S106 - of registries that end with the test
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_connections() -> Iterator[None]:
-    """Leave no connection open."""
-    yield
-    docker.close_connections()
 
 
 def listing(says: Callable[[Asked], bytes]) -> Callable[[Asked], bytes]:
@@ -91,8 +82,6 @@ def test_a_policy_holds_for_every_spelling(tmp_path: Path) -> None:
         rules = {"default": [{"type": "insecureAcceptAnything"}]}
         reject = {"docker": {f"localhost:{port}": REJECT}}
         policy = Policy.from_bytes(json.dumps(rules | {"transports": reject}).encode())
-        from ocikit.image import verify  # noqa: PLC0415 - only here
-
         for name in (f"localhost:{port}", f"LOCALHOST:{port}", f"LocalHost:{port}"):
             with pytest.raises(PolicyRequirementError):
                 verify(f"docker://{name}/app:1", policy, sys=sys, require_signatures=False)
@@ -172,14 +161,6 @@ def test_lists_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             lists.list_referrers(client_of(registry.host, sys), Digest("sha256:" + "1" * 64))
 
 
-def client_of(host: str, sys: object) -> RegistryClient:
-    """Return who talks to a repository."""
-    from ocikit.image.docker.places import clients_to_read  # noqa: PLC0415 - only here
-    from ocikit.image.reference import parse_normalized_named  # noqa: PLC0415
-
-    return clients_to_read(parse_normalized_named(f"{host}/app"), sys)[-1]  # type: ignore[arg-type]
-
-
 # Digests
 
 
@@ -250,4 +231,3 @@ def test_nobody_hears_what_others_read(tmp_path: Path) -> None:
             assert open_repositories(client_of(registry.address, alice)) == ("alice/secret",)
             assert open_repositories(client_of(registry.address, sys)) == ()
         assert referrers(name, sys=sys) == ()
-        assert ANYTHING is not None

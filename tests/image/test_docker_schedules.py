@@ -16,13 +16,12 @@ from docker_images import context, pull, push
 from docker_schedules import features, schedule
 
 from ocikit.errors import RegistryError
-from ocikit.image import DockerAuthConfig, docker, layout
+from ocikit.image import DockerAuthConfig, layout
 from ocikit.image.context import RetryPolicy
 from ocikit.image.layout import ProblemKind
 from ocikit.testing import BearerAuth, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from ocikit.image import SystemContext
@@ -34,13 +33,6 @@ USER = DockerAuthConfig(username="user", password="a password")  # noqa: S106 - 
 STUBBORN = RetryPolicy(attempts=40, delay=0.0005, longest_delay=0.002)
 #: What is tried a few times ends in an error now and then, and leaves as little behind.
 IMPATIENT = RetryPolicy(attempts=2, delay=0.0005, longest_delay=0.002)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_connections() -> Iterator[None]:
-    """Leave no connection open."""
-    yield
-    docker.close_connections()
 
 
 def an_index(dice: random.Random, directory: Path) -> tuple[str, dict[str, bytes]]:

@@ -48,27 +48,12 @@ from ocikit.testing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from ocikit.testing import RequestKind
 
 USER = DockerAuthConfig(username="user", password="a password")  # noqa: S106 - of a registry that ends with the test
 USERS = {"user": "a password"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_connections() -> Iterator[None]:
-    """Leave no connection open."""
-    yield
-    docker.close_connections()
-
-
-@pytest.fixture
-def registry() -> Iterator[Registry]:
-    """A registry that lets everybody in."""
-    with Registry() as found:
-        yield found
 
 
 #: What is more than is sent with one request.

@@ -30,28 +30,13 @@ from partial_pulls import (
 )
 
 from ocikit.errors import DigestMismatchError, SizeMismatchError
-from ocikit.image import SystemContext, copy, docker
+from ocikit.image import SystemContext, copy
 from ocikit.testing import Answer, Corrupt, Delay, Fault, Features, Registry, Truncate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 MIB = 1 << 20
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_connections() -> Iterator[None]:
-    """Leave no connection open."""
-    yield
-    docker.close_connections()
-
-
-@pytest.fixture
-def registry() -> Iterator[Registry]:
-    """A registry that lets everybody in."""
-    with Registry() as found:
-        yield found
 
 
 def pulled(registry: Registry, layout: Path, tmp_path: Path, **options: Any) -> copy.CopyResult:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
+from ocikit._display.text import blanked
 from ocikit.errors import CredentialsError, LimitExceededError, ParseError
 from ocikit.image.context import DockerAuthConfig
 from ocikit.spec._json import describe, dumps, loads
@@ -223,7 +224,7 @@ def _check(program: str, action: str, said: _Said, hidden: tuple[str, ...] = ())
     for secret in hidden:
         text = text.replace(secret, "…") if secret else text
     # What looks like an answer may have a secret in it; what is said of a failure is a line.
-    shown = "".join(one if one.isprintable() else " " for one in text[:_MOST_SHOWN]) if "{" not in text else ""
+    shown = blanked(text[:_MOST_SHOWN]) if "{" not in text else ""
     raise CredentialsError(
         f"docker-credential-{program} {action}: ended with {said.code}" + (f"; it said: {shown}" if shown else "")
     )

@@ -44,6 +44,11 @@ def origin_of(url: str) -> Origin:
     Raises:
         ValueError: It is none of HTTP, or one that may be understood in two ways.
     """
+    return _parsed(url)[0]
+
+
+def _parsed(url: str) -> tuple[Origin, int | None]:
+    """Return the server, and the port as far as it is stated."""
     from urllib3.exceptions import LocationParseError  # noqa: PLC0415 - loaded when first needed
     from urllib3.util import parse_url  # noqa: PLC0415
 
@@ -57,7 +62,7 @@ def origin_of(url: str) -> Origin:
         raise ValueError("expected HTTP")
     if found.auth is not None:
         raise ValueError("it has a user in it")
-    return Origin(found.scheme, found.host.lower(), found.port or _PORTS[found.scheme])
+    return Origin(found.scheme, found.host.lower(), found.port or _PORTS[found.scheme]), found.port
 
 
 def resolve_address(base: str, given: str, what: str, *, encrypted: bool = True) -> str:
@@ -77,21 +82,15 @@ def resolve_address(base: str, given: str, what: str, *, encrypted: bool = True)
     """
     try:
         url = urljoin(base, given)
-        old, new = origin_of(base), origin_of(url)
-        if old.scheme == "https" and new.scheme == "http" and (old.host, _stated(base)) == (new.host, _stated(url)):
-            url = "https" + url[len("http") :]
-            new = origin_of(url)
+        (old, old_port), (new, new_port) = _parsed(base), _parsed(url)
     except ValueError as error:
         raise RegistryError(what, f"{shown(base)} sends one to {shown(given)!r}: {error}") from error
-    if encrypted and old.scheme == "https" and new.scheme == "http":
-        raise RegistryError(what, f"{shown(base)} sends one to {shown(url)}, which is not encrypted")
+    if old.scheme == "https" and new.scheme == "http":
+        if (old.host, old_port) == (new.host, new_port):
+            return "https" + url[len("http") :]
+        if encrypted:
+            raise RegistryError(what, f"{shown(base)} sends one to {shown(url)}, which is not encrypted")
     return url
-
-
-def _stated(url: str) -> int | None:
-    from urllib3.util import parse_url  # noqa: PLC0415 - loaded when first needed
-
-    return parse_url(url).port
 
 
 def shown(url: str) -> str:

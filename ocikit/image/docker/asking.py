@@ -18,8 +18,7 @@ from ocikit.image.docker.manifests import resolve
 from ocikit.image.docker.places import by_anybody, clients_to_read
 from ocikit.image.platform import context_for
 from ocikit.image.reference import Named, parse_normalized_named
-from ocikit.image.registries import find_registry
-from ocikit.image.registries.configuration import blocked_error
+from ocikit.image.registries import RegistriesConfiguration
 from ocikit.image.types import ImageReference
 from ocikit.image.unparsed import UnparsedImage
 
@@ -218,7 +217,5 @@ def _registry(text: str, sys: SystemContext | None) -> Endpoint:
     """Return the endpoint of a registry: its certificates and credentials do not depend on a repository."""
     host, slash, path = text.partition("/")
     named = Named(domain=host, path=path if slash else "")
-    entry = find_registry(text, sys)
-    if entry is not None and entry.blocked:
-        raise blocked_error(text, entry)
+    entry = RegistriesConfiguration.load(sys).find_unblocked(text)
     return Endpoint(reference=named, insecure=entry is not None and entry.insecure, sys=sys)

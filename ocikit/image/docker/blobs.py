@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from ocikit.errors import BlobNotFoundError, RegistryError
 from ocikit.image.docker.bounded import waiting
+from ocikit.image.docker.headers import stated_number
 from ocikit.image.docker.places import FAILURES
 from ocikit.image.docker.unreachable import Unreachable, unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -68,8 +69,12 @@ def blob_size(client: RegistryClient, digest: Digest) -> int | None:
     answer = client.request("HEAD", path, what=f"blob {digest} of {client.endpoint}", expect={200, _NOT_FOUND})
     if answer.status == _NOT_FOUND:
         return None
-    stated = answer.headers.get("Content-Length", "")
-    return int(stated) if stated.isascii() and stated.isdigit() and len(stated) <= 18 else -1
+    return _length(answer.headers)
+
+
+def _length(headers: Mapping[str, str]) -> int:
+    found = stated_number(headers, "Content-Length")
+    return -1 if found is None else found
 
 
 class BlobStream:
@@ -209,8 +214,7 @@ class BlobStream:
                     f"{response.headers.get('Content-Range', 'something else')[:100]!r}",
                 )
         else:
-            stated = response.headers.get("Content-Length", "")
-            whole = int(stated) if stated.isascii() and stated.isdigit() and len(stated) <= 18 else -1
+            whole = _length(response.headers)
         if 0 <= self.size != whole >= 0:
             self._check_size(response, whole)
         if self.size < 0:

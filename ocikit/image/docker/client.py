@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import field, frozen
@@ -45,7 +45,6 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _tokens = TokenStore()
-os.register_at_fork(after_in_child=_tokens.renew_locks)
 # How often one request is answered with a challenge: first without a token, then with too little in it.
 _MOST_CHALLENGES: Final = 2
 _UNAUTHORIZED: Final = 401
@@ -140,12 +139,8 @@ class RegistryClient:
             CredentialsError: The credentials for it cannot be read, or not be shown.
             InvalidConfigurationError: A certificate that is configured for it cannot be used.
         """
-        return self._tried(
-            lambda: self._authorized(method, path, dict(headers or {}), body, what),
-            what,
-            expect,
-            lambda opened: self._read(opened, what, most),
-        )
+        ask = partial(self._authorized, method, path, dict(headers or {}), body, what)
+        return self._tried(ask, what, expect, lambda opened: self._read(opened, what, most))
 
     def open(
         self,
@@ -170,9 +165,8 @@ class RegistryClient:
         Raises:
             RegistryError: The registry refuses, or cannot be reached.
         """
-        return self._tried(
-            lambda: self._authorized(method, path, dict(headers or {}), body, what), what, expect, lambda opened: opened
-        )
+        ask = partial(self._authorized, method, path, dict(headers or {}), body, what)
+        return self._tried(ask, what, expect, lambda opened: opened)
 
     def _tried(self, ask: Callable[[], Opened], what: str, expect: Collection[int], use: Callable[[Opened], T]) -> T:
         """Ask until there is an answer that can be used: one count of tries, whatever failed in each."""
@@ -253,7 +247,11 @@ class RegistryClient:
     def _authorized(self, method: str, path: str, headers: dict[str, str], body: Body, what: str) -> Opened:
         """Send a request with the credentials that the registry has asked for, and give it what it asks for next."""
         base = f"{self._base(what)}/v2/"
-        url = resolve_address(base, path, what, encrypted=not self._is_insecure) if "://" in path else base + path
+        url = (
+            resolve_address(base, path, what, encrypted=not self._connection.is_insecure)
+            if "://" in path
+            else base + path
+        )
         challenge, scopes = self._challenge, self._scopes
         for last in (False,) * _MOST_CHALLENGES + (True,):
             authorization, grant = self._authorization(challenge, scopes, what)
@@ -350,7 +348,7 @@ class RegistryClient:
                 try:
                     opened = self._connection.open("GET", url, {}, call=self.call)
                 except Unreachable as error:
-                    failures.append(_said_of(scheme, error))
+                    failures.append(error.when(scheme))
                     continue
                 response = opened.response
                 if response.status == _UNAUTHORIZED and origin_of(opened.url) == origin_of(url):
@@ -359,9 +357,10 @@ class RegistryClient:
                 if response.status not in RETRIED:
                     return scheme
                 # It is there, and busy: nobody who can be talked to in secret is talked to in the open.
-                failures = [Unreachable(f"{scheme}: the registry answers {response.status}")]
+                failures = [Unreachable(f"the registry answers {response.status}").when(scheme)]
                 break
-            self.wait(attempt, what, "; ".join(map(str, failures)), _worst(failures))
+            failure = _worst(failures)
+            self.wait(attempt, what, str(failure), failure)
             attempt += 1
 
     def _chosen(self, response: BaseHTTPResponse) -> Challenge | None:
@@ -370,10 +369,6 @@ class RegistryClient:
 
     def _is_own(self, url: str) -> bool:
         return origin_of(url) == origin_of(f"{self._scheme}://{self._connection.host}")
-
-    @property
-    def _is_insecure(self) -> bool:
-        return len(self._connection.schemes) > 1
 
     def _error(self, what: str, response: BaseHTTPResponse) -> RegistryError:
         retry_after = seconds_of(response.headers.get("Retry-After"), dt.datetime.now(dt.UTC))
@@ -396,10 +391,7 @@ class RegistryClient:
             with waiting(self.call, self._connection.timeout), response:
                 body = _content(response, most)
         except (HTTPError, OSError) as error:
-            failure = unreachable(error)
-            raise Unreachable(
-                f"the answer breaks off: {failure}", tries=failure.tries, remedy=failure.remedy
-            ) from error
+            raise unreachable(error).when("the answer breaks off") from error
         if len(body) > most:
             raise LimitExceededError(f"{what}: bytes of an answer", most)
         return Answer(status=response.status, headers=response.headers, body=body, url=opened.url)
@@ -425,10 +417,6 @@ def _as_header(token: str) -> str:
             "end of a line"
         )
     return token
-
-
-def _said_of(scheme: str, error: Unreachable) -> Unreachable:
-    return Unreachable(f"{scheme}: {error}", tries=error.tries, remedy=error.remedy)
 
 
 def _worst(failures: list[Unreachable]) -> Unreachable:

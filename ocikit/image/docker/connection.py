@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import field, frozen
 
 from ocikit import __version__
+from ocikit._fs import ProcessLocks
 from ocikit._tuples import NamedTuple
 from ocikit.errors import RegistryError
 from ocikit.image.docker.addresses import origin_of, resolve_address, shown
 from ocikit.image.docker.bounded import waiting
+from ocikit.image.docker.headers import stated_number
 from ocikit.image.docker.pools import pool_classes
 from ocikit.image.docker.proxies import proxy_for
 from ocikit.image.docker.streaming import Feed
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse, PoolManager
 
-    from ocikit.image.docker.addresses import Origin
     from ocikit.image.docker.bounded import Call
     from ocikit.image.docker.endpoint import Endpoint
     from ocikit.image.docker.streaming import Body
@@ -43,8 +44,8 @@ _POOLED: Final = 16
 _CONNECT_SECONDS: Final = 15.0
 _MOST_REDIRECTS: Final = 10
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-# What is said with a redirect: read when it is less than a hundred kilobytes and comes at once.
-_FEW_DIGITS: Final = 5
+# What is said with a redirect is read when it is less than so many bytes, and comes at once.
+_MOST_PASSED_OVER: Final = 100_000
 _PASSED_OVER_SECONDS: Final = 2.0
 # What is for the registry alone and never for whom it sends us to (CVE-2020-15157).
 _PRIVATE: Final = frozenset({"authorization", "cookie"})
@@ -77,7 +78,7 @@ class _Way:
 
 
 _connections: dict[_Way, Connection] = {}
-_lock = threading.Lock()
+_lock = ProcessLocks()
 
 
 def connection_to(endpoint: Endpoint) -> Connection:
@@ -104,7 +105,7 @@ def connection_to(endpoint: Endpoint) -> Connection:
         timeout=sys.docker_timeout if sys is not None else 60.0,
         agent=(sys.docker_registry_user_agent if sys is not None else None) or f"ocikit/{__version__}",
     )
-    with _lock:
+    with _lock.of():
         found = _connections.pop(way, None) or Connection(way)
         _connections[way] = found  # the last one that was asked for stands last
         if len(_connections) > _MOST_HOSTS:
@@ -122,20 +123,13 @@ def _state_of(path: str) -> tuple[int, int, int]:
 
 def close_connections() -> None:
     """Close the connections to registries that nobody uses at the moment; what is needed again is opened again."""
-    with _lock:
+    with _lock.of():
         for connection in _connections.values():
             connection.close()
 
 
-def _forget() -> None:
-    # A forked child shares the sockets of its parent: two processes in one conversation. And a thread of the parent may
-    # have held the lock.
-    global _lock  # noqa: PLW0603 - the one of this process
-    _lock = threading.Lock()
-    _connections.clear()
-
-
-os.register_at_fork(after_in_child=_forget)
+# A forked child shares the sockets of its parent: two processes in one conversation.
+os.register_at_fork(after_in_child=_connections.clear)
 
 
 class Connection:
@@ -147,6 +141,7 @@ class Connection:
 
     def __init__(self, way: _Way) -> None:
         self._way = way
+        self._own = frozenset(origin_of(f"{scheme}://{way.host}") for scheme in ("http", "https"))
         self._renew()
 
     def _renew(self) -> None:
@@ -166,6 +161,11 @@ class Connection:
     def host(self) -> str:
         """``host[:port]``."""
         return self._way.host
+
+    @property
+    def is_insecure(self) -> bool:
+        """Whether certificates are taken unseen, and plain HTTP will do."""
+        return self._way.insecure
 
     @property
     def schemes(self) -> tuple[str, ...]:
@@ -212,7 +212,7 @@ class Connection:
             if target is None:
                 return Opened(answer, url)
             self._pass_over(answer, call)
-            old, url = url, resolve_address(url, target, what, encrypted=not self._way.insecure)
+            old, url = url, resolve_address(url, target, what, encrypted=not self.is_insecure)
             if origin_of(old) != origin_of(url):
                 if not elsewhere:
                     raise RegistryError(
@@ -225,9 +225,9 @@ class Connection:
         """Leave what is said with a redirect; where that is little, the connection can be used again."""
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - loaded when first needed
 
-        length = answer.headers.get("Content-Length", "")
+        length = stated_number(answer.headers, "Content-Length")
         try:
-            if length.isascii() and length.isdigit() and len(length) <= _FEW_DIGITS:
+            if length is not None and length < _MOST_PASSED_OVER:
                 with waiting(call, _PASSED_OVER_SECONDS):
                     answer.drain_conn()
             else:
@@ -256,14 +256,11 @@ class Connection:
         except (HTTPError, OSError) as error:
             raise unreachable(error) from error
 
-    def _is_own(self, origin: Origin) -> bool:
-        return origin == origin_of(f"{origin.scheme}://{self._way.host}")
-
     def _pool(self, url: str) -> PoolManager:
         if self._process != os.getpid():
             self._renew()  # what this process was forked with are the conversations of another one
         origin = origin_of(url)
-        is_own = self._is_own(origin)
+        is_own = origin in self._own
         proxy = self._way.proxy if self._way.proxy is not None else proxy_for(origin, os.environ)
         key = (proxy or "", is_own)
         with self._guard:

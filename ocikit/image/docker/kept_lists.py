@@ -7,12 +7,11 @@ whoever has put a list looks after a while whether it still is as it was put, an
 
 from __future__ import annotations
 
-import os
 import random
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from ocikit._fs import ProcessLocks
 from ocikit.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ _LATER: Final = 3.0
 _SHORTEST_WAIT: Final = 0.02
 _LONGEST_WAIT: Final = 2.0
 
-_turns = [threading.Lock() for _ in range(_TURNS)]
+_turns = ProcessLocks(_TURNS)
 
 
 def change_list(where: str, is_done: Callable[[], bool], change: Callable[[], object]) -> None:
@@ -42,7 +41,7 @@ def change_list(where: str, is_done: Callable[[], bool], change: Callable[[], ob
         RegistryError: Others put lists without the change again and again; or as ``is_done`` and ``change`` give it.
     """
     for _ in range(_TRIES):
-        with _turns[hash(where) % _TURNS]:
+        with _turns.of(where):
             began = time.monotonic()
             if is_done():
                 return
@@ -57,11 +56,3 @@ def change_list(where: str, is_done: Callable[[], bool], change: Callable[[], ob
             f"others have put it without what was changed here, {_TRIES} times",
             remedy="try again when fewer write to it, or use a registry with the API for referrers",
         )
-
-
-def _after_fork_in_child() -> None:
-    # A thread of the parent may have held one.
-    _turns[:] = [threading.Lock() for _ in range(_TURNS)]
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

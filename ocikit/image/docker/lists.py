@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from ocikit.errors import ImageNotFoundError, LimitExceededError, ParseError, RegistryError
 from ocikit.image.docker.addresses import origin_of, resolve_address, shown
 from ocikit.image.manifest import LIMIT
-from ocikit.image.reference import PATH
+from ocikit.image.reference import NAME_LIMIT, PATH, TAG
 from ocikit.image.subject import MAX_REFERRERS
 from ocikit.spec import Index, mediatypes
 from ocikit.spec._json import loads
@@ -43,8 +43,8 @@ MOST_BYTES: Final = 64 * 1024 * 1024
 _LINK: Final = re.compile(r"<([^<>]*)>([^<>]*)")
 _RELATION: Final = re.compile(r';\s*rel\s*=\s*"?([A-Za-z ]*)', re.IGNORECASE)
 _LONGEST_LINK: Final = 8 * 1024
-_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_REPOSITORY: Final = re.compile(rf"(?=.{{1,255}}\Z){PATH}")
+_TAG: Final = re.compile(TAG)
+_REPOSITORY: Final = re.compile(rf"(?=.{{1,{NAME_LIMIT}}}\Z){PATH}")
 _NOT_FOUND: Final = 404
 
 

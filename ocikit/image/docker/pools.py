@@ -28,7 +28,7 @@ def pool_classes(*, insecure: bool) -> Mapping[str, type[HTTPConnectionPool]]:
     from urllib3 import HTTPConnectionPool, HTTPSConnectionPool  # noqa: PLC0415 - loaded when first needed
     from urllib3.connection import HTTPConnection, HTTPSConnection  # noqa: PLC0415
 
-    class Plain(HTTPConnection):
+    class Bounded(HTTPConnection):
         def connect(self) -> None:
             super().connect()
             self.sock = cast("socket.socket", BoundedSocket(self.sock))
@@ -37,17 +37,12 @@ def pool_classes(*, insecure: bool) -> Mapping[str, type[HTTPConnectionPool]]:
             with waiting_on(_seconds(self.timeout)):
                 return super().getresponse()
 
-    class Encrypted(HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            self.sock = cast("socket.socket", BoundedSocket(self.sock))
-
-        def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-            with waiting_on(_seconds(self.timeout)):
-                return super().getresponse()
+    # What is bounded is the socket in its end, with TLS round it where there is some.
+    class Encrypted(Bounded, HTTPSConnection):
+        pass
 
     class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
+        ConnectionCls = Bounded
 
     class EncryptedPool(HTTPSConnectionPool):
         ConnectionCls = Encrypted

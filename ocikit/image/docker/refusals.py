@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ocikit._display.text import blanked
 from ocikit.errors import ParseError, RegistryAccessError, RegistryError
 from ocikit.spec._json import loads
 
@@ -68,5 +69,5 @@ def _shown(value: object) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else str(value)
-    text = "".join(one if one.isprintable() else " " for one in text[: _LONGEST + 1])
+    text = blanked(text[: _LONGEST + 1])
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import weakref
 from typing import TYPE_CHECKING
 
+from ocikit._fs import ProcessLocks
 from ocikit.errors import (
     BlobNotFoundError,
     ImageNotFoundError,
@@ -37,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 # The images that are being read: whoever writes to the same registry can take their blobs over without sending them.
 _open: weakref.WeakSet[DockerSource] = weakref.WeakSet()
-_guard = threading.Lock()
+_guard = ProcessLocks()
 
 
 def open_repositories(client: RegistryClient) -> tuple[str, ...]:
@@ -47,19 +46,11 @@ def open_repositories(client: RegistryClient) -> tuple[str, ...]:
         client: Who would like to take blobs over: from the same registry, with the same credentials. What others read
             is nothing that a registry should hear of from this one.
     """
-    with _guard:
+    with _guard.of():
         sources = tuple(_open)
     clients = [one.client for one in sources if one.client.endpoint.host == client.endpoint.host]
     found = [one.endpoint.reference.path for one in clients if one.credentials == client.credentials]
     return tuple(dict.fromkeys(found))
-
-
-def _after_fork_in_child() -> None:
-    global _guard  # noqa: PLW0603 - a thread of the parent may have held the old one
-    _guard = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class DockerSource(ImageSource):
@@ -83,7 +74,7 @@ class DockerSource(ImageSource):
         self._all = clients_to_read(named, sys)
         self._clients: Sequence[RegistryClient] = self._all
         self._manifest = self._by_anybody(lambda client: get_manifest(client, str(named.digest or named.tag)))
-        with _guard:
+        with _guard.of():
             _open.add(self)
 
     @property
@@ -146,7 +137,7 @@ class DockerSource(ImageSource):
 
     def close(self) -> None:
         """See :class:`ImageSource`; connections stay for others."""
-        with _guard:
+        with _guard.of():
             _open.discard(self)
 
     def _digest(self, instance: Digest | None) -> Digest:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
 from attrs import field, frozen
 
+from ocikit._fs import ProcessLocks
 from ocikit.errors import ParseError, RegistryAccessError, RegistryError
 from ocikit.image.docker.refusals import MOST_BYTES, error_of
 from ocikit.spec._json import loads
@@ -69,13 +69,9 @@ class TokenStore:
 
     def __init__(self) -> None:
         self._tokens: dict[Grant, _Token] = {}
-        self.renew_locks()
-
-    def renew_locks(self) -> None:
-        """Begin with new locks, in a forked child: a thread of the parent may have held the old ones."""
-        self._guard = threading.Lock()
+        self._guard = ProcessLocks()
         # A registry makes up as many scopes as it likes: a lock stands for several.
-        self._asking = [threading.Lock() for _ in range(_MOST_AT_ONCE)]
+        self._asking = ProcessLocks(_MOST_AT_ONCE)
 
     def token(self, grant: Grant, ask: Ask) -> str:
         """Return a token, one that is there already or a new one; of several threads one asks.
@@ -87,7 +83,7 @@ class TokenStore:
         Raises:
             RegistryError: The token server refuses, or answers with nonsense.
         """
-        with self._asking[hash(grant) % _MOST_AT_ONCE]:
+        with self._asking.of(grant):
             found = self._tokens.get(grant)
             if found is None or found.until <= time.monotonic():
                 found = _asked(grant, ask)
@@ -95,7 +91,7 @@ class TokenStore:
             return found.value
 
     def _keep(self, grant: Grant, token: _Token) -> None:
-        with self._guard:
+        with self._guard.of():
             if len(self._tokens) >= _MOST_KEPT:
                 now = time.monotonic()
                 left = [(one, kept) for one, kept in self._tokens.items() if kept.until > now]
@@ -110,7 +106,7 @@ class TokenStore:
             grant: What it was for.
             value: The token: another thread may have a newer one.
         """
-        with self._guard:
+        with self._guard.of():
             found = self._tokens.get(grant)
             if found is not None and found.value == value:
                 del self._tokens[grant]

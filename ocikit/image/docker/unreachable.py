@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from ocikit._tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ONCE", "Unreachable", "reason_of", "unreachable"]
+__all__ = ["Unreachable", "unreachable"]
 
-#: Another try gives the same.
-ONCE: Final = 1
+# Another try gives the same.
+_ONCE: Final = 1
 # A name may have been made just now; mostly it is wrong.
 _ONCE_MORE: Final = 2
 # A server may be starting anew. Who was waited for in vain, for a minute say, is not waited for many times.
@@ -32,6 +34,14 @@ class Unreachable(Exception):  # noqa: N818 - never leaves this room: it is anot
         self.tries = tries
         self.remedy = remedy
 
+    def when(self, what: str) -> Unreachable:
+        """Return the same with what it happened to.
+
+        Args:
+            what: That, in words.
+        """
+        return Unreachable(f"{what}: {self}", tries=self.tries, remedy=self.remedy)
+
 
 class _Why(NamedTuple):
     tries: int
@@ -39,12 +49,12 @@ class _Why(NamedTuple):
 
 
 _PLAIN: Final = _Why(
-    ONCE,
+    _ONCE,
     "the registry does not speak TLS, it seems; plain HTTP is allowed by insecure = true in registries.conf, or by "
     "SystemContext(docker_insecure_skip_tls_verify=True)",
 )
 _UNTRUSTED: Final = _Why(
-    ONCE,
+    _ONCE,
     "put the certificate of its authority, as a *.crt, into its directory in certs.d, or into one that "
     "SystemContext(docker_cert_path=…) names",
 )
@@ -68,8 +78,8 @@ def unreachable(error: BaseException) -> Unreachable:
     for one in _chain(error):
         why = _why(one)
         if why is not None:
-            return Unreachable(reason_of(error), tries=why.tries, remedy=why.remedy)
-    return Unreachable(reason_of(error))
+            return Unreachable(_reason_of(error), tries=why.tries, remedy=why.remedy)
+    return Unreachable(_reason_of(error))
 
 
 def _why(error: BaseException) -> _Why | None:
@@ -100,11 +110,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         waiting += [found for found in inner if isinstance(found, BaseException)]
 
 
-def reason_of(error: BaseException) -> str:
+def _reason_of(error: BaseException) -> str:
     """Say what went wrong on the way, without what urllib3 tells about its own objects."""
     reason = getattr(error, "reason", None)
     if isinstance(reason, BaseException):
-        return reason_of(reason)
+        return _reason_of(reason)
     cause = error.__cause__ or error.__context__
     text = str(error)
     if " object at 0x" in text and isinstance(cause, OSError) and cause is not error:

@@ -17,6 +17,7 @@ from attrs import evolve
 from ocikit.errors import DigestMismatchError, RegistryAccessError, RegistryError, SizeMismatchError, UploadLostError
 from ocikit.image.docker.addresses import resolve_address
 from ocikit.image.docker.blobs import blob_size
+from ocikit.image.docker.headers import stated_number
 from ocikit.image.docker.retrying import RETRIED
 from ocikit.image.docker.streaming import Feed
 from ocikit.image.docker.unreachable import Unreachable
@@ -168,8 +169,7 @@ class _Upload:
         answer = self._client.request("POST", path, what=self._what, expect={202}, headers={"Content-Length": "0"})
         self._location = _location(answer, self._what)
         self._has = 0
-        stated = answer.headers.get("OCI-Chunk-Min-Length", "")
-        least = int(stated) if stated.isascii() and stated.isdigit() and len(stated) <= 18 else 0
+        least = stated_number(answer.headers, "OCI-Chunk-Min-Length") or 0
         self._goes_whole = not self._client.takes_pieces or least > _MOST_KEPT
         self._piece = _PIECE if self._goes_whole else max(_PIECE, least)
 

@@ -6,6 +6,8 @@ import logging
 import re
 from typing import TYPE_CHECKING, Final
 
+from ocikit._display.text import blanked
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -30,7 +32,7 @@ def warnings_in(headers: Iterable[str]) -> tuple[str, ...]:
     """
     found = (_WARNING.fullmatch(header.strip()) for header in headers if len(header) <= _LONGEST)
     texts = (_ESCAPED.sub(r"\1", one[1]) for one in found if one is not None)
-    return tuple(dict.fromkeys("".join(c if c.isprintable() else " " for c in text) for text in texts))
+    return tuple(dict.fromkeys(map(blanked, texts)))
 
 
 def report(host: str, headers: Iterable[str]) -> None:

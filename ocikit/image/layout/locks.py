@@ -12,7 +12,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final
 
-from ocikit._fs import lock_directory
+from ocikit._fs import ProcessLocks, lock_directory
 from ocikit.errors import LayoutBusyError
 
 if TYPE_CHECKING:
@@ -26,17 +26,9 @@ _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.E
 # The directories (device, inode) that are locked here, by which threads and whether exclusively; what a forked
 # parent holds means nothing.
 _held: dict[tuple[int, int], list[tuple[int, bool]]] = {}
-_guard = threading.Lock()
-
-
-def _forget() -> None:
-    global _guard  # noqa: PLW0603 (another thread of the parent may hold the one that is)
-    _guard = threading.Lock()
-    _held.clear()
-
-
+_guard = ProcessLocks()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_held.clear)
 
 
 @contextlib.contextmanager
@@ -56,7 +48,7 @@ def hold(path: str, *, exclusive: bool, where: str, dir_fd: int | None = None, r
     """
     status = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
     key, thread = (status.st_dev, status.st_ino), threading.get_ident()
-    with _guard:
+    with _guard.of():
         own = any(holder == thread and (exclusive or alone) for holder, alone in _held.get(key, ()))
     if own:
         raise LayoutBusyError(
@@ -69,12 +61,12 @@ def hold(path: str, *, exclusive: bool, where: str, dir_fd: int | None = None, r
         except OSError as error:
             if required or error.errno not in _NO_LOCKS:
                 raise
-        with _guard:
+        with _guard.of():
             _held.setdefault(key, []).append((thread, exclusive))
         try:
             yield
         finally:
-            with _guard:
+            with _guard.of():
                 holders = _held.get(key, [])
                 if (thread, exclusive) in holders:
                     holders.remove((thread, exclusive))

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
+from ocikit._fs import ProcessLocks
 from ocikit.errors import BlockedRegistryError, LimitExceededError
 from ocikit.image.context import ShortNameMode
 from ocikit.image.registries.document import MAX_BYTES, Document, parse_document
@@ -42,15 +42,7 @@ _TICK_NS: Final = 2_000_000_000
 _MOST_KEPT: Final = 32
 
 _kept: dict[ConfigurationPaths, tuple[object, RegistriesConfiguration]] = {}
-_kept_lock = threading.Lock()
-
-
-def _after_fork_in_child() -> None:
-    global _kept_lock  # noqa: PLW0603 - a thread of the parent may have held the old one
-    _kept_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
+_kept_lock = ProcessLocks()
 
 
 @frozen(kw_only=True)
@@ -93,13 +85,13 @@ class RegistriesConfiguration:
         paths = configuration_paths(sys)
         files = (paths.file, *(file for directory in paths.directories for file in drop_ins(directory)))
         state = _state(files)
-        with _kept_lock:
+        with _kept_lock.of():
             known = _kept.get(paths)
         if known is not None and known[0] == state:
             return known[1]
         merged = cls.merge(_read(files, is_given=paths.is_given))
         if state is not None:
-            with _kept_lock:
+            with _kept_lock.of():
                 if len(_kept) >= _MOST_KEPT:
                     _kept.clear()
                 _kept[paths] = (state, merged)
@@ -141,6 +133,20 @@ class RegistriesConfiguration:
                 found = one
         return found
 
+    def find_unblocked(self, name: Named | str) -> Registry | None:
+        """Return the entry for an image, a repository or a registry, as :meth:`find_registry`, unless it blocks it.
+
+        Args:
+            name: The name in full, with its registry.
+
+        Raises:
+            BlockedRegistryError: It is blocked.
+        """
+        registry = self.find_registry(name)
+        if _is_blocked(registry):
+            raise _blocked(name, registry)
+        return registry
+
     def pull_sources(self, named: Named) -> tuple[PullSource, ...]:
         """Return where an image may be pulled from, in the order of asking: mirrors, then the registry itself.
 
@@ -153,7 +159,7 @@ class RegistriesConfiguration:
             BlockedRegistryError: Its registry is blocked, or all places are.
             InvalidConfigurationError: An entry makes a name of it that is none.
         """
-        registry = self._unblocked(named)
+        registry = self.find_unblocked(named)
         if registry is None:
             return (PullSource(reference=named),)
         mirrors = registry.mirrors_for(named)
@@ -176,7 +182,7 @@ class RegistriesConfiguration:
         kept = tuple(one for one in sources if not _is_blocked(blocked[one.reference]))
         if kept:
             return kept
-        raise blocked_error(named, blocked[sources[-1].reference])
+        raise _blocked(named, blocked[sources[-1].reference])
 
     def push_endpoint(self, named: Named) -> PushEndpoint:
         """Return where an image is pushed to: the registry that its name says, and no mirror or other location.
@@ -187,29 +193,17 @@ class RegistriesConfiguration:
         Raises:
             BlockedRegistryError: Its registry is blocked.
         """
-        registry = self._unblocked(named)
+        registry = self.find_unblocked(named)
         return PushEndpoint(reference=named, insecure=registry is not None and registry.insecure)
-
-    def _unblocked(self, named: Named) -> Registry | None:
-        registry = self.find_registry(named)
-        if _is_blocked(registry):
-            raise blocked_error(named, registry)
-        return registry
 
 
 def _is_blocked(registry: Registry | None) -> bool:
     return registry is not None and registry.blocked
 
 
-def blocked_error(what: object, registry: Registry | None) -> BlockedRegistryError:
-    """Return the error for something that is asked of a registry that is blocked.
-
-    Args:
-        what: A registry, a repository or an image.
-        registry: The entry that blocks it.
-    """
+def _blocked(name: Named | str, registry: Registry | None) -> BlockedRegistryError:
     entry = f"the entry for {registry.prefix!r} in {registry.source}" if registry is not None else "the configuration"
-    return BlockedRegistryError(f"{what}: blocked by {entry}; nothing is pulled from there or pushed there")
+    return BlockedRegistryError(f"{name}: blocked by {entry}; nothing is pulled from there or pushed there")
 
 
 def _read(files: tuple[str, ...], *, is_given: bool) -> Iterator[Document]:

@@ -114,7 +114,7 @@ class DockerReference(ImageReference):
         return DockerDestination(self, self.named, sys)
 
     def delete_image(self, sys: SystemContext | None = None) -> None:
-        """Delete the manifest, and with it every tag that leads to it; what it refers to the registry has to find.
+        """Delete a tag; with a digest the manifest, and every tag that leads to it. The rest is the registry's to find.
 
         Raises:
             InvalidReferenceError: There are a tag and a digest, which may be of two images.
